@@ -1,0 +1,1 @@
+//! The RAUC bundle as bytes.

@@ -1,0 +1,3 @@
+//! The U-Boot environment.
+//!
+//! Nothing is here yet.
