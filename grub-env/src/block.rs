@@ -17,6 +17,8 @@
 
 use std::fmt;
 
+use crate::line::{Line, line_len};
+
 /// What every block begins with (25 bytes).
 pub const HEADER: &[u8; 25] = b"# GRUB Environment Block\n";
 
@@ -108,102 +110,6 @@ pub enum Change {
     Made,
 }
 
-/// One line, kept as it was found.
-#[derive(Clone, PartialEq, Eq)]
-struct Line {
-    /// All bytes, with the newline.
-    raw: Vec<u8>,
-    kind: Kind,
-}
-
-#[derive(Clone, PartialEq, Eq)]
-enum Kind {
-    /// `name_len` bytes of `raw` are the name; `value` is unescaped.
-    Variable { name_len: usize, value: Vec<u8> },
-    /// A comment, an empty line, a line without `=`.
-    Other,
-}
-
-impl Line {
-    fn parse(raw: &[u8]) -> Self {
-        let raw = raw.to_vec();
-        let name_len = raw.iter().position(|b| *b == b'=');
-        let kind = match (raw.first(), name_len) {
-            (Some(b'#'), _) | (_, None) => Kind::Other,
-            (_, Some(name_len)) => {
-                let escaped = raw.get(name_len + 1..raw.len() - 1).unwrap_or_default();
-                Kind::Variable {
-                    name_len,
-                    value: unescape(escaped),
-                }
-            }
-        };
-        Self { raw, kind }
-    }
-
-    fn variable(name: &[u8], value: &[u8]) -> Self {
-        let mut raw = name.to_vec();
-        raw.push(b'=');
-        for byte in value {
-            if matches!(byte, b'\\' | b'\n') {
-                raw.push(b'\\');
-            }
-            raw.push(*byte);
-        }
-        raw.push(b'\n');
-        Self {
-            raw,
-            kind: Kind::Variable {
-                name_len: name.len(),
-                value: value.to_vec(),
-            },
-        }
-    }
-
-    fn as_variable(&self) -> Option<(&[u8], &[u8])> {
-        match &self.kind {
-            Kind::Variable { name_len, value } => Some((self.raw.get(..*name_len)?, value)),
-            Kind::Other => None,
-        }
-    }
-
-    fn is_named(&self, name: &[u8]) -> bool {
-        self.as_variable().is_some_and(|(n, _)| n == name)
-    }
-
-    /// A whole line of nothing but `#`.
-    fn looks_like_padding(&self) -> bool {
-        match self.raw.split_last() {
-            Some((b'\n', rest)) => !rest.is_empty() && rest.iter().all(|b| *b == b'#'),
-            _ => false,
-        }
-    }
-}
-
-fn unescape(escaped: &[u8]) -> Vec<u8> {
-    let mut value = Vec::with_capacity(escaped.len());
-    let mut bytes = escaped.iter();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'\\' => value.extend(bytes.next()),
-            other => value.push(*other),
-        }
-    }
-    value
-}
-
-/// The length of the line at the start of `bytes`, newline included; `None` if it has no end.
-fn line_len(bytes: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        match bytes.get(at)? {
-            b'\\' => at += 2,
-            b'\n' => return Some(at + 1),
-            _ => at += 1,
-        }
-    }
-}
-
 /// An environment block: an ordered list of variables, with everything between them.
 ///
 /// Lines that nobody edits keep their bytes, so that reading a block and writing it with the same
@@ -225,10 +131,7 @@ impl Block {
     #[must_use]
     pub fn with_warning() -> Self {
         Self {
-            lines: vec![Line {
-                raw: WARNING.to_vec(),
-                kind: Kind::Other,
-            }],
+            lines: vec![Line::comment(WARNING)],
         }
     }
 

@@ -11,6 +11,7 @@
 
 pub mod block;
 pub mod file;
+mod line;
 pub mod placement;
 
 pub use block::{BadVariable, Block, BlockError, Change, TooSmall, changed_sectors};

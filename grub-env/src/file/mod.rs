@@ -1,15 +1,22 @@
 //! The environment block in its file: opening with all checks, one write in place, creation.
 //!
-//! This is the only module of the room that reads or writes.
+//! This is the only module of the room that reads or writes environment files.
+
+mod create;
+mod error;
 
 use std::fs::{File, TryLockError};
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::block::{Block, BlockError, TooSmall, changed_sectors};
-use crate::placement::{Finding, Hinders, Place, Sources, survey};
+pub use create::{create, read_file};
+pub use error::FileError;
+
+use crate::block::{Block, BlockError, MIN_LEN, changed_sectors};
+use crate::placement::{Hinders, Place, Sources, survey};
+use error::{io_at, too_large};
 
 /// Largest file taken for an environment block, in bytes. GRUB sets no limit, but loads it whole.
 pub const MAX_LEN: u64 = 1 << 20;
@@ -30,110 +37,6 @@ pub enum Placement {
     /// No questions, and symbolic links are followed: for images, tests, and file systems that
     /// the caller knows better.
     Unchecked,
-}
-
-/// What failed while working on an environment file. Each variant leaves the file as it was,
-/// unless it says otherwise.
-#[derive(Debug, thiserror::Error)]
-pub enum FileError {
-    /// There is no such file.
-    #[error("there is no {}; make it with 'grub-env create'", path.display())]
-    Missing {
-        /// The path.
-        path: PathBuf,
-    },
-    /// A symbolic link: GRUB follows links only within a file system, and FAT has none.
-    #[error("{} is a symbolic link; name the file that it leads to", path.display())]
-    Symlink {
-        /// The path.
-        path: PathBuf,
-    },
-    /// A directory, a device…
-    #[error("{} is not a regular file", path.display())]
-    NotAFile {
-        /// The path.
-        path: PathBuf,
-    },
-    /// More than [`MAX_LEN`].
-    #[error("{} has {len} bytes; an environment block has at most {MAX_LEN}", path.display())]
-    TooLarge {
-        /// The path.
-        path: PathBuf,
-        /// Its length.
-        len: u64,
-    },
-    /// The bytes are no environment block.
-    #[error("{} is not a valid environment block", path.display())]
-    Block {
-        /// The path.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: BlockError,
-    },
-    /// The variables do not fit; nothing was written.
-    #[error("{} is too small; nothing was changed", path.display())]
-    TooSmall {
-        /// The path.
-        path: PathBuf,
-        /// By how much.
-        source: TooSmall,
-    },
-    /// GRUB could not work with a file placed like this.
-    #[error("{} cannot hold the environment of GRUB: {}", path.display(), list(findings))]
-    Unfit {
-        /// The path.
-        path: PathBuf,
-        /// All reasons.
-        findings: Vec<Finding>,
-    },
-    /// Another program held the lock for [`LOCK_PATIENCE`].
-    #[error("{} is locked by another program", path.display())]
-    Locked {
-        /// The path.
-        path: PathBuf,
-    },
-    /// Another program put a new file in its place, again and again.
-    #[error("{} keeps being replaced by another program", path.display())]
-    Replaced {
-        /// The path.
-        path: PathBuf,
-    },
-    /// Written and synced, but the file's place changed: GRUB may still see the old bytes.
-    #[error(
-        "{} moved on the disk when it was written; GRUB may see the old variables until the \
-         file system was unmounted cleanly",
-        path.display()
-    )]
-    Moved {
-        /// The path.
-        path: PathBuf,
-    },
-    /// Written and synced, but reading gives other bytes: the disk lies.
-    #[error("{} reads back differently at byte {offset} after it was written", path.display())]
-    ReadBack {
-        /// The path.
-        path: PathBuf,
-        /// The first byte that differs.
-        offset: usize,
-    },
-    /// The system refused.
-    #[error("cannot {stage} {}", path.display())]
-    Io {
-        /// The path.
-        path: PathBuf,
-        /// What was being done, as a verb.
-        stage: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-fn list(findings: &[Finding]) -> String {
-    findings
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("; ")
 }
 
 /// What a write did.
@@ -330,25 +233,6 @@ impl EnvFile {
     }
 }
 
-fn io_at(path: &Path, stage: &'static str, source: io::Error) -> FileError {
-    let path = path.to_owned();
-    match source.kind() {
-        io::ErrorKind::NotFound => FileError::Missing { path },
-        _ => FileError::Io {
-            path,
-            stage,
-            source,
-        },
-    }
-}
-
-fn too_large(path: &Path, len: u64) -> FileError {
-    FileError::TooLarge {
-        path: path.to_owned(),
-        len,
-    }
-}
-
 /// Opens and locks; makes sure that the locked file is the one that the path names, since an
 /// editor may have put a new file there while we waited.
 fn open_locked(path: &Path, placement: Placement) -> Result<File, FileError> {
@@ -407,6 +291,7 @@ fn lock(file: &File, path: &Path) -> Result<(), FileError> {
     }
 }
 
+/// The length in bytes, if the file is one that may hold a block.
 fn checked_len(file: &File, path: &Path) -> Result<u64, FileError> {
     let meta = file.metadata().map_err(|e| io_at(path, "stat", e))?;
     if !meta.is_file() {
@@ -416,104 +301,19 @@ fn checked_len(file: &File, path: &Path) -> Result<u64, FileError> {
     }
     match meta.len() {
         len if len > MAX_LEN => Err(too_large(path, len)),
+        // It keeps its length, so a block could never come into it.
+        len if len < MIN_LEN as u64 => {
+            let source = BlockError::TooShort {
+                len: usize::try_from(len).unwrap_or(0),
+            };
+            Err(FileError::Block {
+                path: path.to_owned(),
+                source,
+            })
+        }
         len => Ok(len),
     }
 }
 
-/// Reads a file without locking or checking its place; symbolic links are followed. For looking
-/// only.
-///
-/// # Errors
-/// [`FileError::Missing`], [`FileError::TooLarge`], [`FileError::NotAFile`] or
-/// [`FileError::Io`].
-pub fn read_file(path: &Path) -> Result<Vec<u8>, FileError> {
-    let io_error = |e| io_at(path, "read", e);
-    if !std::fs::metadata(path).map_err(io_error)?.is_file() {
-        return Err(FileError::NotAFile {
-            path: path.to_owned(),
-        });
-    }
-    let file = File::open(path).map_err(io_error)?;
-    checked_len(&file, path)?;
-    let mut bytes = Vec::new();
-    // It may have grown since it was measured.
-    file.take(MAX_LEN + 1)
-        .read_to_end(&mut bytes)
-        .map_err(io_error)?;
-    match u64::try_from(bytes.len()) {
-        Ok(len) if len <= MAX_LEN => Ok(bytes),
-        len => Err(too_large(path, len.unwrap_or(u64::MAX))),
-    }
-}
-
-/// Makes a new file with the block, `size` bytes long and fully allocated, in the place of the
-/// old one if there was one (whose permissions it takes): a temporary file beside it, fsync,
-/// rename, fsync of the directory. Linux sees the old or the new file at any time.
-///
-/// **GRUB** sees the new file only after the file system's journal was written home, so at the
-/// latest after a clean unmount. So this is for installation and for repair, never for arming a
-/// slot.
-///
-/// # Errors
-/// [`FileError::TooSmall`], [`FileError::TooLarge`] or [`FileError::Io`].
-pub fn create(path: &Path, block: &Block, size: usize) -> Result<(), FileError> {
-    let len = u64::try_from(size).unwrap_or(u64::MAX);
-    if len > MAX_LEN {
-        return Err(too_large(path, len));
-    }
-    let bytes = block.to_bytes(size).map_err(|source| FileError::TooSmall {
-        path: path.to_owned(),
-        source,
-    })?;
-    // A link stays a link: what it leads to is replaced.
-    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let (Some(dir), Some(name)) = (real.parent(), real.file_name()) else {
-        return Err(FileError::NotAFile {
-            path: path.to_owned(),
-        });
-    };
-    let dir = if dir.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        dir
-    };
-    let mut temp_name = name.to_owned();
-    temp_name.push(".new");
-    let temp = dir.join(temp_name);
-    let done = fill(&temp, &real, &bytes).and_then(|()| std::fs::rename(&temp, &real));
-    if let Err(source) = done {
-        // The old file is untouched; a left-over temporary file is taken over by the next run.
-        let _ = std::fs::remove_file(&temp);
-        return Err(FileError::Io {
-            path: path.to_owned(),
-            stage: "create",
-            source,
-        });
-    }
-    File::open(dir)
-        .and_then(|d| d.sync_all())
-        .map_err(|source| FileError::Io {
-            path: dir.to_owned(),
-            stage: "sync",
-            source,
-        })
-}
-
-fn fill(temp: &Path, like: &Path, bytes: &[u8]) -> io::Result<()> {
-    match std::fs::remove_file(temp) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    let mut file = File::options().write(true).create_new(true).open(temp)?;
-    match std::fs::metadata(like) {
-        Ok(meta) => file.set_permissions(meta.permissions())?,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-        Err(e) => return Err(e),
-    }
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
 #[cfg(test)]
-#[path = "file_tests.rs"]
 mod tests;
