@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use bundle_format::manifest::Format;
 use bundle_format::{Bundle, Limits, ReadAt, Trust, VerifiedBundle};
 
 use super::args::{Install, Options};
@@ -28,6 +29,7 @@ pub(super) fn run(
     };
     let bundle = verify(reader, &session, &trust)
         .with_context(|| format!("the bundle {} is refused; nothing was written", verb.bundle))?;
+    refuse_format(&session, bundle.manifest().manifest().bundle.format)?;
     output.bundle_accepted(bundle.manifest());
     let policy = policy(&session, around, local);
     let mut progress = output.progress();
@@ -46,6 +48,17 @@ fn refuse_not_yet(session: &Session) -> Result<()> {
          what an installation does. Nothing was written",
         first.place,
         first.what
+    );
+}
+
+fn refuse_format(session: &Session, format: Format) -> Result<()> {
+    if session.conf.formats.contains(&format) {
+        return Ok(());
+    }
+    bail!(
+        "the bundle has the format {}, which `bundle-formats` in system.conf does not allow; \
+         nothing was written",
+        format.name()
     );
 }
 

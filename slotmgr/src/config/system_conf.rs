@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bundle_format::keyfile::{KeyFile, KeyFileError, Place, Section, SectionReader};
+use bundle_format::manifest::Format;
 
 use crate::slot::{Access, BootName, Layout, LayoutError, NameError, Slot, SlotKind, SlotName};
 
@@ -45,6 +46,8 @@ pub struct SystemConf {
     pub bootloader: Bootloader,
     /// `data-directory=`: where our record is kept.
     pub data_directory: Option<PathBuf>,
+    /// `bundle-formats=`: those that may be installed.
+    pub formats: Vec<Format>,
     /// `perform-pre-check=`: read everything before the first write, always.
     pub pre_check: bool,
     /// `max-bundle-signature-size=`, in bytes.
@@ -176,6 +179,7 @@ impl SystemConf {
             compatible: String::new(),
             bootloader: Bootloader::Other(String::new()),
             data_directory: None,
+            formats: ALL_FORMATS.to_vec(),
             pre_check: false,
             max_signature_size: None,
             keyring,
@@ -210,11 +214,8 @@ fn read_system(
         .map(|path| base.join(path));
     conf.pre_check = section.bool("perform-pre-check")?.unwrap_or(false);
     conf.max_signature_size = section.size("max-bundle-signature-size")?;
-    if let Some(entry) = section.take("bundle-formats")
-        && !allows_verity(&entry.raw)
-    {
-        let what = "bundle-formats without verity, the one format that is installed";
-        not_yet(&mut conf.not_yet, &section, entry.line, what);
+    if let Some(formats) = section.parse("bundle-formats", parse_formats)? {
+        conf.formats = formats;
     }
     if matches!(conf.bootloader, Bootloader::Grub { .. }) {
         for key in ["boot-attempts", "boot-attempts-primary"] {
@@ -248,20 +249,38 @@ fn read_system(
     Ok(conf)
 }
 
-/// RAUC's list: names that are allowed, or `+name`/`-name` that edit "all".
-fn allows_verity(list: &str) -> bool {
-    let words = list
+const ALL_FORMATS: [Format; 3] = [Format::Plain, Format::Verity, Format::Crypt];
+
+/// RAUC's list: names that are allowed, or `+name` and `-name` that edit "all".
+fn parse_formats(list: &str) -> Result<Vec<Format>, String> {
+    let edits = list.starts_with(['+', '-']);
+    let mut allowed = if edits {
+        ALL_FORMATS.to_vec()
+    } else {
+        Vec::new()
+    };
+    for word in list
         .split(|c: char| c == ';' || c.is_whitespace())
-        .filter(|word| !word.is_empty());
-    let mut edits = list.trim_start().starts_with(['+', '-']);
-    for word in words {
-        match word {
-            "verity" | "+verity" => return true,
-            "-verity" => edits = false,
-            _ => {}
+        .filter(|word| !word.is_empty())
+    {
+        let (sign, name) = match word.strip_prefix(['+', '-']) {
+            Some(name) => (&word[..1], name),
+            None => ("", word),
+        };
+        let known = ALL_FORMATS.into_iter().find(|format| format.name() == name);
+        let format = known.ok_or_else(|| format!("names `{name}`, which is no bundle format"))?;
+        if edits == sign.is_empty() {
+            return Err("mixes names with and without + or -".to_owned());
+        }
+        allowed.retain(|other| *other != format);
+        if sign != "-" {
+            allowed.push(format);
         }
     }
-    edits
+    if allowed.is_empty() {
+        return Err("allows no format at all".to_owned());
+    }
+    Ok(allowed)
 }
 
 fn read_keyring(
@@ -501,13 +520,34 @@ readonly=true
     }
 
     #[test]
+    fn formats() {
+        use Format::{Crypt, Plain, Verity};
+        let table: [(&str, &[Format]); 4] = [
+            ("verity", &[Verity]),
+            ("-plain", &[Verity, Crypt]),
+            ("verity;crypt;", &[Verity, Crypt]),
+            ("-crypt +plain", &[Verity, Plain]),
+        ];
+        for (list, expected) in table {
+            assert_eq!(parse_formats(list).as_deref(), Ok(expected), "{list}");
+        }
+        for wrong in [
+            "zip",
+            "verity -plain",
+            "-plain verity",
+            "-plain -verity -crypt",
+            ";",
+        ] {
+            assert!(parse_formats(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn what_would_change_an_installation_is_not_left_out_in_silence() {
         let head = "[system]\ncompatible=b\nbootloader=grub\n";
         let table = [
             ("min-bundle-version=2\n", "system.conf:4"),
             ("activate-installed=false\n", "activate-installed=false"),
-            ("bundle-formats=plain\n", "without verity"),
-            ("bundle-formats=-verity\n", "without verity"),
             ("[keyring]\ncheck-crl=true\n", "check-crl"),
             ("[keyring]\ncheck-purpose=codesign\n", "check-purpose"),
             ("[keyring]\nallowed-signer-cns=x\n", "allowed-signer-cns"),
@@ -525,8 +565,7 @@ readonly=true
         }
         for text in [
             "activate-installed=true\n",
-            "bundle-formats=verity\n",
-            "bundle-formats=+crypt\n",
+            "[keyring]\ncheck-purpose=smimesign\n",
         ] {
             assert_eq!(
                 parse(&format!("{head}{text}")).unwrap().not_yet,

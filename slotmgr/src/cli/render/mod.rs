@@ -60,15 +60,12 @@ impl Output {
         self.human(|| {
             let update = &manifest.manifest().update;
             let version = update.version.as_deref().unwrap_or("without a version");
-            let signers: Vec<String> = manifest
-                .signers()
-                .iter()
-                .map(|signer| signer.subject.clone())
-                .collect();
+            // The chain of certificates; its first is who signed.
+            let signer = manifest.signers().first();
+            let signer = signer.map_or("nobody", |signer| signer.subject.as_str());
             format!(
-                "bundle     {} {version}, signed by {}",
-                update.compatible,
-                signers.join(" and ")
+                "bundle     {} {version}, signed by {signer}",
+                update.compatible
             )
         });
     }
