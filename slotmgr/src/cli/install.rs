@@ -63,11 +63,14 @@ fn refuse_format(session: &Session, format: Format) -> Result<()> {
 }
 
 fn trust(options: &Options, session: &Session) -> Result<Trust> {
-    let path = options.keyring.as_ref().or(session.conf.keyring.as_ref()).context(
+    let keyring = match &options.keyring {
+        Some(path) => session.conf.keyring.with_file(path),
+        None => session.conf.keyring.clone(),
+    };
+    keyring.trust(session.own.trust.clone())?.context(
         "no keyring: say which certificates are trusted, by `[keyring] path=` in system.conf or \
          by --keyring",
-    )?;
-    Ok(Trust::from_keyring_file(path)?)
+    )
 }
 
 fn verify(

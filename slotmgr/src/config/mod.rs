@@ -1,8 +1,10 @@
 //! Configuration: RAUC's `system.conf`, and our own `slotmgr.toml` beside it.
 
+mod keyring;
 mod slotmgr_toml;
 mod system_conf;
 
+pub use keyring::Keyring;
 pub use slotmgr_toml::{CheckConfig, SlotmgrToml, TomlError};
 pub use system_conf::{Bootloader, ConfigError, NotYet, SystemConf};
 

@@ -4,6 +4,10 @@
 //! [install]
 //! check-first = "when-it-matters"  # or "always", "never"
 //!
+//! [trust]
+//! allow-weak-digests = false       # MD5, SHA-1: only for a fleet that still has to move on
+//! allow-short-keys = false         # RSA below 2048 bits
+//!
 //! [trial]
 //! tries = 3                        # 1 to 9
 //! reboot-command = ["systemctl", "reboot"]
@@ -18,6 +22,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bundle_format::cms::Policy;
 use serde::Deserialize;
 
 use crate::boot::Tries;
@@ -35,6 +40,8 @@ pub struct SlotmgrToml {
     pub tries: Tries,
     /// What restarts the machine; the fitting one is found when nothing is said.
     pub reboot_command: Option<Vec<String>>,
+    /// What is demanded of keys and digests.
+    pub trust: Policy,
     /// What a new system must pass.
     pub checks: Vec<CheckConfig>,
 }
@@ -85,6 +92,7 @@ pub enum TomlError {
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct Raw {
     install: RawInstall,
+    trust: RawTrust,
     trial: RawTrial,
     check: Vec<RawCheck>,
 }
@@ -102,6 +110,13 @@ enum RawCheckFirst {
     WhenItMatters,
     Always,
     Never,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct RawTrust {
+    allow_weak_digests: bool,
+    allow_short_keys: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -125,6 +140,7 @@ impl Default for SlotmgrToml {
             check_first: CheckFirst::WhenItMatters,
             tries: Tries::DEFAULT,
             reboot_command: None,
+            trust: Policy::default(),
             checks: Vec::new(),
         }
     }
@@ -177,6 +193,10 @@ impl SlotmgrToml {
             },
             tries,
             reboot_command: raw.trial.reboot_command,
+            trust: Policy {
+                allow_weak_digests: raw.trust.allow_weak_digests,
+                allow_short_keys: raw.trust.allow_short_keys,
+            },
             checks: checks.collect::<Result<_, _>>()?,
         })
     }

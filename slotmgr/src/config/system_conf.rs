@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use bundle_format::keyfile::{KeyFile, KeyFileError, Place, Section, SectionReader};
 use bundle_format::manifest::Format;
 
+use super::Keyring;
 use crate::slot::{Access, BootName, Layout, LayoutError, NameError, Slot, SlotKind, SlotName};
 
 /// Largest `system.conf` that is read, in bytes.
@@ -52,8 +53,8 @@ pub struct SystemConf {
     pub pre_check: bool,
     /// `max-bundle-signature-size=`, in bytes.
     pub max_signature_size: Option<u64>,
-    /// `[keyring] path=`
-    pub keyring: Option<PathBuf>,
+    /// `[keyring]`
+    pub keyring: Keyring,
     /// The slots.
     pub layout: Layout,
     /// Settings that keep `slotmgr install` from running.
@@ -151,13 +152,13 @@ impl SystemConf {
         let keys = KeyFile::parse(bytes, file)?;
         let mut not_yet = Vec::new();
         let mut slots = Vec::new();
-        let mut keyring = None;
+        let mut keyring = Keyring::default();
         for section in keys.sections() {
             let reader = keys.read(section);
             match section.name.split('.').next().unwrap_or_default() {
                 "system" if section.name == "system" => {}
                 "keyring" if section.name == "keyring" => {
-                    keyring = read_keyring(reader, base, &mut not_yet)?;
+                    keyring = Keyring::read(reader, base)?;
                 }
                 "handlers" if section.name == "handlers" => read_handlers(reader, &mut not_yet)?,
                 "slot" => slots.push(read_slot(&keys, section, base, &mut not_yet)?),
@@ -174,7 +175,7 @@ impl SystemConf {
         read_system(system, base, SystemConf::empty(layout, keyring, not_yet))
     }
 
-    fn empty(layout: Layout, keyring: Option<PathBuf>, not_yet: Vec<NotYet>) -> SystemConf {
+    fn empty(layout: Layout, keyring: Keyring, not_yet: Vec<NotYet>) -> SystemConf {
         SystemConf {
             compatible: String::new(),
             bootloader: Bootloader::Other(String::new()),
@@ -281,37 +282,6 @@ fn parse_formats(list: &str) -> Result<Vec<Format>, String> {
         return Err("allows no format at all".to_owned());
     }
     Ok(allowed)
-}
-
-fn read_keyring(
-    mut section: SectionReader<'_>,
-    base: &Path,
-    list: &mut Vec<NotYet>,
-) -> Result<Option<PathBuf>, ConfigError> {
-    let path = section.string("path")?.map(|path| base.join(path));
-    // Each of these narrows or widens whom the device trusts: none may be left out in silence.
-    for key in [
-        "check-crl",
-        "allow-partial-chain",
-        "use-bundle-signing-time",
-    ] {
-        block_if(&mut section, key, "true", list);
-    }
-    for key in ["directory", "allowed-signer-cns"] {
-        block_if_present(&mut section, key, list);
-    }
-    if let Some(entry) = section.take("check-purpose")
-        && entry.raw.trim() != "smimesign"
-    {
-        not_yet(
-            list,
-            &section,
-            entry.line,
-            "check-purpose other than smimesign",
-        );
-    }
-    section.finish()?;
-    Ok(path)
 }
 
 fn read_handlers(
@@ -456,7 +426,7 @@ readonly=true
     fn an_ordinary_file() {
         let conf = parse(GOOD).unwrap();
         assert_eq!(conf.compatible, "board");
-        assert_eq!(conf.keyring, Some("/etc/rauc/keyring.pem".into()));
+        assert_eq!(conf.keyring.path, Some("/etc/rauc/keyring.pem".into()));
         assert_eq!(conf.data_directory, Some("/etc/rauc/data".into()));
         assert_eq!(
             conf.bootloader,
@@ -509,6 +479,10 @@ readonly=true
                 "system.conf:6: ",
             ),
             (
+                "[system]\ncompatible=b\nbootloader=grub\n[keyring]\ncheck-purpose=fun\n",
+                "system.conf:5: ",
+            ),
+            (
                 "[system]\ncompatible=b\nbootloader=grub\n[slot.a.0]\ndevice=/x\nparent=b.0\n",
                 "not configured",
             ),
@@ -548,9 +522,6 @@ readonly=true
         let table = [
             ("min-bundle-version=2\n", "system.conf:4"),
             ("activate-installed=false\n", "activate-installed=false"),
-            ("[keyring]\ncheck-crl=true\n", "check-crl"),
-            ("[keyring]\ncheck-purpose=codesign\n", "check-purpose"),
-            ("[keyring]\nallowed-signer-cns=x\n", "allowed-signer-cns"),
             ("[handlers]\npre-install=/bin/x\n", "pre-install"),
             (
                 "[slot.a.0]\ndevice=/x\nallow-mounted=true\n",
@@ -565,7 +536,7 @@ readonly=true
         }
         for text in [
             "activate-installed=true\n",
-            "[keyring]\ncheck-purpose=smimesign\n",
+            "[keyring]\ncheck-purpose=codesign\ncheck-crl=true\nallowed-signer-cns=x\n",
         ] {
             assert_eq!(
                 parse(&format!("{head}{text}")).unwrap().not_yet,
