@@ -109,6 +109,31 @@ impl Debian<'_> {
         Ok(())
     }
 
+    /// Downloads, without installing it, the package that `meta` depends on and whose name begins
+    /// with `prefix`, into the folder `into`. Reads the package lists anew when they are missing
+    /// or out of date.
+    ///
+    /// # Errors
+    /// There is no such package, or it cannot be downloaded.
+    pub fn download_dependency(&self, meta: &str, prefix: &str, into: &Path) -> Result<()> {
+        let attempt = || {
+            // The version that would be installed: of the release, not of its backports.
+            let record =
+                captured(Command::new("apt-cache").args(["show", "--no-all-versions", meta]))?;
+            let name = dependency(&record, prefix)
+                .with_context(|| format!("{meta} depends on no package {prefix}…"))?;
+            let mut command = Command::new("apt-get");
+            // Without a user to switch to: _apt cannot write to our folder, and says so.
+            command.args(["-q", "-o", "APT::Sandbox::User=root", "download", &name]);
+            logged(command.current_dir(into), &self.log)
+        };
+        if attempt().is_ok() {
+            return Ok(());
+        }
+        self.apt(&["update"], &[])?;
+        attempt()
+    }
+
     fn announce(&self, sets: &[PackageSet], missing: &[Package]) {
         self.progress
             .say("Debian packages that are missing here will be installed now:");
@@ -254,6 +279,18 @@ fn check_root(missing: &[Package]) -> Result<()> {
     Ok(())
 }
 
+/// The package whose name begins with `prefix`, from the `Depends` of a package's record.
+fn dependency(record: &str, prefix: &str) -> Option<String> {
+    let depends = record
+        .lines()
+        .find_map(|line| line.strip_prefix("Depends:"))?;
+    depends
+        .split([',', '|'])
+        .filter_map(|dependency| dependency.split_whitespace().next())
+        .find(|name| name.starts_with(prefix))
+        .map(str::to_owned)
+}
+
 /// What `/etc/os-release` says about the system.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Release {
@@ -320,6 +357,15 @@ mod tests {
         );
         let missing = missing(&wanted, &installed).unwrap();
         assert_eq!(names(&missing), "kmod qemu-system-x86");
+    }
+
+    #[test]
+    fn dependency_of_a_meta_package() {
+        let record = "Package: linux-image-cloud-amd64\nVersion: 6.1.192-2\n\
+                      Depends: x, linux-image-6.1.0-56-cloud-amd64 (= 6.1.192-2)\n";
+        let name = dependency(record, "linux-image-").unwrap();
+        assert_eq!(name, "linux-image-6.1.0-56-cloud-amd64");
+        assert_eq!(dependency(record, "linux-headers-"), None);
     }
 
     #[test]
