@@ -3,10 +3,12 @@
 //! The kernel lies in the slot, where GRUB reads it; so the image is compressed with gzip: GRUB's
 //! squashfs reader knows gzip, lzo and xz, but not zstd.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
+use fs_err::os::unix::fs::OpenOptionsExt;
 use xtask::command::captured;
 
 use crate::cache::{Inputs, cached, remove};
@@ -62,7 +64,7 @@ impl Version<'_> {
     pub fn image(&self, dir: &Path) -> Result<PathBuf> {
         let path = dir.join(format!("rootfs-v{}.squashfs", self.number));
         let archive = initramfs::build(self.kernel, &scratch(dir)?)?;
-        let inputs = Inputs::new("root file system 1")
+        let inputs = Inputs::new("root file system 2")
             .bytes(self.number.to_string().as_bytes())
             .bytes(self.app.settings().as_bytes())
             .bytes(self.kernel.release.as_bytes())
@@ -87,7 +89,6 @@ impl Version<'_> {
         ] {
             fs_err::create_dir_all(tree.root.join(dir))?;
         }
-        tree.busybox()?;
         tree.boot_files(self.kernel, archive)?;
         tree.modules(self.kernel)?;
         tree.program("sbin/init", INIT.as_bytes())?;
@@ -103,12 +104,13 @@ impl Version<'_> {
         tree.file("etc/passwd", "root::0:0:root:/root:/bin/sh\n")?;
         tree.file(
             "etc/banner",
-            &format!("*** slotmgr demo machine, system version {number} ***\n"),
+            format!("*** slotmgr demo machine, system version {number} ***\n"),
         )?;
         tree.file(
             "etc/os-release",
-            &format!("NAME=slotmgr-demo\nID=slotmgr-demo\nVERSION={number}\nVERSION_ID={number}\n"),
-        )
+            format!("NAME=slotmgr-demo\nID=slotmgr-demo\nVERSION={number}\nVERSION_ID={number}\n"),
+        )?;
+        tree.busybox()
     }
 }
 
@@ -118,7 +120,7 @@ impl Version<'_> {
 /// A part cannot be read, or mksquashfs fails.
 pub fn kernel_only(kernel: &Kernel, dir: &Path) -> Result<PathBuf> {
     let archive = initramfs::build(kernel, &scratch(dir)?)?;
-    let inputs = Inputs::new("kernel-only image 1")
+    let inputs = Inputs::new("kernel-only image 2")
         .file(&kernel.image())?
         .bytes(&archive);
     cached(&dir.join("kernel-only.squashfs"), &inputs, |part| {
@@ -156,35 +158,41 @@ impl Tree {
         Ok(path)
     }
 
-    fn file(&self, name: &str, text: &str) -> Result<()> {
-        Ok(fs_err::write(self.place(name)?, text)?)
+    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> Result<()> {
+        self.new_file(name, content.as_ref(), 0o644)
     }
 
     fn program(&self, name: &str, content: &[u8]) -> Result<()> {
-        use std::os::unix::fs::PermissionsExt;
-        let path = self.place(name)?;
-        fs_err::write(&path, content)?;
-        Ok(fs_err::set_permissions(
-            &path,
-            std::fs::Permissions::from_mode(0o755),
-        )?)
+        self.new_file(name, content, 0o755)
     }
 
-    /// Busybox, and a link for each of its commands at the place where people expect it.
+    /// Writes a file that must not exist yet. Never opens an existing one: a link in the tree
+    /// means something in the guest, but opening it would reach for that path on the host.
+    fn new_file(&self, name: &str, content: &[u8], mode: u32) -> Result<()> {
+        let path = self.place(name)?;
+        let mut options = fs_err::OpenOptions::new();
+        options.write(true).create_new(true).mode(mode);
+        Ok(options.open(&path)?.write_all(content)?)
+    }
+
+    /// Busybox, and a link for each of its commands at the place where people expect it, unless
+    /// the tree has something of its own there: so this comes last. The links are relative: they
+    /// lead nowhere but into the tree, even when they are looked at from outside.
     fn busybox(&self) -> Result<()> {
         self.program("bin/busybox", &fs_err::read(BUSYBOX)?)?;
         for command in captured(Command::new(BUSYBOX).arg("--list-full"))?.lines() {
             let link = self.place(command)?;
-            if !link.exists() {
-                fs_err::os::unix::fs::symlink("/bin/busybox", &link)?;
+            if fs_err::symlink_metadata(&link).is_err() {
+                let up = "../".repeat(command.matches('/').count());
+                fs_err::os::unix::fs::symlink(format!("{up}bin/busybox"), &link)?;
             }
         }
         Ok(())
     }
 
     fn boot_files(&self, kernel: &Kernel, archive: &[u8]) -> Result<()> {
-        fs_err::copy(kernel.image(), self.place("boot/vmlinuz")?)?;
-        Ok(fs_err::write(self.place("boot/initrd.img")?, archive)?)
+        self.file("boot/vmlinuz", fs_err::read(kernel.image())?)?;
+        self.file("boot/initrd.img", archive)
     }
 
     fn modules(&self, kernel: &Kernel) -> Result<()> {
@@ -223,5 +231,55 @@ impl Tree {
             "-quiet",
         ]))?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(name: &str) -> Tree {
+        Tree::new(std::env::temp_dir().join(format!("slotmgr-{name}-{}", std::process::id())))
+            .unwrap()
+    }
+
+    /// A tree once held the link sbin/init -> /bin/busybox, and writing sbin/init replaced the
+    /// host's own /bin/busybox.
+    #[test]
+    fn writing_into_the_tree_never_leaves_it() {
+        let tree = tree("tree");
+        let outside = tree.root.with_extension("outside");
+        fs_err::write(&outside, "the host's").unwrap();
+        fs_err::create_dir_all(tree.root.join("sbin")).unwrap();
+        fs_err::os::unix::fs::symlink(&outside, tree.root.join("sbin/init")).unwrap();
+        assert!(tree.program("sbin/init", b"the guest's").is_err());
+        assert!(tree.file("sbin/init", "the guest's").is_err());
+        assert_eq!(fs_err::read_to_string(&outside).unwrap(), "the host's");
+        fs_err::remove_file(&outside).unwrap();
+        remove(&tree.root).unwrap();
+    }
+
+    #[test]
+    fn busybox_links_stay_inside_and_replace_nothing() {
+        let tree = tree("links");
+        tree.program("sbin/init", b"our own").unwrap();
+        tree.busybox().unwrap();
+        assert_eq!(
+            fs_err::read(tree.root.join("sbin/init")).unwrap(),
+            b"our own"
+        );
+        for (link, target) in [
+            ("bin/sh", "../bin/busybox"),
+            ("usr/bin/wc", "../../bin/busybox"),
+        ] {
+            let found = fs_err::read_link(tree.root.join(link)).unwrap();
+            assert_eq!(found, Path::new(target));
+            let inside = fs_err::canonicalize(tree.root.join(link)).unwrap();
+            assert_eq!(
+                inside,
+                fs_err::canonicalize(tree.root.join("bin/busybox")).unwrap()
+            );
+        }
+        remove(&tree.root).unwrap();
     }
 }
