@@ -1,0 +1,284 @@
+//! From a file that claims to be a bundle to a manifest and a payload that can be trusted.
+//!
+//! [`Bundle`] is unverified, [`VerifiedBundle`] is verified, and [`Bundle::verify`] is the only
+//! way from the one to the other.
+
+use std::io::Read as _;
+
+use crate::cms::{self, Content, SignedData, Signer, Trust, VerifyError};
+use crate::container::{Container, ContainerError};
+use crate::digest::Digest;
+use crate::limits::{BLOCK_SIZE, Limits, MAX_KEYFILE_SIZE, MAX_PLAIN_PAYLOAD_SIZE};
+use crate::manifest::{Format, MANIFEST_FILE, Manifest, ManifestError, VeritySpec};
+use crate::payload::Payload;
+use crate::payload_error::PayloadError;
+use crate::pinned::{PinnedReader, Pins};
+use crate::read_at::{ReadAt, Section};
+use crate::squashfs::Squashfs;
+use crate::verified::VerifiedBundle;
+use crate::verity::{VerityReader, tree_size};
+
+/// Why a bundle cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// It is no bundle.
+    #[error(transparent)]
+    Container(#[from] ContainerError),
+    /// Its signature is not trusted.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// What was signed is not a proper manifest.
+    #[error("the signed manifest is not valid")]
+    Manifest(#[from] ManifestError),
+    /// The format of the bundle cannot be read (yet) on this path.
+    #[error("the bundle has the format {format}, which cannot be used here: {reason}")]
+    Format {
+        /// Its name.
+        format: &'static str,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// A value is missing that the format needs.
+    #[error("the signed manifest has format={format} but no {key}")]
+    MissingKey {
+        /// Its name.
+        format: &'static str,
+        /// The key.
+        key: &'static str,
+    },
+    /// Sizes in the signed manifest do not fit the file.
+    #[error("the payload of {payload} bytes does not fit the signed manifest: {problem}")]
+    Geometry {
+        /// Bytes before the signature.
+        payload: u64,
+        /// What does not fit.
+        problem: String,
+    },
+    /// The payload does not match.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+}
+
+/// A bundle of which nothing is verified.
+pub struct Bundle<R> {
+    source: R,
+    container: Container,
+}
+
+impl<R: ReadAt> Bundle<R> {
+    /// Reads the outermost layer: trailer and signature.
+    ///
+    /// # Errors
+    /// It is no bundle, or its sizes do not fit.
+    pub fn open(source: R, limits: &Limits) -> Result<Self, ContainerError> {
+        let container = Container::read(&source, limits)?;
+        Ok(Self { source, container })
+    }
+
+    /// Bytes before the signature: data and hash tree.
+    pub fn payload_len(&self) -> u64 {
+        self.container.payload_len
+    }
+
+    /// The signature as it stands in the file.
+    pub fn signature(&self) -> &[u8] {
+        &self.container.signature
+    }
+
+    /// Bytes of the whole bundle.
+    pub fn len(&self) -> u64 {
+        self.source.len()
+    }
+
+    /// Whether there is nothing in it. Never true for a bundle that could be opened.
+    pub fn is_empty(&self) -> bool {
+        self.source.is_empty()
+    }
+
+    /// The manifest without any check of the signature: for looking at, never for deciding.
+    ///
+    /// # Errors
+    /// The signature cannot be looked into, or holds no proper manifest.
+    pub fn manifest_unverified(&self) -> Result<Manifest, BundleError> {
+        let bytes = self.manifest_bytes_unverified()?;
+        Ok(Manifest::parse(&bytes)?)
+    }
+
+    fn manifest_bytes_unverified(&self) -> Result<Vec<u8>, BundleError> {
+        match self.signed_data()?.content {
+            Some(manifest) => Ok(manifest),
+            None => {
+                let payload = Section {
+                    source: &self.source,
+                    len: self.container.payload_len,
+                };
+                Ok(read_manifest(&payload)?)
+            }
+        }
+    }
+
+    fn signed_data(&self) -> Result<SignedData, VerifyError> {
+        let (_, der) = cms::parse(&self.container.signature, self.container.payload_len)?;
+        Ok(SignedData::from_der(&der)?)
+    }
+
+    /// Verifies the signature and makes the payload readable. Every block of the payload is
+    /// checked when it is read; here, nothing of it is read (plain format: all of it).
+    ///
+    /// # Errors
+    /// The signature is not trusted, or what was signed does not fit the file.
+    pub fn verify(self, trust: &Trust) -> Result<VerifiedBundle<R>, BundleError> {
+        let attached = self.signed_data()?.content.is_some();
+        if attached {
+            self.verify_manifest(trust)
+        } else {
+            self.verify_plain(trust)
+        }
+    }
+
+    /// Verity and crypt: what is signed is the manifest, and the manifest has the root of the tree.
+    fn verify_manifest(self, trust: &Trust) -> Result<VerifiedBundle<R>, BundleError> {
+        let Container {
+            payload_len,
+            signature,
+        } = self.container;
+        let signed = cms::verify(&signature, payload_len, Content::Attached, trust)?;
+        let manifest = VerifiedManifest::new(&signed.content, signed.chain, signed.signing_time)?;
+        let bundle = &manifest.manifest.bundle;
+        let format = bundle.format.name();
+        if bundle.format != Format::Verity {
+            let reason = "a signature that carries the manifest belongs to a verity bundle";
+            return Err(BundleError::Format { format, reason });
+        }
+        let missing = BundleError::MissingKey {
+            format,
+            key: "verity-hash",
+        };
+        let spec = bundle.verity.as_ref().ok_or(missing)?;
+        let data_len = data_len(payload_len, spec)?;
+        let payload = VerityReader::new(self.source, data_len, spec.root, &spec.salt);
+        Ok(VerifiedBundle::new(manifest, Payload::verity(payload)))
+    }
+
+    /// Plain: what is signed is the payload, and the manifest lies in it.
+    fn verify_plain(self, trust: &Trust) -> Result<VerifiedBundle<R>, BundleError> {
+        let Container {
+            payload_len,
+            signature,
+        } = self.container;
+        if payload_len > MAX_PLAIN_PAYLOAD_SIZE {
+            let problem = format!("a plain bundle may have {MAX_PLAIN_PAYLOAD_SIZE} bytes at most");
+            return Err(BundleError::Geometry {
+                payload: payload_len,
+                problem,
+            });
+        }
+        let mut pins = None;
+        let mut digest = |algorithm| {
+            let (taken, digest) = Pins::take(&self.source, payload_len, algorithm)?;
+            pins = Some(taken);
+            Ok(digest)
+        };
+        let signed = cms::verify(
+            &signature,
+            payload_len,
+            Content::Detached(&mut digest),
+            trust,
+        )?;
+        let pins = pins.ok_or(VerifyError::NoSignedAttributes)?;
+        let payload = Payload::plain(PinnedReader::new(self.source, payload_len, pins));
+        let bytes = read_manifest(&payload)?;
+        let manifest = VerifiedManifest::new(&bytes, signed.chain, signed.signing_time)?;
+        let format = manifest.manifest.bundle.format;
+        if format != Format::Plain {
+            let reason = "its signature is that of a plain bundle";
+            return Err(BundleError::Format {
+                format: format.name(),
+                reason,
+            });
+        }
+        Ok(VerifiedBundle::new(manifest, payload))
+    }
+}
+
+/// The manifest file of a plain bundle.
+fn read_manifest(payload: &impl ReadAt) -> Result<Vec<u8>, PayloadError> {
+    let file = Squashfs::open(payload)?.open_file(MANIFEST_FILE)?;
+    let limit = MAX_KEYFILE_SIZE as u64;
+    if file.size() > limit {
+        return Err(PayloadError::ManifestTooLarge { size: file.size() });
+    }
+    let mut bytes = Vec::new();
+    file.take(limit)
+        .read_to_end(&mut bytes)
+        .map_err(|error| PayloadError::from_io(0, error))?;
+    Ok(bytes)
+}
+
+/// Bytes of the data under the tree, after checking that the tree has the only size it can have.
+fn data_len(payload: u64, spec: &VeritySpec) -> Result<u64, BundleError> {
+    let wrong = |problem| Err(BundleError::Geometry { payload, problem });
+    let Some(data) = payload.checked_sub(spec.size) else {
+        return wrong(format!("verity-size is {}", spec.size));
+    };
+    if data % BLOCK_SIZE != 0 || data <= BLOCK_SIZE {
+        return wrong(format!(
+            "{data} bytes of data are not a multiple of {BLOCK_SIZE} above it"
+        ));
+    }
+    let needed = tree_size(data);
+    if needed != spec.size {
+        return wrong(format!(
+            "verity-size is {}, but {data} bytes of data need {needed}",
+            spec.size
+        ));
+    }
+    Ok(data)
+}
+
+/// A manifest that a trusted signer signed.
+///
+/// There is no way to make one but [`Bundle::verify`].
+#[derive(Debug, Clone)]
+pub struct VerifiedManifest {
+    manifest: Manifest,
+    hash: Digest,
+    signers: Vec<Signer>,
+    signing_time: Option<i64>,
+}
+
+impl VerifiedManifest {
+    fn new(
+        bytes: &[u8],
+        signers: Vec<Signer>,
+        signing_time: Option<i64>,
+    ) -> Result<Self, ManifestError> {
+        let manifest = Manifest::parse(bytes)?;
+        Ok(Self {
+            manifest,
+            hash: Digest::of(bytes),
+            signers,
+            signing_time,
+        })
+    }
+
+    /// The manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// SHA-256 of the manifest's bytes as they were signed.
+    pub fn hash(&self) -> Digest {
+        self.hash
+    }
+
+    /// The chain of certificates, signer first.
+    pub fn signers(&self) -> &[Signer] {
+        &self.signers
+    }
+
+    /// When the signer says it signed, in seconds since 1970.
+    pub fn signing_time(&self) -> Option<i64> {
+        self.signing_time
+    }
+}

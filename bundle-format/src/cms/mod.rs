@@ -1,0 +1,15 @@
+//! The signature: a CMS structure, and the one place that decides whether to trust it.
+
+mod asn1;
+mod policy;
+mod structure;
+mod trust;
+mod verify;
+
+pub use policy::{Policy, PolicyError};
+pub use structure::{CmsKind, StructureError, kind};
+pub use trust::{CheckTime, Purpose, Revocation, Trust, TrustError};
+pub use verify::{Signer, VerifyError};
+
+pub(crate) use structure::{SignedData, parse};
+pub(crate) use verify::{Content, verify};

@@ -1,0 +1,369 @@
+//! Text to manifest.
+
+use super::{
+    BundleSection, CryptKey, Format, Handler, Hooks, Image, ImageHook, ImageType, Manifest, Meta,
+    Update, VeritySpec,
+};
+use crate::digest::{Digest, decode_hex};
+use crate::keyfile::{KeyFile, KeyFileError, Place, Section, SectionReader, parse_u64};
+use crate::limits::{BLOCK_SIZE, MAX_IMAGES};
+
+/// What is wrong with a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ManifestError {
+    /// Syntax, an unknown or doubled key, a wrong value.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    /// The name of a section does not fit its kind.
+    #[error("{place}: section [{section}] {problem}")]
+    SectionName {
+        /// Where.
+        place: Place,
+        /// The whole name.
+        section: String,
+        /// The end of the sentence.
+        problem: &'static str,
+    },
+    /// Keys that do not go together.
+    #[error("{place}: [{section}] {problem}")]
+    Conflict {
+        /// The section's header.
+        place: Place,
+        /// The section.
+        section: String,
+        /// The end of the sentence.
+        problem: &'static str,
+    },
+    /// More images than allowed.
+    #[error("manifest: more than {MAX_IMAGES} images")]
+    TooManyImages,
+}
+
+type Result<T, E = ManifestError> = std::result::Result<T, E>;
+
+impl Manifest {
+    /// Parses a manifest.
+    ///
+    /// # Errors
+    /// Everything that RAUC refuses, with `manifest.raucm:LINE`.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        let file = KeyFile::parse(bytes, super::MANIFEST_FILE)?;
+        let mut manifest = Self {
+            update: update(file.required("update")?)?,
+            ..Self::default()
+        };
+        manifest.bundle.format = Format::Plain;
+        for section in file.sections() {
+            manifest.add_section(&file, section)?;
+        }
+        manifest.check_hooks(&file)?;
+        Ok(manifest)
+    }
+
+    fn add_section(&mut self, file: &KeyFile, section: &Section) -> Result<()> {
+        let mut reader = file.read(section);
+        match section.name.as_str() {
+            // Read first of all, because it has to be there.
+            "update" => {}
+            "bundle" => self.bundle = bundle(reader)?,
+            "handler" => {
+                let filename = required_filename(&mut reader)?;
+                self.handler = Some(Handler {
+                    filename,
+                    args: reader.string("args")?,
+                });
+                reader.finish()?;
+            }
+            "hooks" => self.hooks = Some(hooks(reader)?),
+            "rollout" => self.rollout = all_entries(&mut reader)?,
+            name if name.starts_with("image.") => {
+                if self.images.len() == MAX_IMAGES {
+                    return Err(ManifestError::TooManyImages);
+                }
+                self.images.push(image(file, reader)?);
+            }
+            name if name.starts_with("meta.") => self.meta.push(meta(file, reader)?),
+            _ => return Err(file.unknown(section).into()),
+        }
+        Ok(())
+    }
+
+    /// A hook of an image needs the program that is to be asked.
+    fn check_hooks(&self, file: &KeyFile) -> Result<()> {
+        let asked = self.images.iter().find(|image| !image.hooks.is_empty());
+        match (asked, &self.hooks) {
+            (Some(image), None) => {
+                let section = format!("image.{}", image.label());
+                Err(ManifestError::Conflict {
+                    place: file.place(file.section(&section).map_or(0, |section| section.line)),
+                    section,
+                    problem: "has hooks, but no [hooks] section names the hook program",
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn update(mut section: SectionReader<'_>) -> Result<Update> {
+    let update = Update {
+        compatible: section.required("compatible")?,
+        version: section.string("version")?,
+        description: section.string("description")?,
+        build: section.string("build")?,
+        min_rauc_version: section.parse("min-rauc-version", version_number)?,
+    };
+    section.finish()?;
+    Ok(update)
+}
+
+/// Digits and dots, with whatever semantic versioning allows behind them.
+fn version_number(text: &str) -> Result<String, String> {
+    let core = text.split(['-', '+']).next().unwrap_or_default();
+    let number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    if (1..=3).contains(&core.split('.').count()) && core.split('.').all(number) {
+        Ok(text.to_owned())
+    } else {
+        Err("is not a version number like 1.14".to_owned())
+    }
+}
+
+fn bundle(mut section: SectionReader<'_>) -> Result<BundleSection> {
+    let format = section.parse("format", |text| match text {
+        "plain" => Ok(Format::Plain),
+        "verity" => Ok(Format::Verity),
+        "crypt" => Ok(Format::Crypt),
+        _ => Err("is none of plain, verity, crypt".to_owned()),
+    })?;
+    let format = format.unwrap_or(Format::Plain);
+    let root = section.parse("verity-hash", digest)?;
+    let salt = section.parse("verity-salt", hex32)?;
+    let size = section.parse("verity-size", tree_size)?;
+    let crypt_key = section.parse("crypt-key", hex32)?.map(CryptKey);
+    let verity = match (root, salt, size) {
+        (None, None, None) => None,
+        (Some(root), Some(salt), Some(size)) => Some(VeritySpec { root, salt, size }),
+        (None, ..) => return Err(section.missing("verity-hash").into()),
+        (_, None, _) => return Err(section.missing("verity-salt").into()),
+        (.., None) => return Err(section.missing("verity-size").into()),
+    };
+    let problem = match format {
+        Format::Plain if verity.is_some() => "says plain, so it must not have verity keys",
+        Format::Plain | Format::Verity if crypt_key.is_some() => {
+            "has a crypt-key, but its format is not crypt"
+        }
+        _ => {
+            section.finish()?;
+            return Ok(BundleSection {
+                format,
+                verity,
+                crypt_key,
+            });
+        }
+    };
+    let place = section.place_of_header();
+    Err(ManifestError::Conflict {
+        place,
+        section: "bundle".to_owned(),
+        problem,
+    })
+}
+
+fn hooks(mut section: SectionReader<'_>) -> Result<Hooks> {
+    let filename = required_filename(&mut section)?;
+    let names = section.list("hooks")?;
+    let entry = section.take("hooks");
+    for name in &names {
+        if let (true, Some(entry)) = (name != "install-check", entry) {
+            return Err(section
+                .wrong(entry, format!("has the unknown hook '{name}'"))
+                .into());
+        }
+    }
+    section.finish()?;
+    Ok(Hooks {
+        filename,
+        install_check: !names.is_empty(),
+    })
+}
+
+fn image(file: &KeyFile, mut section: SectionReader<'_>) -> Result<Image> {
+    let mut image = image_name(file, section.section())?;
+    image.filename = section.parse("filename", file_name)?;
+    image.sha256 = section.parse("sha256", digest)?;
+    image.size = section.parse("size", parse_u64)?;
+    image.image_type = section.parse("type", |text| {
+        ImageType::from_name(text).ok_or_else(|| "is not a known image type".to_owned())
+    })?;
+    image.hooks = image_hooks(&mut section)?;
+    image.adaptive = section.list("adaptive")?;
+    image.convert = section.list("convert")?;
+    image.converted = section.list("converted")?;
+    check_converted(&mut section, &image)?;
+    // Obsolete: RAUC reads and ignores them.
+    for key in ["version", "description", "build"] {
+        section.take(key);
+    }
+    check_image(&section, &image)?;
+    section.finish()?;
+    Ok(image)
+}
+
+fn check_image(section: &SectionReader<'_>, image: &Image) -> Result<()> {
+    let conflict = |problem| {
+        let place = section.place_of_header();
+        Err(ManifestError::Conflict {
+            place,
+            section: section.section().name.clone(),
+            problem,
+        })
+    };
+    let installs = image.hooks.contains(&ImageHook::Install);
+    match (
+        image.image_type == Some(ImageType::EmptyFs),
+        &image.filename,
+    ) {
+        (true, Some(_)) => conflict("is of type emptyfs, so it must not have a filename"),
+        (false, None) if !installs => Err(section.missing("filename").into()),
+        _ => Ok(()),
+    }
+}
+
+fn image_name(file: &KeyFile, section: &Section) -> Result<Image> {
+    let wrong = |problem| ManifestError::SectionName {
+        place: file.place(section.line),
+        section: section.name.clone(),
+        problem,
+    };
+    let label = section.name.strip_prefix("image.").unwrap_or_default();
+    let (class, variant, artifact) = if let Some((repository, artifact)) = label.split_once('/') {
+        (repository, None, Some(artifact))
+    } else if let Some((class, variant)) = label.split_once('.') {
+        (class, Some(variant), None)
+    } else {
+        (label, None, None)
+    };
+    if class.is_empty() || variant == Some("") || artifact == Some("") {
+        return Err(wrong("has an empty name"));
+    }
+    if artifact.is_some_and(|artifact| artifact.contains('/') || artifact.starts_with('.')) {
+        return Err(wrong("names an artifact with a path in it"));
+    }
+    Ok(Image {
+        class: class.to_owned(),
+        variant: variant.map(str::to_owned),
+        artifact: artifact.map(str::to_owned),
+        ..Image::default()
+    })
+}
+
+fn image_hooks(section: &mut SectionReader<'_>) -> Result<Vec<ImageHook>> {
+    let names = section.list("hooks")?;
+    let Some(entry) = section.take("hooks") else {
+        return Ok(Vec::new());
+    };
+    let hook = |name: &String| match name.as_str() {
+        "pre-install" => Ok(ImageHook::PreInstall),
+        "install" => Ok(ImageHook::Install),
+        "post-install" => Ok(ImageHook::PostInstall),
+        _ => Err(section
+            .wrong(entry, format!("has the unknown hook '{name}'"))
+            .into()),
+    };
+    names.iter().map(hook).collect()
+}
+
+/// File names made by `convert` are opened on the device just like `filename`.
+fn check_converted(section: &mut SectionReader<'_>, image: &Image) -> Result<()> {
+    let Some(entry) = section.take("converted") else {
+        return Ok(());
+    };
+    for name in &image.converted {
+        file_name(name).map_err(|problem| section.wrong(entry, problem))?;
+    }
+    Ok(())
+}
+
+fn meta(file: &KeyFile, mut section: SectionReader<'_>) -> Result<Meta> {
+    let plain = |name: &str| {
+        name.bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+    };
+    let wrong = |line, problem| ManifestError::SectionName {
+        place: file.place(line),
+        section: section.section().name.clone(),
+        problem,
+    };
+    let label = section
+        .section()
+        .name
+        .strip_prefix("meta.")
+        .unwrap_or_default();
+    if label.is_empty() || !plain(label) {
+        return Err(wrong(
+            section.section().line,
+            "may use only letters, digits, '_' and '-'",
+        ));
+    }
+    if let Some(entry) = section
+        .section()
+        .entries
+        .iter()
+        .find(|entry| !plain(&entry.key))
+    {
+        return Err(wrong(
+            entry.line,
+            "has a key with something other than letters, digits, '_' and '-'",
+        ));
+    }
+    Ok(Meta {
+        label: label.to_owned(),
+        entries: all_entries(&mut section)?,
+    })
+}
+
+fn all_entries(section: &mut SectionReader<'_>) -> Result<Vec<(String, String)>> {
+    let entries = &section.section().entries;
+    entries
+        .iter()
+        .map(|entry| {
+            Ok((
+                entry.key.clone(),
+                section.string(&entry.key)?.unwrap_or_default(),
+            ))
+        })
+        .collect()
+}
+
+fn required_filename(section: &mut SectionReader<'_>) -> Result<String> {
+    section
+        .parse("filename", file_name)?
+        .ok_or_else(|| section.missing("filename").into())
+}
+
+/// A file of the payload's root directory: a manifest must not be able to reach anything else.
+fn file_name(text: &str) -> Result<String, String> {
+    match text {
+        "." | ".." => Err("is not a file name".to_owned()),
+        _ if text.contains('/') => {
+            Err("has a '/': images lie in the root directory of the bundle".to_owned())
+        }
+        _ => Ok(text.to_owned()),
+    }
+}
+
+fn digest(text: &str) -> Result<Digest, String> {
+    text.parse().map_err(|error| format!("{error}"))
+}
+
+fn hex32(text: &str) -> Result<[u8; 32], String> {
+    decode_hex(text).map_err(|error| format!("{error}"))
+}
+
+fn tree_size(text: &str) -> Result<u64, String> {
+    match parse_u64(text)? {
+        0 => Err("must not be 0".to_owned()),
+        size if size % BLOCK_SIZE != 0 => Err(format!("is not a multiple of {BLOCK_SIZE}")),
+        size => Ok(size),
+    }
+}

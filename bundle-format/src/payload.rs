@@ -1,0 +1,53 @@
+//! The payload of a verified bundle, whatever its format: reading gives only what was signed.
+
+use std::io;
+
+use crate::payload_error::PayloadError;
+use crate::pinned::PinnedReader;
+use crate::read_at::ReadAt;
+use crate::verity::VerityReader;
+
+/// The payload of a verified bundle. Everything that is read from it was checked, on this read.
+pub struct Payload<R>(Inner<R>);
+
+enum Inner<R> {
+    Verity(VerityReader<R>),
+    Plain(PinnedReader<R>),
+}
+
+impl<R: ReadAt> Payload<R> {
+    pub(crate) fn verity(reader: VerityReader<R>) -> Self {
+        Self(Inner::Verity(reader))
+    }
+
+    pub(crate) fn plain(reader: PinnedReader<R>) -> Self {
+        Self(Inner::Plain(reader))
+    }
+
+    /// Checks everything. `progress` gets the bytes that are done and the bytes that there are.
+    ///
+    /// # Errors
+    /// The first block that does not match, or what the source reports.
+    pub fn verify_all(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<(), PayloadError> {
+        match &self.0 {
+            Inner::Verity(reader) => reader.verify_all(progress),
+            Inner::Plain(reader) => reader.verify_all(progress),
+        }
+    }
+}
+
+impl<R: ReadAt> ReadAt for Payload<R> {
+    fn len(&self) -> u64 {
+        match &self.0 {
+            Inner::Verity(reader) => reader.len(),
+            Inner::Plain(reader) => reader.len(),
+        }
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        match &self.0 {
+            Inner::Verity(reader) => reader.read_exact_at(buf, offset),
+            Inner::Plain(reader) => reader.read_exact_at(buf, offset),
+        }
+    }
+}
