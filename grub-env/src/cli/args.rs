@@ -4,8 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 
 use super::render::Format;
 use crate::file::Placement;
@@ -17,40 +17,42 @@ pub const DEFAULT_FILE: &str = "/boot/grub/grubenv";
 pub const DEFAULT_SIZE: usize = 1024;
 
 /// Read and change the environment block of GRUB so that GRUB sees the change even if power fails.
-#[derive(Debug, Clone, PartialEq, Eq, Parser)]
+#[derive(Debug, Parser)]
 #[command(name = "grub-env", version, max_term_width = 100)]
 pub struct Args {
-    /// The environment file
-    #[arg(short, long, global = true, value_name = "FILE", default_value = DEFAULT_FILE)]
-    pub file: PathBuf,
+    /// The environment file, if it is not named behind the command [default: /boot/grub/grubenv]
+    #[arg(short, long, global = true, value_name = "FILE")]
+    file: Option<PathBuf>,
     /// Answer in JSON
     #[arg(long, global = true)]
-    pub json: bool,
-    /// What to do
+    json: bool,
     #[command(subcommand)]
-    pub verb: Verb,
+    verb: RawVerb,
 }
 
-/// What to do with the file.
-#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
-pub enum Verb {
+#[derive(Debug, Subcommand)]
+enum RawVerb {
     /// Show the variables, one name=value a line
-    List,
+    List {
+        /// The environment file
+        #[arg(value_name = "FILE")]
+        named: Option<PathBuf>,
+    },
     /// Set variables, all of them in one write
     Set {
         /// Do not ask whether GRUB could see the write; follow symbolic links
         #[arg(long)]
         unchecked: bool,
-        /// What to set
-        #[arg(required = true, value_name = "NAME=VALUE", value_parser = assignment())]
-        assignments: Vec<Assignment>,
+        /// What to set; a first word without '=' is the file
+        #[arg(required = true, value_name = "NAME=VALUE")]
+        words: Vec<OsString>,
     },
     /// Remove variables, all of them in one write
     Unset {
         /// Do not ask whether GRUB could see the write; follow symbolic links
         #[arg(long)]
         unchecked: bool,
-        /// What to remove
+        /// What to remove (the file is named by --file here)
         #[arg(required = true, value_name = "NAME")]
         names: Vec<OsString>,
     },
@@ -59,33 +61,42 @@ pub enum Verb {
         /// Bytes; 512 makes every write one sector
         #[arg(long, default_value_t = DEFAULT_SIZE)]
         size: usize,
+        /// The environment file
+        #[arg(value_name = "FILE")]
+        named: Option<PathBuf>,
     },
     /// Say in words whether GRUB and Linux can rely on the file
-    Doctor,
+    Doctor {
+        /// The environment file
+        #[arg(value_name = "FILE")]
+        named: Option<PathBuf>,
+    },
 }
 
-impl Args {
+/// What was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The environment file.
+    pub file: PathBuf,
     /// How to answer.
-    pub(super) fn format(&self) -> Format {
-        if self.json {
-            Format::Json
-        } else {
-            Format::Text
-        }
-    }
+    pub format: Format,
+    /// What to do.
+    pub verb: Verb,
+}
 
-    /// How well the file must be placed for this verb.
-    pub(super) fn placement(&self) -> Placement {
-        match self.verb {
-            Verb::Set {
-                unchecked: true, ..
-            }
-            | Verb::Unset {
-                unchecked: true, ..
-            } => Placement::Unchecked,
-            _ => Placement::Checked,
-        }
-    }
+/// What to do with the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verb {
+    /// Show the variables.
+    List,
+    /// Set variables.
+    Set(Placement, Vec<Assignment>),
+    /// Remove variables.
+    Unset(Placement, Vec<OsString>),
+    /// Make a new file of so many bytes.
+    Create(usize),
+    /// Judge the file.
+    Doctor,
 }
 
 /// A `NAME=VALUE`.
@@ -110,48 +121,136 @@ impl Assignment {
     }
 }
 
-fn assignment() -> impl TypedValueParser<Value = Assignment> {
-    // Not the parser for text: a value may be any bytes.
-    OsStringValueParser::new().try_map(|text| Assignment::parse(&text).ok_or("expected NAME=VALUE"))
+/// Reads the command line, the program's name first.
+pub fn parse(argv: Vec<OsString>) -> Result<Request, clap::Error> {
+    let args = Args::try_parse_from(argv)?;
+    let format = if args.json {
+        Format::Json
+    } else {
+        Format::Text
+    };
+    let (named, verb) = match args.verb {
+        RawVerb::List { named } => (named, Verb::List),
+        RawVerb::Doctor { named } => (named, Verb::Doctor),
+        RawVerb::Create { size, named } => (named, Verb::Create(size)),
+        RawVerb::Unset { unchecked, names } => (None, Verb::Unset(placement(unchecked), names)),
+        RawVerb::Set { unchecked, words } => {
+            let (named, assignments) = file_and_assignments(words)?;
+            (named, Verb::Set(placement(unchecked), assignments))
+        }
+    };
+    let file = match (named, args.file) {
+        (Some(_), Some(_)) => {
+            let text = "the file is named twice: behind the command and by --file";
+            return Err(Args::command().error(ErrorKind::ArgumentConflict, text));
+        }
+        (Some(file), None) | (None, Some(file)) => file,
+        (None, None) => DEFAULT_FILE.into(),
+    };
+    Ok(Request { file, format, verb })
+}
+
+fn placement(unchecked: bool) -> Placement {
+    if unchecked {
+        Placement::Unchecked
+    } else {
+        Placement::Checked
+    }
+}
+
+fn file_and_assignments(
+    words: Vec<OsString>,
+) -> Result<(Option<PathBuf>, Vec<Assignment>), clap::Error> {
+    let wrong = |kind, text: String| Args::command().error(kind, text);
+    let mut file = None;
+    let mut assignments = Vec::new();
+    for (index, word) in words.into_iter().enumerate() {
+        match Assignment::parse(&word) {
+            Some(assignment) => assignments.push(assignment),
+            None if index == 0 => file = Some(PathBuf::from(word)),
+            None => {
+                let text = format!("expected NAME=VALUE, found {}", word.display());
+                return Err(wrong(ErrorKind::InvalidValue, text));
+            }
+        }
+    }
+    if assignments.is_empty() {
+        let text = "nothing to set: expected NAME=VALUE".to_owned();
+        return Err(wrong(ErrorKind::MissingRequiredArgument, text));
+    }
+    Ok((file, assignments))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn reads_its_command_lines() {
-        let parse = |line: &str| Args::try_parse_from(line.split(' '));
-        let args = parse("grub-env set -f /x --unchecked a=1 b=c=d e=").unwrap();
-        assert_eq!(args.file, PathBuf::from("/x"));
-        let a = |name: &str, value: &str| Assignment {
+    fn of(line: &str) -> Result<Request, clap::Error> {
+        let words = line
+            .split(' ')
+            .filter(|w| !w.is_empty())
+            .map(OsString::from);
+        parse(
+            std::iter::once(OsString::from("grub-env"))
+                .chain(words)
+                .collect(),
+        )
+    }
+
+    fn a(name: &str, value: &str) -> Assignment {
+        Assignment {
             name: name.into(),
             value: value.into(),
+        }
+    }
+
+    #[test]
+    fn reads_its_command_lines() {
+        let text = |file: &str, verb| Request {
+            file: file.into(),
+            format: Format::Text,
+            verb,
         };
-        let assignments = vec![a("a", "1"), a("b", "c=d"), a("e", "")];
-        assert_eq!(
-            args.verb,
-            Verb::Set {
-                unchecked: true,
-                assignments
-            }
-        );
-        let args = parse("grub-env --json create --size 512").unwrap();
-        assert_eq!(args.file, PathBuf::from(DEFAULT_FILE));
-        assert_eq!((args.json, args.verb), (true, Verb::Create { size: 512 }));
-        for bad in [
-            "grub-env",
-            "grub-env set",
-            "grub-env set a",
-            "grub-env unset",
-            "grub-env x",
+        let set = |p| Verb::Set(p, vec![a("a", "1"), a("b", "c=d"), a("e", "")]);
+        for (line, want) in [
+            ("list", text(DEFAULT_FILE, Verb::List)),
+            ("list x", text("x", Verb::List)),
+            ("-f x doctor", text("x", Verb::Doctor)),
+            ("create --size 512 x", text("x", Verb::Create(512))),
+            ("create", text(DEFAULT_FILE, Verb::Create(1024))),
+            ("set x a=1 b=c=d e=", text("x", set(Placement::Checked))),
+            (
+                "set a=1 b=c=d e= -f x --unchecked",
+                text("x", set(Placement::Unchecked)),
+            ),
+            (
+                "unset -f x a",
+                text("x", Verb::Unset(Placement::Checked, vec!["a".into()])),
+            ),
         ] {
-            assert!(parse(bad).is_err(), "{bad}");
+            assert_eq!(of(line).unwrap(), want, "{line}");
+        }
+        assert_eq!(of("list --json").unwrap().format, Format::Json);
+    }
+
+    #[test]
+    fn wrong_usage_is_told() {
+        for bad in [
+            "",
+            "set",
+            "set x",
+            "set a=1 x",
+            "unset",
+            "x",
+            "-f x list x",
+            "create --size y",
+        ] {
+            assert!(of(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn the_definition_is_sound() {
-        <Args as clap::CommandFactory>::command().debug_assert();
+        Args::command().debug_assert();
     }
 }

@@ -16,8 +16,6 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-pub use args::{Args, Verb};
-
 /// Runs the program that `argv[0]` names.
 #[must_use]
 pub fn main(argv: Vec<OsString>) -> ExitCode {
@@ -32,7 +30,7 @@ pub fn main(argv: Vec<OsString>) -> ExitCode {
 /// The command line of `grub-env`, for man pages and completions.
 #[must_use]
 pub fn command() -> clap::Command {
-    <Args as clap::CommandFactory>::command()
+    <args::Args as clap::CommandFactory>::command()
 }
 
 /// An error with its causes, in one line.

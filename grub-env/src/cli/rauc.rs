@@ -1,8 +1,9 @@
 //! RAUC's variables in a GRUB environment, put into words.
 //!
-//! `ORDER` lists boot names, first choice first. `<name>_OK` is 1 for a good slot, 0 for a bad
-//! one; `<name>_TRY` is set to 1 by the boot script before it boots the slot, and back to 0 when
-//! the system says that it is good. Scripts that count use `<name>_LEFT` instead of `_TRY`.
+//! `ORDER` lists boot names, first choice first. `<name>_OK` is 1 for a good slot, else the slot is
+//! not booted; `<name>_TRY` is set to 1 by the boot script with the last try, and back to 0 when the
+//! system says that it is good. `<name>_LEFT` is slotmgr's addition: `good` for a confirmed slot, or
+//! the number of tries left; RAUC's own boot script ignores it.
 
 use serde::Serialize;
 
@@ -28,8 +29,8 @@ pub struct RaucSlot {
     pub ok: Option<bool>,
     /// `_TRY`; `None` if it is missing or not 0 or 1.
     pub tried: Option<bool>,
-    /// `_LEFT`, if it is there and a number.
-    pub left: Option<u32>,
+    /// `_LEFT`, if it is there.
+    pub left: Option<String>,
 }
 
 impl RaucSlot {
@@ -44,16 +45,12 @@ impl RaucSlot {
             name: name.to_owned(),
             ok: flag("OK"),
             tried: flag("TRY"),
-            left: text("LEFT").and_then(|left| left.parse().ok()),
+            left: text("LEFT").map(str::to_owned),
         }
     }
 
     fn qualifies(&self) -> bool {
-        let try_left = match self.left {
-            Some(left) => left > 0,
-            None => self.tried == Some(false),
-        };
-        self.ok == Some(true) && try_left
+        self.ok == Some(true) && self.tried != Some(true)
     }
 
     /// In words.
@@ -64,10 +61,11 @@ impl RaucSlot {
             Some(false) => "bad",
             None => "neither good nor bad",
         };
-        let tried = match (self.left, self.tried) {
-            (Some(left), _) => format!("{left} tries left"),
-            (None, Some(true)) => "being tried".to_owned(),
-            (None, Some(false)) => "not being tried".to_owned(),
+        let tried = match (self.tried, self.left.as_deref()) {
+            (Some(true), _) => "last try taken".to_owned(),
+            (_, Some("good")) => "confirmed".to_owned(),
+            (_, Some(left)) => format!("{left} tries left"),
+            (Some(false), None) => "not tried".to_owned(),
             (None, None) => "no try flag".to_owned(),
         };
         format!("{} {ok}, {tried}", self.name)
@@ -116,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn next_is_the_first_good_slot_that_is_not_being_tried() {
+    fn next_is_the_first_good_slot_with_a_try_left() {
         let base = [
             ("ORDER", "B A"),
             ("A_OK", "1"),
@@ -130,12 +128,13 @@ mod tests {
         };
         assert_eq!(with(("B_TRY", "0")).next.as_deref(), Some("B"));
         assert_eq!(with(("B_TRY", "1")).next.as_deref(), Some("A"));
-        assert_eq!(with(("B_LEFT", "2")).next.as_deref(), Some("B"));
-        assert_eq!(with(("B_LEFT", "0")).next.as_deref(), Some("A"));
-        assert_eq!(
-            with(("B_TRY", "1")).slots[0].describe(),
-            "B good, being tried"
-        );
+        assert_eq!(with(("B_OK", "0")).next.as_deref(), Some("A"));
+        let b = |more| with(more).slots[0].describe();
+        assert_eq!(b(("B_TRY", "1")), "B good, last try taken");
+        assert_eq!(b(("B_TRY", "0")), "B good, not tried");
+        assert_eq!(b(("B_LEFT", "2")), "B good, 2 tries left");
+        assert_eq!(b(("B_LEFT", "good")), "B good, confirmed");
+        assert_eq!(b(("B_OK", "0")), "B bad, no try flag");
     }
 
     #[test]

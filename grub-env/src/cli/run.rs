@@ -3,15 +3,14 @@
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use super::args::{Args, Verb};
+use super::args::{Request, Verb, parse};
 use super::doctor::{self, Health};
 use super::{chain, render};
 use crate::block::{BadVariable, Block};
-use crate::file::{EnvFile, FileError, Written, create, read_file};
+use crate::file::{EnvFile, FileError, Placement, Written, create, read_file};
 
 #[derive(Debug, thiserror::Error)]
 enum RunError {
@@ -25,8 +24,8 @@ enum RunError {
 
 /// Runs `grub-env`.
 pub fn main(argv: Vec<OsString>) -> ExitCode {
-    let args = match Args::try_parse_from(argv) {
-        Ok(args) => args,
+    let request = match parse(argv) {
+        Ok(request) => request,
         Err(e) => {
             // A closed pipe must not turn help into a failure.
             let _ = e.print();
@@ -38,7 +37,7 @@ pub fn main(argv: Vec<OsString>) -> ExitCode {
         }
     };
     let mut out = Vec::new();
-    let done = run(&args, &mut out).and_then(|code| {
+    let done = run(&request, &mut out).and_then(|code| {
         io::stdout().write_all(&out)?;
         Ok(code)
     });
@@ -48,40 +47,45 @@ pub fn main(argv: Vec<OsString>) -> ExitCode {
     })
 }
 
-fn run(args: &Args, out: &mut Vec<u8>) -> Result<ExitCode, RunError> {
-    let path = args.file.as_path();
-    match &args.verb {
+fn run(request: &Request, out: &mut Vec<u8>) -> Result<ExitCode, RunError> {
+    let Request {
+        file: path,
+        format,
+        verb,
+    } = request;
+    match verb {
         Verb::List => {
-            let block = parse(args, &read_file(path)?)?;
-            render::variables(out, &block, args.format())?;
-        }
-        Verb::Set { assignments, .. } => {
-            let written = edit(args, |block| {
-                for a in assignments {
-                    block.set(&a.name, &a.value)?;
-                }
-                Ok(())
+            let block = Block::parse(&read_file(path)?).map_err(|source| FileError::Block {
+                path: path.clone(),
+                source,
             })?;
-            render::written(out, path, written, args.format())?;
+            render::variables(out, &block, *format)?;
         }
-        Verb::Unset { names, .. } => {
-            let written = edit(args, |block| {
+        Verb::Set(placement, assignments) => {
+            let written = edit(path, *placement, |block| {
+                assignments
+                    .iter()
+                    .try_for_each(|a| block.set(&a.name, &a.value).map(|_| ()))
+            })?;
+            render::written(out, path, written, *format)?;
+        }
+        Verb::Unset(placement, names) => {
+            let written = edit(path, *placement, |block| {
                 for name in names {
                     block.unset(name.as_bytes());
                 }
                 Ok(())
             })?;
-            render::written(out, path, written, args.format())?;
+            render::written(out, path, written, *format)?;
         }
-        Verb::Create { size } => {
+        Verb::Create(size) => {
             create(path, &Block::new(), *size)?;
-            render::created(out, path, *size, args.format())?;
+            render::created(out, path, *size, *format)?;
         }
         Verb::Doctor => {
             let report = doctor::examine(path)?;
-            let health = report.health();
-            render::report(out, &report, args.format())?;
-            if health == Health::Unfit {
+            render::report(out, &report, *format)?;
+            if report.health() == Health::Unfit {
                 return Ok(ExitCode::FAILURE);
             }
         }
@@ -89,19 +93,12 @@ fn run(args: &Args, out: &mut Vec<u8>) -> Result<ExitCode, RunError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn parse(args: &Args, bytes: &[u8]) -> Result<Block, RunError> {
-    let block = Block::parse(bytes).map_err(|source| FileError::Block {
-        path: args.file.clone(),
-        source,
-    })?;
-    Ok(block)
-}
-
 fn edit(
-    args: &Args,
+    path: &Path,
+    placement: Placement,
     change: impl FnOnce(&mut Block) -> Result<(), BadVariable>,
 ) -> Result<Written, RunError> {
-    let file = EnvFile::open(&args.file, args.placement())?;
+    let file = EnvFile::open(path, placement)?;
     let mut block = file.read()?;
     change(&mut block)?;
     Ok(file.write(&block)?)
