@@ -2,7 +2,8 @@
 //!
 //! - [`block`]: the bytes, without I/O
 //! - [`placement`]: whether GRUB sees what Linux wrote to a file, and can save there itself
-//! - [`file`]: the only module that reads and writes
+//! - [`file`]: the only module that reads and writes environment files
+//! - [`cli`]: the programs `grub-env` and `grub-editenv`
 //!
 //! A write to such a file must be one sector, in place, on a file whose bytes stay where they are:
 //! GRUB's file system drivers do not replay journals, so that after a power cut they still see
@@ -10,6 +11,7 @@
 //! editor does.
 
 pub mod block;
+pub mod cli;
 pub mod file;
 mod line;
 pub mod placement;
