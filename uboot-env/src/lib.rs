@@ -1,3 +1,5 @@
-//! The U-Boot environment.
-//!
-//! Nothing is here yet.
+//! uboot-env
+pub mod codec;
+pub mod env;
+pub mod limits;
+pub mod select;
