@@ -1,5 +1,8 @@
 //! uboot-env
+pub mod access;
 pub mod codec;
+pub mod config;
 pub mod env;
 pub mod limits;
+pub mod script;
 pub mod select;
