@@ -122,6 +122,8 @@ pub enum Ending {
 /// One environment image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
+    /// The CRC, as stored and as computed.
+    pub crc: u32,
     /// Value of the flags byte; `None` in a single-copy image.
     pub flags: Option<u8>,
     /// The variables.
@@ -158,7 +160,12 @@ impl Image {
             Layout::Redundant => header.get(FLAGS_OFFSET).copied(),
         };
         let (env, ending) = parse_data(data);
-        Ok(Self { flags, env, ending })
+        Ok(Self {
+            crc: stored,
+            flags,
+            env,
+            ending,
+        })
     }
 
     /// The image as bytes: `size` long, padded with zeros, CRC over the whole data area.

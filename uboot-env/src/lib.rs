@@ -1,5 +1,6 @@
 //! uboot-env
 pub mod access;
+pub mod cli;
 pub mod codec;
 pub mod config;
 pub mod env;

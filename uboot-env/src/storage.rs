@@ -4,6 +4,7 @@ pub mod emmc;
 pub mod file;
 pub mod flash;
 pub mod lock;
+pub mod media;
 pub mod mtd;
 pub mod open;
 pub mod ubi;
@@ -13,6 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
+pub use media::Media;
 pub use open::{Devices, OpenError, SysPaths};
 
 /// The two (or one) copies of an environment on some medium.

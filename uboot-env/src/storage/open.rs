@@ -1,9 +1,8 @@
 //! From a configuration to open storage: finds out what each device is.
 
-use super::emmc::{Unprotected, force_ro_of};
+use super::emmc::force_ro_of;
 use super::file::{FileCopy, Replace};
-use super::flash::FlashCopy;
-use super::ubi::UbiCopy;
+use super::media::{Backend, Media, missing};
 use super::{CopyError, EnvStorage, Op};
 use crate::codec::Endian;
 use crate::config::{CopyConfig, EnvConfig, is_ubi};
@@ -74,29 +73,10 @@ pub enum OpenError {
     Unreachable(#[source] CopyError),
 }
 
-/// What holds one copy.
-#[derive(Debug)]
-enum Backend {
-    File(FileCopy),
-    EmmcBoot {
-        copy: FileCopy,
-        force_ro: PathBuf,
-    },
-    Flash {
-        copy: FlashCopy,
-        scheme: FlagScheme,
-    },
-    Ubi(UbiCopy),
-    /// Its device is not there. Every access says so; the other copy may do.
-    Absent(CopyConfig),
-}
-
 /// The storage that a configuration describes.
 #[derive(Debug)]
 pub struct Devices {
-    first: Backend,
-    second: Option<Backend>,
-    scheme: FlagScheme,
+    media: Media,
     shape: Shape,
 }
 
@@ -115,15 +95,15 @@ impl Devices {
             .as_ref()
             .map(|c| probe(c, Some(&config.first)))
             .transpose()?;
-        let known: Vec<FlagScheme> = std::iter::once(&first)
-            .chain(&second)
-            .filter_map(Backend::scheme)
-            .collect();
-        let Some(&scheme) = known.first() else {
-            let absent = missing(&config.first);
-            return Err(OpenError::Unreachable(absent));
+        let schemes = || {
+            std::iter::once(&first)
+                .chain(&second)
+                .filter_map(Backend::scheme)
         };
-        if known.iter().any(|s| *s != scheme) {
+        let Some(scheme) = schemes().next() else {
+            return Err(OpenError::Unreachable(missing(&config.first)));
+        };
+        if schemes().any(|s| s != scheme) {
             return Err(OpenError::MixedMedia);
         }
         if let Some(second) = &second {
@@ -136,9 +116,11 @@ impl Devices {
             scheme,
         };
         Ok(Self {
-            first,
-            second,
-            scheme,
+            media: Media {
+                first,
+                second,
+                scheme,
+            },
             shape,
         })
     }
@@ -152,8 +134,8 @@ impl Devices {
     /// The nodes that hold the copies, to be locked.
     #[must_use]
     pub fn nodes(&self) -> Vec<PathBuf> {
-        std::iter::once(&self.first)
-            .chain(&self.second)
+        self.media
+            .backends()
             .map(|b| b.path().to_path_buf())
             .collect()
     }
@@ -161,105 +143,28 @@ impl Devices {
     /// What kind of thing holds a copy, and where.
     #[must_use]
     pub fn describe(&self, copy: CopyId) -> String {
-        self.get(copy)
+        self.media
+            .get(copy)
             .map_or_else(|e| e.to_string(), Backend::describe)
-    }
-
-    fn get(&self, copy: CopyId) -> Result<&Backend, CopyError> {
-        match copy {
-            CopyId::First => Ok(&self.first),
-            CopyId::Second => self.second.as_ref().ok_or(CopyError::NoSuchCopy { copy }),
-        }
-    }
-
-    fn get_mut(&mut self, copy: CopyId) -> Result<&mut Backend, CopyError> {
-        match copy {
-            CopyId::First => Ok(&mut self.first),
-            CopyId::Second => self.second.as_mut().ok_or(CopyError::NoSuchCopy { copy }),
-        }
     }
 }
 
 impl EnvStorage for Devices {
     fn scheme(&self) -> FlagScheme {
-        self.scheme
+        self.media.scheme
     }
 
     fn read(&mut self, copy: CopyId) -> Result<Vec<u8>, CopyError> {
-        match self.get_mut(copy)? {
-            Backend::File(c) | Backend::EmmcBoot { copy: c, .. } => c.read(),
-            Backend::Flash { copy: c, .. } => c.read(),
-            Backend::Ubi(c) => c.read(),
-            Backend::Absent(config) => Err(missing(config)),
-        }
+        self.media.read(copy)
     }
 
     fn write(&mut self, copy: CopyId, image: &[u8]) -> Result<(), CopyError> {
-        match self.get_mut(copy)? {
-            Backend::File(c) => c.write(image),
-            Backend::EmmcBoot { copy: c, force_ro } => {
-                let open = Unprotected::new(force_ro)?;
-                // Durable before the area is closed again: `write` syncs.
-                c.write(image)?;
-                open.restore()
-            }
-            Backend::Flash { copy: c, .. } => c.write(image),
-            Backend::Ubi(c) => c.write(image),
-            Backend::Absent(config) => Err(missing(config)),
-        }
+        self.media.write(copy, image)
     }
 
     fn obsolete(&mut self, copy: CopyId) -> Result<(), CopyError> {
-        match self.get_mut(copy)? {
-            Backend::Flash { copy: c, .. } => c.obsolete(),
-            Backend::File(c) | Backend::EmmcBoot { copy: c, .. } => c.obsolete(),
-            // Never asked for on UBI: its scheme is incremental, and a volume is written whole.
-            Backend::Ubi(_) => Err(CopyError::NoSuchCopy { copy }),
-            Backend::Absent(config) => Err(missing(config)),
-        }
+        self.media.obsolete(copy)
     }
-}
-
-impl Backend {
-    fn scheme(&self) -> Option<FlagScheme> {
-        match self {
-            Self::File(_) | Self::EmmcBoot { .. } | Self::Ubi(_) => Some(FlagScheme::Incremental),
-            Self::Flash { scheme, .. } => Some(*scheme),
-            Self::Absent(_) => None,
-        }
-    }
-
-    fn path(&self) -> &Path {
-        match self {
-            Self::File(c) | Self::EmmcBoot { copy: c, .. } => c.path(),
-            Self::Flash { copy, .. } => copy.path(),
-            Self::Ubi(c) => c.path(),
-            Self::Absent(config) => &config.path,
-        }
-    }
-
-    fn describe(&self) -> String {
-        let (kind, offset) = match self {
-            Self::File(c) => ("", c.offset()),
-            Self::EmmcBoot { copy, .. } => ("eMMC boot area ", copy.offset()),
-            Self::Flash {
-                copy,
-                scheme: FlagScheme::Boolean,
-            } => ("NOR ", copy.range().start),
-            Self::Flash {
-                copy,
-                scheme: FlagScheme::Incremental,
-            } => ("NAND ", copy.range().start),
-            Self::Ubi(_) => ("UBI volume ", 0),
-            Self::Absent(_) => ("missing ", 0),
-        };
-        format!("{kind}{} at {offset:#x}", self.path().display())
-    }
-}
-
-fn missing(config: &CopyConfig) -> CopyError {
-    let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
-    CopyError::io(Op::Open, &config.path, 0)(gone)
 }
 
 /// Decides by what the node *is*, not by its name; only UBI volumes are also found by name.
