@@ -7,6 +7,7 @@ pub mod lock;
 pub mod media;
 pub mod mtd;
 pub mod open;
+mod place;
 pub mod ubi;
 
 use crate::select::{CopyId, FlagScheme};
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 pub use media::Media;
-pub use open::{Devices, OpenError, SysPaths};
+pub use open::{Devices, NoRawDevices, OpenError, RawDevices, SysPaths};
 
 /// The two (or one) copies of an environment on some medium.
 ///

@@ -2,13 +2,18 @@
 
 use super::emmc::force_ro_of;
 use super::file::{FileCopy, Replace};
+use super::flash::FlashCopy;
 use super::media::{Backend, Media, missing};
+use super::mtd::{Mtd, MtdKind};
+use super::place::{absolute_offset, check_apart, flash_range};
+use super::ubi::{UbiCopy, UbiVolume, node_of};
 use super::{CopyError, EnvStorage, Op};
 use crate::codec::Endian;
 use crate::config::{CopyConfig, EnvConfig, is_ubi};
 use crate::select::{CopyId, FlagScheme};
 use crate::snapshot::Shape;
 use std::fs;
+use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -29,6 +34,42 @@ impl Default for SysPaths {
             ubi: "/sys/class/ubi".into(),
         }
     }
+}
+
+/// Opens the devices that need more than reading and writing.
+pub trait RawDevices {
+    /// A raw flash device.
+    ///
+    /// # Errors
+    /// What the system says; `Unsupported` where this cannot be done.
+    fn mtd(&self, node: &Path) -> io::Result<Box<dyn Mtd>>;
+
+    /// A UBI volume.
+    ///
+    /// # Errors
+    /// What the system says; `Unsupported` where this cannot be done.
+    fn ubi(&self, node: &Path) -> io::Result<Box<dyn UbiVolume>>;
+}
+
+/// No raw flash: every attempt is refused in so many words.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoRawDevices;
+
+impl RawDevices for NoRawDevices {
+    fn mtd(&self, _node: &Path) -> io::Result<Box<dyn Mtd>> {
+        Err(no_flash())
+    }
+
+    fn ubi(&self, _node: &Path) -> io::Result<Box<dyn UbiVolume>> {
+        Err(no_flash())
+    }
+}
+
+fn no_flash() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        "this build cannot reach raw flash and UBI volumes",
+    )
 }
 
 /// Why a configuration does not fit the devices.
@@ -87,8 +128,22 @@ impl Devices {
     ///
     /// # Errors
     /// [`OpenError`] if the configuration cannot be right for these devices, or no device is there.
-    pub fn open(config: &EnvConfig, endian: Endian, sys: &SysPaths) -> Result<Self, OpenError> {
-        let probe = |copy, other| probe(config, copy, other, sys);
+    pub fn open(
+        config: &EnvConfig,
+        endian: Endian,
+        sys: &SysPaths,
+        raw: &dyn RawDevices,
+    ) -> Result<Self, OpenError> {
+        let probe = |copy, other| {
+            Probe {
+                size: config.size,
+                copy,
+                other,
+                sys,
+                raw,
+            }
+            .run()
+        };
         let first = probe(&config.first, config.second.as_ref())?;
         let second = config
             .second
@@ -167,118 +222,86 @@ impl EnvStorage for Devices {
     }
 }
 
-/// Decides by what the node *is*, not by its name; only UBI volumes are also found by name.
-fn probe(
-    config: &EnvConfig,
-    copy: &CopyConfig,
-    other: Option<&CopyConfig>,
-    sys: &SysPaths,
-) -> Result<Backend, OpenError> {
-    if is_ubi(&copy.path) {
-        return Err(unsuitable(copy, "a UBI volume"));
-    }
-    let Ok(real) = fs::canonicalize(&copy.path) else {
-        return Ok(absent_or_new(config, copy));
-    };
-    let kind = fs::metadata(&real)
-        .map_err(|e| unreachable(copy, e))?
-        .file_type();
-    if kind.is_char_device() {
-        return Err(unsuitable(
-            copy,
-            "a character device that is neither MTD nor UBI",
-        ));
-    }
-    if kind.is_file() || kind.is_block_device() {
-        let offset = absolute_offset(copy, config.size, &real)?;
-        let single_file = kind.is_file() && other.is_none();
+/// Finds out what holds one copy.
+struct Probe<'a> {
+    size: u64,
+    copy: &'a CopyConfig,
+    other: Option<&'a CopyConfig>,
+    sys: &'a SysPaths,
+    raw: &'a dyn RawDevices,
+}
+
+impl Probe<'_> {
+    /// Decides by what the node *is*, not by its name; only UBI volumes are found by name.
+    fn run(&self) -> Result<Backend, OpenError> {
+        let copy = self.copy;
+        if is_ubi(&copy.path) {
+            return self.ubi();
+        }
+        let Ok(real) = fs::canonicalize(&copy.path) else {
+            return Ok(self.absent_or_new());
+        };
+        let kind = fs::metadata(&real)
+            .map_err(|e| unreachable(copy, e))?
+            .file_type();
+        if kind.is_char_device() {
+            return self.flash(&real);
+        }
+        if kind.is_dir() {
+            return Err(unsuitable(copy, "a directory"));
+        }
+        if !kind.is_file() && !kind.is_block_device() {
+            return Err(unsuitable(copy, "neither a file nor a device"));
+        }
+        let offset = absolute_offset(copy, self.size, &real)?;
+        let single_file = kind.is_file() && self.other.is_none();
         let replace = if single_file {
             Replace::Rename
         } else {
             Replace::InPlace
         };
-        let file = FileCopy::new(&real, offset, config.size, replace);
-        return Ok(
-            match force_ro_of(&real, &sys.block).filter(|_| kind.is_block_device()) {
+        let file = FileCopy::new(&real, offset, self.size, replace);
+        Ok(
+            match force_ro_of(&real, &self.sys.block).filter(|_| kind.is_block_device()) {
                 Some(force_ro) => Backend::EmmcBoot {
                     copy: file,
                     force_ro,
                 },
                 None => Backend::File(file),
             },
-        );
+        )
     }
-    Err(unsuitable(
-        copy,
-        if kind.is_dir() {
-            "a directory"
-        } else {
-            "neither a file nor a device"
-        },
-    ))
-}
 
-/// A second file of a pair that does not exist yet will be created; a device will not.
-fn absent_or_new(config: &EnvConfig, copy: &CopyConfig) -> Backend {
-    let directory = copy.path.parent().is_some_and(Path::is_dir);
-    match u64::try_from(copy.offset) {
-        Ok(offset) if directory && !copy.path.starts_with("/dev") => Backend::File(FileCopy::new(
-            &copy.path,
-            offset,
-            config.size,
-            Replace::InPlace,
-        )),
-        _ => Backend::Absent(copy.clone()),
+    fn flash(&self, node: &Path) -> Result<Backend, OpenError> {
+        let mtd = self.raw.mtd(node).map_err(|e| unreachable(self.copy, e))?;
+        let geometry = mtd.geometry();
+        let range = flash_range(self.copy, self.other, geometry, self.size)?;
+        let scheme = match geometry.kind {
+            MtdKind::Nor | MtdKind::DataFlash => FlagScheme::Boolean,
+            MtdKind::Nand => FlagScheme::Incremental,
+        };
+        let copy = FlashCopy::new(mtd, node, range, self.size).with_lock(self.copy.lock);
+        Ok(Backend::Flash { copy, scheme })
     }
-}
 
-/// A negative offset counts from the end.
-fn absolute_offset(copy: &CopyConfig, size: u64, real: &Path) -> Result<u64, OpenError> {
-    if let Ok(offset) = u64::try_from(copy.offset) {
-        return Ok(offset);
+    fn ubi(&self) -> Result<Backend, OpenError> {
+        let Some(node) = node_of(&self.copy.path, &self.sys.ubi) else {
+            return Ok(Backend::Absent(self.copy.clone()));
+        };
+        let volume = self.raw.ubi(&node).map_err(|e| unreachable(self.copy, e))?;
+        Ok(Backend::Ubi(UbiCopy::new(volume, node, self.size)))
     }
-    let file = fs::File::open(real).map_err(|e| unreachable(copy, e))?;
-    let len = devio::block::device_len(&file).map_err(|e| unreachable(copy, e))?;
-    let back = copy.offset.unsigned_abs();
-    let misplaced = |what| OpenError::Misplaced {
-        path: copy.path.clone(),
-        line: copy.line,
-        what,
-    };
-    if back < size {
-        let what = format!("{back:#x} bytes from the end there is no room for {size:#x}");
-        return Err(misplaced(what));
-    }
-    len.checked_sub(back).ok_or_else(|| {
-        misplaced(format!(
-            "offset -{back:#x} is before the start, the device has {len:#x} bytes"
-        ))
-    })
-}
 
-/// Two copies on one device must not share anything that is written as a whole.
-fn check_apart(first: &Backend, second: &Backend, size: u64) -> Result<(), OpenError> {
-    let (a, b) = (extent(first, size), extent(second, size));
-    let same_node = first.path() == second.path();
-    if same_node && a.0 < b.1 && b.0 < a.1 {
-        let flash = matches!(first, Backend::Flash { .. });
-        let unit = if flash { "erase block" } else { "bytes" };
-        return Err(OpenError::Shared {
-            path: first.path().to_path_buf(),
-            unit,
-        });
-    }
-    Ok(())
-}
-
-fn extent(backend: &Backend, size: u64) -> (u64, u64) {
-    match backend {
-        Backend::File(c) | Backend::EmmcBoot { copy: c, .. } => {
-            (c.offset(), c.offset().saturating_add(size))
+    /// A file of a pair that does not exist yet will be created; a device will not.
+    fn absent_or_new(&self) -> Backend {
+        let path = &self.copy.path;
+        let directory = path.parent().is_some_and(Path::is_dir);
+        match u64::try_from(self.copy.offset) {
+            Ok(offset) if directory && !path.starts_with("/dev") => {
+                Backend::File(FileCopy::new(path, offset, self.size, Replace::InPlace))
+            }
+            _ => Backend::Absent(self.copy.clone()),
         }
-        Backend::Flash { copy, .. } => (copy.range().start, copy.range().end),
-        Backend::Ubi(_) => (0, size),
-        Backend::Absent(_) => (0, 0),
     }
 }
 
@@ -290,6 +313,6 @@ fn unsuitable(copy: &CopyConfig, what: &'static str) -> OpenError {
     }
 }
 
-fn unreachable(copy: &CopyConfig, source: std::io::Error) -> OpenError {
+pub(super) fn unreachable(copy: &CopyConfig, source: std::io::Error) -> OpenError {
     OpenError::Unreachable(CopyError::io(Op::Inspect, &copy.path, 0)(source))
 }

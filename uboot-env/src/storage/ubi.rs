@@ -1,7 +1,9 @@
 //! A copy in a UBI volume of its own.
 
 use super::{CopyError, Op, check_len};
-use std::io;
+use crate::limits::{MAX_SYSFS_BYTES, MAX_UBI_VOLUMES};
+use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// What is needed of a UBI volume.
@@ -76,4 +78,49 @@ impl UbiCopy {
             .update(image)
             .map_err(CopyError::io(Op::UbiUpdate, &self.path, 0))
     }
+}
+
+/// The device node of a volume: `/dev/ubi0_1` as it is; `/dev/ubi0:name` and `/dev/mtd3:name` looked
+/// up in `sys_ubi` (`/sys/class/ubi`). `None` if there is no such volume, or no UBI device is
+/// attached to that MTD device.
+#[must_use]
+pub fn node_of(path: &Path, sys_ubi: &Path) -> Option<PathBuf> {
+    let text = path.to_str()?;
+    let Some((device, volume)) = text.split_once(':') else {
+        return Some(path.to_path_buf());
+    };
+    let directory = Path::new(device).parent()?;
+    let device = Path::new(device).file_name()?.to_str()?;
+    let ubi = match device.strip_prefix("mtd") {
+        Some(number) => ubi_on_mtd(number, sys_ubi)?,
+        None => device.to_owned(),
+    };
+    let prefix = format!("{ubi}_");
+    let names = entries(sys_ubi).filter(|name| name.starts_with(&prefix));
+    let mut found =
+        names.filter(|name| attribute(&sys_ubi.join(name).join("name")).as_deref() == Some(volume));
+    found.next().map(|name| directory.join(name))
+}
+
+fn ubi_on_mtd(number: &str, sys_ubi: &Path) -> Option<String> {
+    let mut devices = entries(sys_ubi).filter(|name| !name.contains('_'));
+    devices.find(|name| attribute(&sys_ubi.join(name).join("mtd_num")).as_deref() == Some(number))
+}
+
+fn entries(directory: &Path) -> impl Iterator<Item = String> + use<> {
+    let list = fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .take(MAX_UBI_VOLUMES);
+    list.filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+}
+
+fn attribute(path: &Path) -> Option<String> {
+    let mut text = String::new();
+    fs::File::open(path)
+        .ok()?
+        .take(MAX_SYSFS_BYTES)
+        .read_to_string(&mut text)
+        .ok()?;
+    Some(text.trim_end().to_owned())
 }
