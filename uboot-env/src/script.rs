@@ -7,7 +7,7 @@
 //! | `name=` | deletes | deletes | deletes |
 //! | line without `=` | see above | ignored | as U-Boot's |
 //! | last line without line end | error | taken | taken |
-//! | lines over 2047 bytes | taken | **cut; the rest becomes a new variable** | taken |
+//! | lines over 1023 bytes (2047 in 0.3.7) | taken | **cut; the rest becomes a new variable** | taken |
 //! | `name = value` | value `= value` | name with a blank | error: unclear |
 
 use crate::env::{VarError, VarName};

@@ -2,6 +2,10 @@
 //! promise of ours.
 
 #![allow(
+    clippy::disallowed_methods,
+    reason = "test files need no power-cut safety"
+)]
+#![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     reason = "a failed expectation fails the test"

@@ -2,6 +2,10 @@
 //! skipped as U-Boot skips them, locks are as before, and two copies never share an erase block.
 
 #![allow(
+    clippy::disallowed_methods,
+    reason = "test files need no power-cut safety"
+)]
+#![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     reason = "a failed expectation fails the test"

@@ -67,6 +67,10 @@ fn set(path: &Path, value: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(
+        clippy::disallowed_methods,
+        reason = "test files need no power-cut safety"
+    )]
     use super::*;
 
     #[test]

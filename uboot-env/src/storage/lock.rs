@@ -199,7 +199,7 @@ mod tests {
     fn a_second_holder_waits_and_then_gives_up() {
         let dir = tempfile::tempdir().unwrap();
         let (a, b) = (dir.path().join("a"), dir.path().join("b"));
-        let held = Locks::acquire(&files(&[a.clone()]), Duration::ZERO).unwrap();
+        let held = Locks::acquire(&files(std::slice::from_ref(&a)), Duration::ZERO).unwrap();
         let e = Locks::acquire(&files(&[b, a.clone()]), Duration::from_millis(50)).unwrap_err();
         assert!(matches!(e, LockError::Busy { path, .. } if path == a));
         drop(held);

@@ -1,6 +1,10 @@
 //! Shared by the integration tests: running the programs, and a simulated flash.
 
 #![allow(dead_code, reason = "each test file uses a part of this")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "test files need no power-cut safety"
+)]
 
 pub mod flash_sim;
 
