@@ -55,6 +55,8 @@ pub enum Aftermath {
     OldInUse,
     /// The new one; only its marking failed.
     NewInUse,
+    /// As before, no copy is valid.
+    StillNone,
     /// No copy is valid any more: U-Boot will use its built-in default.
     Lost,
 }
@@ -64,6 +66,7 @@ impl std::fmt::Display for Aftermath {
         f.write_str(match self {
             Self::OldInUse => "the environment from before is still in use",
             Self::NewInUse => "the new environment is in use all the same",
+            Self::StillNone => "there is still no valid environment",
             Self::Lost => {
                 "no copy is valid now, U-Boot will start with its built-in default: write again, \
                  before the next restart"
@@ -203,7 +206,7 @@ impl<'a> Txn<'a> {
             // marking of the old one comes last. Only a single copy can be lost here.
             self.snapshot = read_all(self.storage, self.snapshot.shape());
             let aftermath = match self.snapshot.env() {
-                None if before.is_none() => Aftermath::OldInUse,
+                None if before.is_none() => Aftermath::StillNone,
                 None => Aftermath::Lost,
                 Some(now) if Some(now) == before.as_ref() => Aftermath::OldInUse,
                 Some(_) => Aftermath::NewInUse,

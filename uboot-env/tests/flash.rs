@@ -122,6 +122,21 @@ fn a_block_that_wears_out_is_replaced_by_a_spare_one() {
     assert_eq!(sim.0.borrow().bad, [0x800]);
 }
 
+#[test]
+fn a_refusal_does_not_make_a_block_bad() {
+    let sim = Sim::new(MtdKind::Nand, 8);
+    // Locked, and lock calls are switched off: the chip refuses with EROFS.
+    sim.0.borrow_mut().locked = vec![0];
+    let range = Range {
+        start: 0,
+        end: 0x4000,
+    };
+    let copy = FlashCopy::new(sim.boxed(), "/dev/mtd0", range, SIZE).with_lock(FlashLock::Ignore);
+    let mut media = Media::flash(FlagScheme::Incremental, copy, None);
+    assert!(media.write(CopyId::First, &new_image()).is_err());
+    assert!(sim.0.borrow().bad.is_empty());
+}
+
 /// libubootenv loses it.
 #[test]
 fn the_rest_of_the_last_erase_block_is_kept() {

@@ -225,9 +225,9 @@ fn what_else(bytes: &[u8], shape: Shape) -> Option<String> {
 /// Looks around the configured places for what is really there.
 fn search(session: &Session) -> Vec<(PathBuf, Hit)> {
     let mut out: Vec<(PathBuf, Hit)> = Vec::new();
-    for (copy, node) in session.config.copies().zip(session.devices.nodes()) {
+    for (node, offset) in session.devices.places() {
         let len = SEARCH_AROUND + MAX_SCAN_ENV_SIZE as u64;
-        let near = copy.offset.unsigned_abs().saturating_sub(SEARCH_AROUND / 2);
+        let near = offset.saturating_sub(SEARCH_AROUND / 2);
         for from in [0, near] {
             // A diagnosis goes on when one of its searches cannot be made.
             let hits = scan_path(&node, Window { from, len }).unwrap_or_default();

@@ -46,7 +46,8 @@ pub(super) fn print(args: &PrintArgs, console: &mut Console<'_>) -> Result<u8> {
     Ok(u8::from(!missing.is_empty()))
 }
 
-/// U-Boot's rules for missing names (an error) and for `-n` (exactly one name).
+/// U-Boot's rule for missing names (an error). `-n` needs a name; several are printed line by line,
+/// as libubootenv does.
 pub(super) fn fw_printenv(args: &FwPrintenv, console: &mut Console<'_>) -> Result<u8> {
     if args.no_header && args.names.is_empty() {
         bail!("-n needs the name of a variable");

@@ -125,10 +125,14 @@ impl FileCopy {
 
     /// The new file: the old content with the environment replaced.
     fn write_fresh(&self, fresh: &Path, old: Option<&File>, image: &[u8]) -> io::Result<()> {
+        // A left-over of an interrupted run, or a link somebody put there, is not written through.
+        match std::fs::remove_file(fresh) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
         let mut file = OpenOptions::new()
             .write(true)
-            .create(true)
-            .truncate(true)
+            .create_new(true)
             .open(fresh)?;
         if let Some(mut old) = old {
             io::copy(&mut old, &mut file)?;

@@ -97,7 +97,7 @@ impl FlashCopy {
                 match self.write_block(block, chunk) {
                     Ok(()) => break,
                     // A block that went bad is replaced, if there is a spare one in the range.
-                    Err(_) if self.is_nand() && left_after >= needed - index => {
+                    Err(e) if self.is_nand() && went_bad(&e) && left_after >= needed - index => {
                         self.mtd
                             .mark_bad(block)
                             .map_err(self.io(Op::BadBlock, block))?;
@@ -227,6 +227,21 @@ impl FlashCopy {
     fn io(&self, op: Op, offset: u64) -> impl FnOnce(io::Error) -> CopyError + use<> {
         CopyError::io(op, &self.path, offset)
     }
+}
+
+/// Erasing or programming failed in the chip itself. A refusal (read-only, no permission, a lock)
+/// says nothing about the block, which must not be given up for ever because of it.
+fn went_bad(e: &CopyError) -> bool {
+    const EIO: i32 = 5;
+    let CopyError::Io {
+        op: Op::Erase | Op::Write,
+        source,
+        ..
+    } = e
+    else {
+        return false;
+    };
+    source.raw_os_error() == Some(EIO)
 }
 
 /// `EBADMSG`: more wrong bits than ECC can correct.

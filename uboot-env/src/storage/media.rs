@@ -146,22 +146,31 @@ impl Backend {
         }
     }
 
+    /// First byte of the copy on its device.
+    pub(super) fn offset(&self) -> u64 {
+        match self {
+            Self::File(c) | Self::EmmcBoot { copy: c, .. } => c.offset(),
+            Self::Flash { copy, .. } => copy.range().start,
+            Self::Ubi(_) | Self::Absent(_) => 0,
+        }
+    }
+
     pub(super) fn describe(&self) -> String {
-        let (kind, offset) = match self {
-            Self::File(c) => ("", c.offset()),
-            Self::EmmcBoot { copy, .. } => ("eMMC boot area ", copy.offset()),
+        let kind = match self {
+            Self::File(_) => "",
+            Self::EmmcBoot { .. } => "eMMC boot area ",
             Self::Flash {
-                copy,
                 scheme: FlagScheme::Boolean,
-            } => ("NOR ", copy.range().start),
+                ..
+            } => "NOR ",
             Self::Flash {
-                copy,
                 scheme: FlagScheme::Incremental,
-            } => ("NAND ", copy.range().start),
-            Self::Ubi(_) => ("UBI volume ", 0),
-            Self::Absent(_) => ("missing ", 0),
+                ..
+            } => "NAND ",
+            Self::Ubi(_) => "UBI volume ",
+            Self::Absent(_) => "missing ",
         };
-        format!("{kind}{} at {offset:#x}", self.path().display())
+        format!("{kind}{} at {:#x}", self.path().display(), self.offset())
     }
 }
 

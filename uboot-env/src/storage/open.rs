@@ -195,6 +195,15 @@ impl Devices {
             .collect()
     }
 
+    /// Where each copy lies: the node, and the offset in bytes.
+    #[must_use]
+    pub fn places(&self) -> Vec<(PathBuf, u64)> {
+        self.media
+            .backends()
+            .map(|b| (b.path().to_path_buf(), b.offset()))
+            .collect()
+    }
+
     /// What kind of thing holds a copy, and where.
     #[must_use]
     pub fn describe(&self, copy: CopyId) -> String {
