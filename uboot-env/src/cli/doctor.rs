@@ -3,7 +3,7 @@
 use super::Console;
 use super::args::DoctorArgs;
 use super::render;
-use super::session::{Purpose, Session, chain, read_config};
+use super::session::{Purpose, Session, chain};
 use crate::codec::{Ending, Image, Layout};
 use crate::limits::MAX_SCAN_ENV_SIZE;
 use crate::scan::{self, Hit, Window};
@@ -59,29 +59,14 @@ impl Report {
 
 pub(super) fn doctor(args: &DoctorArgs, console: &mut Console<'_>) -> Result<u8> {
     if let Some(path) = &args.scan {
-        let window = Window {
-            from: args.from,
-            len: args.length,
-        };
-        let hits =
-            scan_path(path, window).with_context(|| format!("cannot scan {}", path.display()))?;
-        render::hits(path, &hits, args.json, console)?;
-        return Ok(u8::from(hits.is_empty()));
+        return scan_only(path, args, console);
     }
     let purpose = if args.repair {
         Purpose::Write
     } else {
         Purpose::Read
     };
-    let hints = read_config(&args.place)?.hints;
     let mut session = Session::open(&args.place, args.endian.into(), purpose, console)?;
-    let places: Vec<String> = session
-        .devices
-        .shape()
-        .copies()
-        .iter()
-        .map(|&id| session.devices.describe(id))
-        .collect();
     let repaired = if args.repair {
         Some(repair(&mut session)?)
     } else {
@@ -89,24 +74,37 @@ pub(super) fn doctor(args: &DoctorArgs, console: &mut Console<'_>) -> Result<u8>
     };
     let mut report = examine(session.load().snapshot());
     report.repaired = repaired;
+    complete(&mut report, &mut session);
+    render::report(&report, args.json, console)?;
+    Ok(u8::from(!report.is_healthy()))
+}
+
+fn scan_only(path: &Path, args: &DoctorArgs, console: &mut Console<'_>) -> Result<u8> {
+    let window = Window {
+        from: args.from,
+        len: args.length,
+    };
+    let hits =
+        scan_path(path, window).with_context(|| format!("cannot scan {}", path.display()))?;
+    render::hits(path, &hits, args.json, console)?;
+    Ok(u8::from(hits.is_empty()))
+}
+
+/// Adds what the snapshot does not know: places, hints, and what is really there.
+fn complete(report: &mut Report, session: &mut Session) {
     report
         .warnings
-        .extend(hints.iter().map(ToString::to_string));
-    for (copy, place) in report.copies.iter_mut().zip(places) {
-        copy.place = place;
+        .extend(session.config.hints.iter().map(ToString::to_string));
+    for copy in &mut report.copies {
+        copy.place = session.devices.describe(copy.id);
         if copy.state.is_err() {
-            copy.hint = session
-                .devices
-                .read(copy.id)
-                .ok()
-                .and_then(|b| what_else(&b, report.shape));
+            let bytes = session.devices.read(copy.id).ok();
+            copy.hint = bytes.and_then(|b| what_else(&b, report.shape));
         }
     }
     if report.standing == Standing::Nothing {
-        report.found = search(&session);
+        report.found = search(session);
     }
-    render::report(&report, args.json, console)?;
-    Ok(u8::from(!report.is_healthy()))
 }
 
 fn repair(session: &mut Session) -> Result<String> {
@@ -140,21 +138,7 @@ fn examine(snapshot: &Snapshot) -> Report {
                 .collect()
         }
     };
-    let mut warnings: Vec<String> = snapshot
-        .env()
-        .map(|env| {
-            env.warnings(shape.size)
-                .iter()
-                .map(ToString::to_string)
-                .collect()
-        })
-        .unwrap_or_default();
-    if snapshot
-        .image()
-        .is_some_and(|i| i.ending == Ending::Unterminated)
-    {
-        warnings.push("the closing NUL is missing: U-Boot's fw_printenv refuses this copy".into());
-    }
+    let warnings = content_warnings(snapshot);
     let standing = snapshot.standing();
     Report {
         shape,
@@ -165,6 +149,18 @@ fn examine(snapshot: &Snapshot) -> Report {
         found: Vec::new(),
         repaired: None,
     }
+}
+
+fn content_warnings(snapshot: &Snapshot) -> Vec<String> {
+    let Some(image) = snapshot.image() else {
+        return Vec::new();
+    };
+    let found = image.env.warnings(snapshot.shape().size);
+    let mut warnings: Vec<String> = found.iter().map(ToString::to_string).collect();
+    if image.ending == Ending::Unterminated {
+        warnings.push("the closing NUL is missing: U-Boot's fw_printenv refuses this copy".into());
+    }
+    warnings
 }
 
 fn copy_report(snapshot: &Snapshot, id: CopyId) -> CopyReport {

@@ -5,6 +5,7 @@ use super::{Console, JSON_SCHEMA};
 use crate::codec::{Endian, Layout};
 use crate::scan::Hit;
 use crate::select::{FlagScheme, Pick, Standing};
+use crate::snapshot::Shape;
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -57,54 +58,41 @@ pub(super) fn report(report: &Report, as_json: bool, console: &mut Console<'_>) 
         writeln!(console.stdout, "{}", report_json(report))?;
         return Ok(());
     }
-    let shape = report.shape;
-    let mut head = format!(
-        "environment  {}, {:#x} bytes per copy",
-        layout(shape.layout),
-        shape.size
-    );
-    if shape.layout == Layout::Redundant {
-        head += &format!(", {}", scheme(shape.scheme));
-    }
-    writeln!(console.stdout, "{head}, {}", endian(shape.endian))?;
+    let out = &mut *console.stdout;
+    writeln!(out, "environment  {}", head(report.shape))?;
     for copy in &report.copies {
-        writeln!(
-            console.stdout,
-            "{}       {}: {}",
-            copy.id,
-            copy.place,
-            copy_text(copy)
-        )?;
+        writeln!(out, "{}       {}: {}", copy.id, copy.place, copy_text(copy))?;
         if let Some(hint) = &copy.hint {
-            writeln!(console.stdout, "             {hint}")?;
+            writeln!(out, "             {hint}")?;
         }
     }
     for (reader, choice) in &report.picks {
-        writeln!(
-            console.stdout,
-            "read by      {}: {}",
-            reader.name(),
-            pick(*choice)
-        )?;
+        writeln!(out, "read by      {}: {}", reader.name(), pick(*choice))?;
     }
     for warning in &report.warnings {
-        writeln!(console.stdout, "note         {warning}")?;
+        writeln!(out, "note         {warning}")?;
     }
     for (path, found) in &report.found {
-        let at = found.offset;
-        writeln!(
-            console.stdout,
-            "found        {} at {at:#x}: {}",
-            path.display(),
-            hit(found)
-        )?;
+        let (path, at) = (path.display(), found.offset);
+        writeln!(out, "found        {path} at {at:#x}: {}", hit(found))?;
     }
     if let Some(repaired) = &report.repaired {
-        writeln!(console.stdout, "repair       {repaired}")?;
+        writeln!(out, "repair       {repaired}")?;
     }
     let (state, next) = verdict(report);
-    writeln!(console.stdout, "state        {state}\nnext         {next}")?;
+    writeln!(out, "state        {state}\nnext         {next}")?;
     Ok(())
+}
+
+/// The first line: what kind of environment this is.
+fn head(shape: Shape) -> String {
+    let size = shape.size;
+    let flags = match shape.layout {
+        Layout::Single => String::new(),
+        Layout::Redundant => format!(", {}", scheme(shape.scheme)),
+    };
+    let (layout, endian) = (layout(shape.layout), endian(shape.endian));
+    format!("{layout}, {size:#x} bytes per copy{flags}, {endian}")
 }
 
 fn copy_text(copy: &CopyReport) -> String {
@@ -202,42 +190,26 @@ pub(super) fn hits(
     as_json: bool,
     console: &mut Console<'_>,
 ) -> Result<()> {
+    let out = &mut *console.stdout;
     if as_json {
         let found: Vec<Value> = hits.iter().map(|h| hit_json(path, h)).collect();
-        writeln!(
-            console.stdout,
-            "{}",
-            json!({ "schema": JSON_SCHEMA, "found": found })
-        )?;
+        writeln!(out, "{}", json!({ "schema": JSON_SCHEMA, "found": found }))?;
         return Ok(());
     }
     for found in hits {
-        writeln!(
-            console.stdout,
-            "found  at {:#x}: {}",
-            found.offset,
-            hit(found)
-        )?;
+        writeln!(out, "found  at {:#x}: {}", found.offset, hit(found))?;
     }
     if hits.is_empty() {
-        writeln!(
-            console.stdout,
-            "state  nothing found in this range\nnext   widen it with --from and --length"
-        )?;
+        writeln!(out, "state  nothing found in this range")?;
+        writeln!(out, "next   widen it with --from and --length")?;
         return Ok(());
     }
     writeln!(
-        console.stdout,
+        out,
         "next   lines for fw_env.config (a redundant environment needs both copies):"
     )?;
     for h in hits {
-        writeln!(
-            console.stdout,
-            "{} {:#x} {:#x}",
-            path.display(),
-            h.offset,
-            h.size
-        )?;
+        writeln!(out, "{} {:#x} {:#x}", path.display(), h.offset, h.size)?;
     }
     Ok(())
 }

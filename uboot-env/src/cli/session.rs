@@ -78,7 +78,7 @@ impl Session {
 }
 
 /// Reads and chooses the configuration.
-pub(super) fn read_config(place: &Place) -> Result<EnvConfig> {
+fn read_config(place: &Place) -> Result<EnvConfig> {
     let name = place.config.display().to_string();
     let bytes = read_capped(&place.config, MAX_CONFIG_BYTES).with_context(|| {
         format!("cannot read the configuration {name} (-c names another; it says on which device, at which offset, and how large the environment is)")

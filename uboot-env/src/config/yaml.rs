@@ -292,55 +292,67 @@ fn devices(mut lines: &[Line<'_>]) -> Result<Vec<CopyConfig>, Located> {
     Ok(out)
 }
 
-fn device(head: &Line<'_>, body: &[Line<'_>]) -> Result<CopyConfig, Located> {
-    let (mut path, mut offset, mut sector, mut lock) = (None, None, None, None);
-    let lines = std::iter::once(head)
-        .filter(|l| l.key.is_some())
-        .chain(body);
-    for line in lines {
-        let key = line
-            .key
-            .ok_or((line.number, Problem::Syntax { what: SHAPE }))?;
-        let text = scalar(line)?;
-        let at = |what| (line.number, what);
-        let number = |field| {
-            at(Problem::Number {
-                field,
-                text: text.to_owned(),
-            })
+#[derive(Default)]
+struct Device {
+    path: Option<PathBuf>,
+    offset: Option<i64>,
+    sector: Option<u64>,
+    lock: Option<FlashLock>,
+}
+
+impl Device {
+    /// Takes one `key: value`; says whether the key had come before.
+    fn take(&mut self, key: &str, text: &str) -> Result<bool, Problem> {
+        let bad = |field| Problem::Number {
+            field,
+            text: text.to_owned(),
         };
-        let twice = match key {
-            "path" => path.replace(PathBuf::from(text)).is_some(),
+        Ok(match key {
+            "path" => self.path.replace(PathBuf::from(text)).is_some(),
             "offset" => {
-                let value = number::any_base(text).ok_or_else(|| number("offset"))?;
-                offset.replace(value).is_some()
+                let value = number::any_base(text).ok_or_else(|| bad("offset"))?;
+                self.offset.replace(value).is_some()
             }
             "sectorsize" => {
-                let value = number::any_base_unsigned(text).ok_or_else(|| number("sectorsize"))?;
-                sector.replace(value).is_some()
+                let value = number::any_base_unsigned(text).ok_or_else(|| bad("sectorsize"))?;
+                self.sector.replace(value).is_some()
             }
-            "disablelock" => lock
-                .replace(yes_or_no(text).ok_or_else(|| number("disablelock"))?)
-                .is_some(),
+            "disablelock" => {
+                let value = yes_or_no(text).ok_or_else(|| bad("disablelock"))?;
+                self.lock.replace(value).is_some()
+            }
             _ => {
-                return Err(at(Problem::Key {
+                return Err(Problem::Key {
                     key: key.to_owned(),
                     help: device_help(key),
-                }));
+                });
             }
-        };
-        if twice {
+        })
+    }
+}
+
+fn device(head: &Line<'_>, body: &[Line<'_>]) -> Result<CopyConfig, Located> {
+    let mut device = Device::default();
+    for line in std::iter::once(head)
+        .filter(|l| l.key.is_some())
+        .chain(body)
+    {
+        let at = |what| (line.number, what);
+        let key = line.key.ok_or(at(Problem::Syntax { what: SHAPE }))?;
+        if device.take(key, scalar(line)?).map_err(at)? {
             return Err(at(Problem::Twice {
                 key: key.to_owned(),
             }));
         }
     }
     Ok(CopyConfig {
-        path: path.ok_or((head.number, Problem::Missing { what: "`path:`" }))?,
-        offset: offset.unwrap_or(0),
-        sector_size: sector.filter(|&v| v != 0),
+        path: device
+            .path
+            .ok_or((head.number, Problem::Missing { what: "`path:`" }))?,
+        offset: device.offset.unwrap_or(0),
+        sector_size: device.sector.filter(|&v| v != 0),
         sectors: None,
-        lock: lock.unwrap_or_default(),
+        lock: device.lock.unwrap_or_default(),
         line: head.number,
     })
 }

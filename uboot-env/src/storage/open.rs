@@ -134,9 +134,10 @@ impl Devices {
         sys: &SysPaths,
         raw: &dyn RawDevices,
     ) -> Result<Self, OpenError> {
+        let size = config.size;
         let probe = |copy, other| {
             Probe {
-                size: config.size,
+                size,
                 copy,
                 other,
                 sys,
@@ -145,39 +146,26 @@ impl Devices {
             .run()
         };
         let first = probe(&config.first, config.second.as_ref())?;
-        let second = config
-            .second
-            .as_ref()
-            .map(|c| probe(c, Some(&config.first)))
-            .transpose()?;
-        let schemes = || {
-            std::iter::once(&first)
-                .chain(&second)
-                .filter_map(Backend::scheme)
+        let second = match &config.second {
+            Some(copy) => Some(probe(copy, Some(&config.first))?),
+            None => None,
         };
-        let Some(scheme) = schemes().next() else {
-            return Err(OpenError::Unreachable(missing(&config.first)));
-        };
-        if schemes().any(|s| s != scheme) {
-            return Err(OpenError::MixedMedia);
-        }
+        let scheme = common_scheme(config, &first, second.as_ref())?;
         if let Some(second) = &second {
             check_apart(&first, second, config.size)?;
         }
         let shape = Shape {
             layout: config.layout(),
-            size: config.size,
+            size,
             endian,
             scheme,
         };
-        Ok(Self {
-            media: Media {
-                first,
-                second,
-                scheme,
-            },
-            shape,
-        })
+        let media = Media {
+            first,
+            second,
+            scheme,
+        };
+        Ok(Self { media, shape })
     }
 
     /// The shape of this environment.
@@ -228,6 +216,19 @@ impl EnvStorage for Devices {
 
     fn obsolete(&mut self, copy: CopyId) -> Result<(), CopyError> {
         self.media.obsolete(copy)
+    }
+}
+
+/// The scheme of the copies that are there.
+fn common_scheme(
+    config: &EnvConfig,
+    first: &Backend,
+    second: Option<&Backend>,
+) -> Result<FlagScheme, OpenError> {
+    match (first.scheme(), second.and_then(Backend::scheme)) {
+        (Some(a), Some(b)) if a != b => Err(OpenError::MixedMedia),
+        (Some(scheme), _) | (None, Some(scheme)) => Ok(scheme),
+        (None, None) => Err(OpenError::Unreachable(missing(&config.first))),
     }
 }
 

@@ -74,18 +74,12 @@ pub(super) fn flash_range(
         line: copy.line,
         what,
     };
-    let start = match u64::try_from(copy.offset) {
-        Ok(offset) => offset,
-        Err(_) => geometry
-            .size
-            .checked_sub(copy.offset.unsigned_abs())
-            .ok_or_else(|| {
-                misplaced(format!(
-                    "the offset is before the start, the device has {:#x} bytes",
-                    geometry.size
-                ))
-            })?,
-    };
+    let start = flash_start(copy, geometry).ok_or_else(|| {
+        let size = geometry.size;
+        misplaced(format!(
+            "the offset is before the start, the device has {size:#x} bytes"
+        ))
+    })?;
     if !start.is_multiple_of(block) {
         return Err(misplaced(format!(
             "offset {start:#x} is not on a boundary of its erase blocks, {block:#x} bytes"
@@ -111,6 +105,12 @@ pub(super) fn flash_range(
             geometry.size
         ))),
     }
+}
+
+/// The first byte of a copy, `None` if it were before the start of the device.
+fn flash_start(copy: &CopyConfig, geometry: Geometry) -> Option<u64> {
+    let back = || geometry.size.checked_sub(copy.offset.unsigned_abs());
+    u64::try_from(copy.offset).ok().or_else(back)
 }
 
 /// Bytes up to the other copy on the same device, or to the end.
