@@ -1,3 +1,7 @@
-//! The casync formats: chunker, `.caibx`/`.caidx` index, chunk codec and assembly plan.
-//!
-//! Nothing is here yet. Deltas come with the issue that brings them; a bundle is written whole until then.
+//! casync natively.
+
+pub mod chunker;
+pub mod limits;
+mod sizes;
+
+pub use sizes::{ChunkSizes, SizesError};
