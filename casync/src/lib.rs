@@ -1,6 +1,8 @@
 //! casync natively.
 
+pub mod chunk;
 pub mod chunker;
+pub mod index;
 pub mod limits;
 mod sizes;
 
