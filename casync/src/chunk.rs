@@ -128,19 +128,20 @@ fn nibble(digit: u8) -> Result<u8, ChunkIdError> {
 
 /// Bytes and the id that they have: all that a seed can tell.
 ///
-/// Nobody has said yet that these are the bytes that were wanted.
+/// Nobody has said yet that these are the bytes that were wanted. `B` is how the bytes are held: a
+/// borrowed slice, or a vector that goes to another thread.
 #[derive(Clone, Copy, Debug)]
-pub struct HashedChunk<'a> {
+pub struct HashedChunk<B> {
     id: ChunkId,
-    bytes: &'a [u8],
+    bytes: B,
 }
 
-impl<'a> HashedChunk<'a> {
+impl<B: AsRef<[u8]>> HashedChunk<B> {
     /// Hashes `bytes`.
     #[must_use]
-    pub fn new(digest: DigestKind, bytes: &'a [u8]) -> Self {
+    pub fn new(digest: DigestKind, bytes: B) -> Self {
         Self {
-            id: digest.id_of(bytes),
+            id: digest.id_of(bytes.as_ref()),
             bytes,
         }
     }
@@ -153,12 +154,12 @@ impl<'a> HashedChunk<'a> {
 
     /// The bytes.
     #[must_use]
-    pub fn bytes(&self) -> &'a [u8] {
-        self.bytes
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.as_ref()
     }
 
     /// Compares with the id that an index asks for.
-    pub fn check(self, expected: &ChunkId) -> Result<CheckedChunk<'a>, WrongChunk> {
+    pub fn check(self, expected: &ChunkId) -> Result<CheckedChunk<B>, WrongChunk> {
         if self.id != *expected {
             return Err(WrongChunk {
                 expected: *expected,
@@ -174,12 +175,12 @@ impl<'a> HashedChunk<'a> {
 
 /// Bytes that have the id an index asked for. Made by [`HashedChunk::check`] and nothing else.
 #[derive(Clone, Copy, Debug)]
-pub struct CheckedChunk<'a> {
+pub struct CheckedChunk<B> {
     id: ChunkId,
-    bytes: &'a [u8],
+    bytes: B,
 }
 
-impl<'a> CheckedChunk<'a> {
+impl<B: AsRef<[u8]>> CheckedChunk<B> {
     /// The id that was expected and found.
     #[must_use]
     pub fn id(&self) -> ChunkId {
@@ -188,7 +189,13 @@ impl<'a> CheckedChunk<'a> {
 
     /// The bytes.
     #[must_use]
-    pub fn bytes(&self) -> &'a [u8] {
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.as_ref()
+    }
+
+    /// Gives the bytes back, so that a buffer can be used again; what was known of them is lost.
+    #[must_use]
+    pub fn into_inner(self) -> B {
         self.bytes
     }
 }

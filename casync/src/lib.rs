@@ -2,6 +2,7 @@
 
 pub mod chunk;
 pub mod chunker;
+pub mod codec;
 pub mod index;
 pub mod limits;
 mod sizes;
