@@ -132,9 +132,9 @@ fn synthetic() -> Vec<u8> {
             .wrapping_add(1_442_695_040_888_963_407);
         let [.., kind, byte] = state.to_le_bytes();
         if out.len() / 8192 % 2 == 0 {
-            out.push(byte)
+            out.push(byte);
         } else {
-            out.push(b'a' + kind % 16)
+            out.push(b'a' + kind % 16);
         }
     }
     out

@@ -5,7 +5,9 @@
 //! and is a few comparisons per hit. (Guessing a chunk start in each piece and waiting for the
 //! guesses to fall in step, as is done elsewhere, never does on long runs of zeros.)
 
-use super::rule::{CutRule, WINDOW, hash_of, rolled};
+use std::ops::ControlFlow;
+
+use super::rule::{CutRule, WINDOW, hash_of, roll_over};
 
 /// Calls `found` with every length `n` at which the last 48 bytes of `bytes[..n]` hit, ascending.
 ///
@@ -16,16 +18,15 @@ pub fn find_candidates(rule: &CutRule, bytes: &[u8], mut found: impl FnMut(usize
     let Some(first) = bytes.first_chunk::<WINDOW>() else {
         return;
     };
-    let mut hash = hash_of(first);
+    let hash = hash_of(first);
     if test.hits(hash) {
         found(WINDOW);
     }
-    for (i, (leave, enter)) in bytes.iter().zip(&bytes[WINDOW..]).enumerate() {
-        hash = rolled(hash, *leave, *enter);
-        if test.hits(hash) {
-            found(WINDOW + i + 1);
-        }
-    }
+    // It never asks to stop, so what is returned tells nothing.
+    let _ = roll_over(hash, bytes, &bytes[WINDOW..], test, |n| {
+        found(WINDOW + n);
+        ControlFlow::Continue(())
+    });
 }
 
 /// Chooses the cuts among the candidates of an image.

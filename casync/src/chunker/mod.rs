@@ -15,7 +15,8 @@ pub use candidates::{Selector, find_candidates};
 pub(crate) use rule::widen;
 pub use rule::{CutRule, RuleError, WINDOW};
 
-use rule::{BoundaryTest, hash_of, rolled};
+use rule::{BoundaryTest, hash_of, roll_over};
+use std::ops::ControlFlow;
 
 /// Cuts a stream of bytes, pushed in pieces of any size.
 #[derive(Clone, Debug)]
@@ -102,22 +103,16 @@ impl Chunker {
 
     /// Rolls the hash over `scan`; `Some(n)` where it hits, after `n` bytes.
     fn roll(&mut self, scan: &[u8], test: BoundaryTest) -> Option<usize> {
-        let mut hash = self.hash;
-        let carried = self.window.iter().zip(scan);
-        let within = scan.iter().zip(scan.get(WINDOW..).unwrap_or_default());
-        for (i, (leave, enter)) in carried.enumerate() {
-            hash = rolled(hash, *leave, *enter);
-            if test.hits(hash) {
-                return Some(i + 1);
-            }
+        let stop = |_| ControlFlow::Break(());
+        self.hash = match roll_over(self.hash, &self.window, scan, test, stop) {
+            ControlFlow::Break(n) => return Some(n),
+            ControlFlow::Continue(hash) => hash,
+        };
+        let (_, later) = scan.split_at_checked(WINDOW)?;
+        match roll_over(self.hash, scan, later, test, stop) {
+            ControlFlow::Break(n) => return Some(WINDOW + n),
+            ControlFlow::Continue(hash) => self.hash = hash,
         }
-        for (i, (leave, enter)) in within.enumerate() {
-            hash = rolled(hash, *leave, *enter);
-            if test.hits(hash) {
-                return Some(WINDOW + i + 1);
-            }
-        }
-        self.hash = hash;
         None
     }
 
