@@ -59,7 +59,7 @@ impl fmt::Debug for Encoder {
 }
 
 impl Encoder {
-    /// An encoder; fails on a level that zstd does not have.
+    /// An encoder. zstd takes a level beyond its last as its last.
     pub fn new(packing: Packing) -> Result<Self, EncodeError> {
         let mut zstd = CCtx::create();
         if let Packing::Zstd { level } = packing {
