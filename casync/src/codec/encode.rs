@@ -62,10 +62,13 @@ impl Encoder {
     /// An encoder. zstd takes a level beyond its last as its last.
     pub fn new(packing: Packing) -> Result<Self, EncodeError> {
         let mut zstd = CCtx::create();
-        if let Packing::Zstd { level } = packing {
-            zstd.set_parameter(CParameter::CompressionLevel(level))
-                .map_err(zstd_error)?;
-        }
+        let level = match packing {
+            Packing::Zstd { level } => level,
+            #[cfg(any(feature = "xz", feature = "gzip"))]
+            _ => DEFAULT_ZSTD_LEVEL,
+        };
+        zstd.set_parameter(CParameter::CompressionLevel(level))
+            .map_err(zstd_error)?;
         Ok(Self { packing, zstd })
     }
 
