@@ -100,26 +100,33 @@ fn extract(dir: &Path, len: usize) -> Result<(), Box<dyn std::error::Error>> {
     let index = Index::read_from(BufReader::new(File::open(dir.join("theirs.caibx"))?))?;
     let store = DirStore::new(dir.join("theirs.castr"), 0, Durability::AtSync);
     let plan = Plan::new(&index, &Sources::default())?;
-    let ingredients = Ingredients {
-        index: &index,
-        seeds: &[],
-        stores: &[&store],
-    };
-    let ours = || -> Result<(), Box<dyn std::error::Error>> {
-        let mut options = File::options();
-        let file = options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(dir.join("a"))?;
-        file.set_len(index.image_len())?;
-        assemble(&plan, &ingredients, &mut FileBlob::new(file)?)?;
-        Ok(())
-    };
-    report("assemble from a local store", len, || {
-        ours().expect("the store is whole");
-    });
+    for threads in [1, 2].into_iter().filter_map(NonZeroUsize::new) {
+        let ingredients = Ingredients {
+            index: &index,
+            seeds: &[],
+            stores: &[&store],
+            threads,
+        };
+        let ours = || -> Result<(), Box<dyn std::error::Error>> {
+            let mut options = File::options();
+            let file = options
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .open(dir.join("a"))?;
+            file.set_len(index.image_len())?;
+            assemble(&plan, &ingredients, &mut FileBlob::new(file)?)?;
+            Ok(())
+        };
+        report(
+            &format!("assemble, local store, {threads} thread(s)"),
+            len,
+            || {
+                ours().expect("the store is whole");
+            },
+        );
+    }
     report("casync extract from a local store", len, || {
         let _ = std::fs::remove_file(dir.join("b"));
         let mut command = Command::new("casync");

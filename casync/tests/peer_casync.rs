@@ -24,6 +24,8 @@ const DIGESTS: [(DigestKind, &str); 2] = [
     (DigestKind::Sha256, "sha256"),
 ];
 
+const THREADS: NonZeroUsize = NonZeroUsize::new(2).unwrap();
+
 /// A 48-byte window that hits casync's default discriminator 49535.
 const HIT: &str = "5a2e2dceebc3dcb73998ba9a81e8cd6d6cd89e3b417338d7b7f577c956662baaf7b72f0fc6d0b1371cb81a679d7c9073";
 
@@ -137,6 +139,7 @@ fn our_extract(index: &Index, store: &dyn ChunkStore) -> Result<Vec<u8>, Assembl
         index,
         seeds: &[],
         stores: &[store],
+        threads: THREADS,
     };
     assemble(&plan, &ingredients, &mut target).map(|_| target)
 }
@@ -476,6 +479,7 @@ fn our_extract_writes_over_old_content_in_place() {
         index: &index,
         seeds: &[],
         stores: &[&store],
+        threads: THREADS,
     };
     let done = assemble(&plan, &ingredients, &mut slot).unwrap();
     assert_eq!(done.fell_through, 0);

@@ -7,8 +7,10 @@ use crate::index::FeatureFlags;
 use crate::sizes::ChunkSizes;
 use crate::store::MemoryStore;
 use proptest::prelude::*;
+use std::num::NonZeroUsize;
 
 const DIGEST: DigestKind = DigestKind::Sha256;
+const THREADS: NonZeroUsize = NonZeroUsize::new(3).unwrap();
 
 /// A chunk that is known by one letter: lower case 3 bytes, upper case 5, digits 1.
 fn chunk(letter: u8) -> Vec<u8> {
@@ -79,6 +81,7 @@ impl Case<'_> {
                 index: &index,
                 seeds: &seeds,
                 stores: &[store],
+                threads: THREADS,
             },
             target,
         )
@@ -379,7 +382,7 @@ proptest! {
         let mut target = CutOff { bytes: case.target(), writes };
         let index = index_of(&new);
         let store = store_of(&new);
-        let ingredients = Ingredients { index: &index, seeds: &[], stores: &[&store] };
+        let ingredients = Ingredients { index: &index, seeds: &[], stores: &[&store], threads: THREADS };
         let first = assemble(&case.plan(), &ingredients, &mut target);
         let stopped = matches!(first, Ok(_) | Err(AssembleError::Write { .. }));
         prop_assert!(stopped);

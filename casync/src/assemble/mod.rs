@@ -1,12 +1,18 @@
-//! Carries out a plan: reads, checks, writes, in one pass and on one thread.
+//! Carries out a plan: reads, checks, writes, in one pass.
 //!
-//! Every chunk is compared with the new index before it is written, wherever it came from. One that
+//! One thread writes; others get ready what comes from seeds and stores. Every chunk is compared with the new index before it is written, wherever it came from. One that
 //! is not what the plan took it for is fetched instead, singly.
+
+mod ahead;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::num::NonZeroUsize;
+use std::thread;
 
 use thiserror::Error;
+
+use ahead::{Ahead, Origin};
 
 use crate::blob::{Blob, BlobMut};
 use crate::chunk::{CheckedChunk, HashedChunk};
@@ -69,6 +75,9 @@ pub struct Ingredients<'a> {
     pub seeds: &'a [&'a dyn Blob],
     /// The stores, best first.
     pub stores: &'a [&'a dyn ChunkStore],
+    /// Threads that read seeds and ask stores, besides the one that writes; each holds up to four
+    /// chunks in memory.
+    pub threads: NonZeroUsize,
 }
 
 /// Carries out `plan` on `target`. The target is not synced: that is its owner's to do.
@@ -81,19 +90,20 @@ pub fn assemble(
     if image > len {
         return Err(AssembleError::TargetTooShort { image, target: len });
     }
-    let mut run = Run {
-        ingredients,
-        target,
-        fetcher: Fetcher::new(ingredients.index.digest()),
-        buffer: Vec::new(),
-        last: None,
-        stash: BTreeMap::new(),
-        done: Assembled::default(),
-    };
-    for op in plan.ops() {
-        run.carry_out(op)?;
-    }
-    Ok(run.done)
+    thread::scope(|scope| {
+        let mut run = Run {
+            ingredients,
+            target,
+            ahead: Ahead::start(scope, plan, ingredients),
+            fetcher: Fetcher::new(ingredients.index.digest()),
+            buffer: Vec::new(),
+            last: None,
+            stash: BTreeMap::new(),
+            done: Assembled::default(),
+        };
+        plan.ops().iter().try_for_each(|op| run.carry_out(op))?;
+        Ok(run.done)
+    })
 }
 
 type Owned = CheckedChunk<Vec<u8>>;
@@ -101,6 +111,9 @@ type Owned = CheckedChunk<Vec<u8>>;
 struct Run<'a> {
     ingredients: &'a Ingredients<'a>,
     target: &'a mut dyn BlobMut,
+    /// Brings what the plan has from seeds and stores.
+    ahead: Ahead,
+    /// Brings what was to be here and is not.
     fetcher: Fetcher,
     /// Memory for the next chunk.
     buffer: Vec<u8>,
@@ -110,43 +123,31 @@ struct Run<'a> {
     done: Assembled,
 }
 
-/// Where a chunk's bytes are thought to be.
-#[derive(Clone, Copy)]
-enum Place {
-    Target(u64),
-    Seed(usize, u64),
-}
-
 impl Run<'_> {
     fn carry_out(&mut self, op: &Op) -> Result<(), AssembleError> {
         match op.clone() {
-            Op::Keep { chunks } => chunks.into_iter().try_for_each(|n| self.keep(n)),
-            Op::Fetch { chunks } => chunks.into_iter().try_for_each(|n| self.fetch(n)),
+            Op::Keep { mut chunks } => chunks.try_for_each(|n| self.keep(n)),
+            Op::Fetch { mut chunks } | Op::Seed { mut chunks, .. } => {
+                chunks.try_for_each(|n| self.take_ready(n))
+            }
             Op::Stash { chunk, from } => self.stash(chunk, from),
             Op::Unstash { chunk } => self.unstash(chunk),
             Op::Repeat { chunks, of } => {
                 chunks.zip(of..).try_for_each(|(n, of)| self.repeat(n, of))
             }
-            Op::Seed { chunks, seed, from } => {
-                let shift = Shift::new(self.chunk(chunks.start)?.start, from);
-                chunks.into_iter().try_for_each(|n| {
-                    let at = shift.apply(self.chunk(n)?.start);
-                    self.copy(n, Place::Seed(seed, at))
-                })
-            }
             Op::Move {
-                chunks,
+                mut chunks,
                 from,
                 order,
             } => {
-                let shift = Shift::new(self.chunk(chunks.start)?.start, from);
+                let first = self.chunk(chunks.start)?.start;
                 let mut one = |n| {
-                    let at = shift.apply(self.chunk(n)?.start);
-                    self.copy(n, Place::Target(at))
+                    let shift = self.chunk(n)?.start.saturating_sub(first);
+                    self.copy(n, from.saturating_add(shift))
                 };
                 match order {
-                    Order::Ascending => chunks.into_iter().try_for_each(&mut one),
-                    Order::Descending => chunks.into_iter().rev().try_for_each(&mut one),
+                    Order::Ascending => chunks.try_for_each(&mut one),
+                    Order::Descending => chunks.rev().try_for_each(&mut one),
                 }
             }
         }
@@ -161,7 +162,7 @@ impl Run<'_> {
 
     fn keep(&mut self, number: usize) -> Result<(), AssembleError> {
         let chunk = self.chunk(number)?;
-        let Some(found) = self.read(&chunk, Place::Target(chunk.start))? else {
+        let Some(found) = self.read(&chunk, chunk.start) else {
             return self.fall_through(number);
         };
         self.done.kept += u64::from(chunk.len);
@@ -169,9 +170,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn copy(&mut self, number: usize, place: Place) -> Result<(), AssembleError> {
+    fn copy(&mut self, number: usize, from: u64) -> Result<(), AssembleError> {
         let chunk = self.chunk(number)?;
-        match self.read(&chunk, place)? {
+        match self.read(&chunk, from) {
             Some(found) => {
                 self.done.copied += u64::from(chunk.len);
                 self.write(&chunk, found)
@@ -181,19 +182,19 @@ impl Run<'_> {
     }
 
     fn repeat(&mut self, number: usize, of: usize) -> Result<(), AssembleError> {
-        let (chunk, place) = (self.chunk(number)?, Place::Target(self.chunk(of)?.start));
+        let (chunk, from) = (self.chunk(number)?, self.chunk(of)?.start);
         match self.last.take().filter(|last| last.id() == chunk.id) {
             Some(last) => {
                 self.done.copied += u64::from(chunk.len);
                 self.write(&chunk, last)
             }
-            None => self.copy(number, place),
+            None => self.copy(number, from),
         }
     }
 
     fn stash(&mut self, number: usize, from: u64) -> Result<(), AssembleError> {
         let chunk = self.chunk(number)?;
-        if let Some(found) = self.read(&chunk, Place::Target(from))? {
+        if let Some(found) = self.read(&chunk, from) {
             self.stash.insert(number, found);
         }
         Ok(())
@@ -208,6 +209,30 @@ impl Run<'_> {
             }
             None => self.fall_through(number),
         }
+    }
+
+    /// Writes a chunk that a seed or a store was to give.
+    fn take_ready(&mut self, number: usize) -> Result<(), AssembleError> {
+        let chunk = self.chunk(number)?;
+        let ready = self
+            .ahead
+            .next()
+            .ok_or(AssembleError::PlanMismatch("a chunk"))?;
+        let ready = ready.map_err(|source| AssembleError::Fetch {
+            offset: chunk.start,
+            source,
+        })?;
+        if ready.chunk.id() != chunk.id {
+            return Err(AssembleError::PlanMismatch("a chunk"));
+        }
+        let len = u64::from(chunk.len);
+        match ready.origin {
+            Origin::Seed => self.done.copied += len,
+            Origin::Store | Origin::InsteadOfSeed => self.done.fetched += len,
+        }
+        self.done.fell_through += usize::from(ready.origin == Origin::InsteadOfSeed);
+        self.ahead.reuse(std::mem::take(&mut self.buffer));
+        self.write(&chunk, ready.chunk)
     }
 
     fn fall_through(&mut self, number: usize) -> Result<(), AssembleError> {
@@ -229,26 +254,15 @@ impl Run<'_> {
         self.write(&chunk, found)
     }
 
-    /// The chunk out of a place; `None` if other bytes are there, or they cannot be read.
-    fn read(&mut self, chunk: &IndexChunk, place: Place) -> Result<Option<Owned>, AssembleError> {
+    /// The chunk out of the target; `None` if other bytes are there, or they cannot be read.
+    fn read(&mut self, chunk: &IndexChunk, from: u64) -> Option<Owned> {
         let mut bytes = std::mem::take(&mut self.buffer);
         bytes.resize(widen(chunk.len), 0);
-        let read = match place {
-            Place::Target(offset) => self.target.read_exact_at(offset, &mut bytes),
-            Place::Seed(number, offset) => {
-                let seed = self.ingredients.seeds.get(number);
-                let seed = seed.ok_or(AssembleError::PlanMismatch("a seed"))?;
-                seed.read_exact_at(offset, &mut bytes)
-            }
-        };
-        if read.is_err() {
-            // A bad sector in a seed is no reason to stop: the chunk is fetched instead.
-            self.buffer = bytes;
-            return Ok(None);
-        }
-        Ok(HashedChunk::new(self.ingredients.index.digest(), bytes)
+        // A bad sector is no reason to stop: the chunk is fetched, and writing may mend it.
+        self.target.read_exact_at(from, &mut bytes).ok()?;
+        HashedChunk::new(self.ingredients.index.digest(), bytes)
             .check(&chunk.id)
-            .ok())
+            .ok()
     }
 
     fn write(&mut self, chunk: &IndexChunk, found: Owned) -> Result<(), AssembleError> {
@@ -267,24 +281,5 @@ impl Run<'_> {
         if let Some(last) = self.last.replace(chunk) {
             self.buffer = last.into_inner();
         }
-    }
-}
-
-/// The distance between a run's place in the image and its place in the source.
-#[derive(Clone, Copy)]
-struct Shift {
-    image: u64,
-    source: u64,
-}
-
-impl Shift {
-    fn new(image: u64, source: u64) -> Self {
-        Self { image, source }
-    }
-
-    fn apply(self, offset: u64) -> u64 {
-        offset
-            .saturating_sub(self.image)
-            .saturating_add(self.source)
     }
 }
