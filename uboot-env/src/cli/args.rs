@@ -150,7 +150,7 @@ pub(super) struct DoctorArgs {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
-    /// Write both copies anew if a copy is bad or readers could disagree
+    /// Write a bad copy anew, or both if readers could disagree
     #[arg(long, conflicts_with = "scan")]
     pub(super) repair: bool,
     /// Search a device or file for environments of unknown size and offset

@@ -114,7 +114,7 @@ fn repair(session: &mut Session) -> Result<String> {
             not_repaired: Some(e),
             ..
         } => format!("not repaired: {}", chain(&e)),
-        Outcome::Written { .. } => "repaired: the copies were written anew".to_owned(),
+        Outcome::Written { .. } => "repaired: written anew, read back and found right".to_owned(),
     })
 }
 

@@ -127,7 +127,7 @@ fn verdict(report: &Report) -> (String, &'static str) {
         ),
         Standing::OneCopy { current } => (
             format!("only {current} is valid: the next interrupted write has no fallback"),
-            REPAIR,
+            "`uboot-env doctor --repair` writes the other copy anew (so does the next change)",
         ),
         Standing::Odd { current } => (
             format!("{current} is in use, but no writer leaves such flags"),
