@@ -220,7 +220,7 @@ fn write_image<R: ReadAt>(
             // An error of `send` means that the writing side has given up: nobody is left to tell.
             let _ = read_image(bundle, &filename, chunk, &sender);
         });
-        write_pieces(slot, &receiver, progress)
+        write_pieces(slot, receiver, progress)
     })
 }
 
@@ -248,9 +248,11 @@ fn read_image<R: ReadAt>(
     }
 }
 
+/// Takes the receiving end, so that it is gone when this side gives up: the reading side then gets
+/// an error instead of waiting for ever.
 fn write_pieces(
     slot: &mut OpenSlot,
-    receiver: &Receiver<Piece>,
+    receiver: Receiver<Piece>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(), AssembleError> {
     let step = &slot.step;
