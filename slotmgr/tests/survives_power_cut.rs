@@ -98,7 +98,7 @@ fn check_after_cut(found: &World, recover: bool) {
     match boot.name.as_str() {
         "A" => assert!(holds(found, "A", OLD), "the running slot was touched"),
         _ if holds(found, "B", NEW) => {
-            assert!(matches!(standing(found, "B"), Standing::Trial { .. }))
+            assert!(matches!(standing(found, "B"), Standing::Trial { .. }));
         }
         // A cut before anything was condemned may leave an older release that was good before.
         _ => panic!("B is started, and it is not whole"),

@@ -43,7 +43,7 @@ pub fn image(seed: u8) -> Vec<u8> {
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as u8
+        state.to_be_bytes()[1]
     };
     (0..IMAGE).map(|_| next()).collect()
 }
