@@ -307,7 +307,7 @@ mod tests {
     fn ends_and_panics_are_not_waited_out() {
         let (mut child, mut console) = echoing_shell("fatal");
         console
-            .send("echo '[1.0] Kernel panic - not syncing'")
+            .send("printf 'Kernel %s\\n' 'panic - not syncing'")
             .unwrap();
         let error = console.wait_for(&["ready"], LIMIT).unwrap_err().to_string();
         assert!(error.contains("cannot come any more"), "{error}");
