@@ -2,22 +2,22 @@
 //!
 //! # The format
 //!
-//! Facts were measured with GRUB 2.06's own editor and boot loader, since its manual gives only
-//! an outline:
+//! Facts were measured with the editor of GRUB 2.06, since the manual gives only an outline:
 //!
 //! - The block is as long as its file; 1024 bytes is a habit, not a rule.
 //! - It begins with [`HEADER`], the only thing that is checked.
-//! - Then come lines. A backslash takes the next byte, whatever it is, into the line; a line ends
-//!   at a newline without a backslash before it. A line that begins with `#` is a comment, even if
-//!   it looks like a variable. A line without `=` is skipped. Everything else is a variable: its
-//!   name is what comes before the first `=`, as it is; its value what comes after, with each
-//!   backslash removed that protects the byte behind it.
+//! - What then begins with `#` is a comment, even if it looks like a variable. It reaches to the
+//!   next newline; but a backslash takes the byte behind it along, even a newline.
+//! - Everything else is a variable. Its name is all that comes before the next `=`, as it is,
+//!   **newlines included**: an empty line or one without `=` spoils the variable behind it. Its
+//!   value reaches to the next newline without a backslash before it; each backslash that
+//!   protects a byte is removed.
 //! - The rest of the file is `#`, without a newline.
-//! - Where a name occurs twice, GRUB ends up with the last value.
+//! - Of two variables of one name, GRUB has the last.
 
 use std::fmt;
 
-use crate::line::{Line, line_len};
+use crate::line::{Line, Next};
 
 /// What every block begins with (25 bytes).
 pub const HEADER: &[u8; 25] = b"# GRUB Environment Block\n";
@@ -152,13 +152,17 @@ impl Block {
         let mut lines = Vec::new();
         let mut offset = HEADER.len();
         while let Some(rest) = bytes.get(offset..).filter(|r| !r.is_empty()) {
-            if let Some(len) = line_len(rest) {
-                lines.push(Line::parse(rest.get(..len).unwrap_or(rest)));
-                offset += len;
-            } else if rest.iter().all(|b| *b == b'#') {
-                return Ok(Self { lines });
-            } else {
-                return Err(BlockError::Unfinished { offset });
+            match Line::next(rest) {
+                Next::Line(line) => {
+                    offset += line.raw.len();
+                    lines.push(line);
+                }
+                Next::LastLine(line) => {
+                    lines.push(line);
+                    break;
+                }
+                Next::Padding => return Ok(Self { lines }),
+                Next::Unfinished => return Err(BlockError::Unfinished { offset }),
             }
         }
         while lines.last().is_some_and(Line::looks_like_padding) {
@@ -207,7 +211,12 @@ impl Block {
         }
         let line = Line::variable(name, value);
         match self.lines.iter().position(|l| l.is_named(name)) {
-            None => self.lines.push(line),
+            None => {
+                if self.stray_text().is_some() {
+                    self.lines.pop();
+                }
+                self.lines.push(line);
+            }
             Some(first) => {
                 let mut index = 0;
                 self.lines.retain(|l| {
@@ -275,12 +284,15 @@ impl Block {
         self.live_len() <= SECTOR
     }
 
-    /// Lines that GRUB skips although they are no comments and not empty: damage or a mistake.
-    pub fn stray_lines(&self) -> impl Iterator<Item = &[u8]> {
-        let other = self.lines.iter().filter(|l| l.as_variable().is_none());
-        other
+    /// Text behind the last variable that would become part of the name of the next one. GRUB's
+    /// editor puts a variable there that GRUB then does not find; [`set`](Self::set) removes the
+    /// text when it adds a variable.
+    #[must_use]
+    pub fn stray_text(&self) -> Option<&[u8]> {
+        self.lines
+            .last()
+            .filter(|l| l.is_stray())
             .map(|l| l.raw.as_slice())
-            .filter(|raw| !raw.starts_with(b"#") && *raw != b"\n")
     }
 
     /// Names that occur more than once, each told once.

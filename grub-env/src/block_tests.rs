@@ -15,10 +15,13 @@ fn reads_as_measured() {
     type Listed = &'static [(&'static str, &'static str)];
     // (body, variables) as GRUB 2.06's editor lists them.
     let cases: &[(&[u8], Listed)] = &[
-        (b"junk\nname=value\n####", &[("name", "value")]),
+        (b"junk\nname=value\n####", &[("junk\nname", "value")]),
+        (b"a=1\n\n\n####", &[("a", "1")]),
+        (b"a=1\nb\n####", &[("a", "1")]),
+        (b"\n##=\n####", &[("\n##", "")]),
         (
             b"name=value\n\n\nb=1\n####",
-            &[("name", "value"), ("b", "1")],
+            &[("name", "value"), ("\n\nb", "1")],
         ),
         (b"name=val\\\\ue\\\nx=1\n###", &[("name", "val\\ue\nx=1")]),
         (b"a=1\na=2\n###", &[("a", "1"), ("a", "2")]),
@@ -32,6 +35,7 @@ fn reads_as_measured() {
         (b"a=x\\n\\y\n###", &[("a", "xny")]),
         (b"a=1\n", &[("a", "1")]),
         (b"#", &[]),
+        (b"#\n#", &[]),
     ];
     for (body, want) in cases {
         let bytes = block(body);
@@ -87,10 +91,7 @@ fn a_newline_behind_the_padding_is_repaired() {
 
 #[test]
 fn order_comments_and_odd_escapes_stay() {
-    let mut b = Block::parse(&block(
-        b"# mine\nz=1\njunk\nodd=\\x\na=2\n#################",
-    ))
-    .unwrap();
+    let mut b = Block::parse(&block(b"# mine\nz=1\nodd=\\x\n#b\na=2\n#################")).unwrap();
     assert_eq!(b.set("z", "1").unwrap(), Change::None);
     assert_eq!(b.set("odd", "x").unwrap(), Change::None);
     assert_eq!(b.set("z", "long\nvalue").unwrap(), Change::Made);
@@ -98,13 +99,29 @@ fn order_comments_and_odd_escapes_stay() {
     assert_eq!(b.unset("a"), Change::Made);
     b.set("new", "").unwrap();
     let bytes = b.to_bytes(80).unwrap();
-    let want = block(b"# mine\nz=long\\\nvalue\njunk\nodd=\\x\nnew=\n#################");
+    let want = block(b"# mine\nz=long\\\nvalue\nodd=\\x\n#b\nnew=\n#################");
     assert!(
         bytes.starts_with(&want[..want.len() - 17]),
         "{}",
         bytes.escape_ascii()
     );
-    assert_eq!(b.stray_lines().collect::<Vec<_>>(), [b"junk\n"]);
+}
+
+#[test]
+fn what_would_swallow_a_new_variable_goes() {
+    for stray in ["junk\n", "\n\n", "x\ny\n#z\n"] {
+        let bytes = block(format!("a=1\n{stray}###########").as_bytes());
+        let mut b = Block::parse(&bytes).unwrap();
+        assert_eq!(b.stray_text(), Some(stray.as_bytes()));
+        assert_eq!(b.set("a", "2").unwrap(), Change::Made);
+        assert_eq!(b.stray_text(), Some(stray.as_bytes()), "in nobody's way");
+        b.set("b", "1").unwrap();
+        let back = Block::parse(&b.to_bytes(bytes.len()).unwrap()).unwrap();
+        assert_eq!(
+            (back.get_text("a"), back.get_text("b")),
+            (Some("2"), Some("1"))
+        );
+    }
 }
 
 #[test]

@@ -12,25 +12,59 @@ pub(crate) struct Line {
 enum Kind {
     /// `name_len` bytes of `raw` are the name; `value` is unescaped.
     Variable { name_len: usize, value: Vec<u8> },
-    /// A comment, an empty line, a line without `=`.
-    Other,
+    /// A comment.
+    Comment,
+    /// Text behind the last variable in which no `=` comes any more, with a newline at its end.
+    Stray,
+}
+
+/// What the bytes at some place of a block are.
+pub(crate) enum Next {
+    /// A line of this kind; its length is that of its bytes.
+    Line(Line),
+    /// A line that is the last, with padding behind it.
+    LastLine(Line),
+    /// Padding up to the end.
+    Padding,
+    /// A line without an end.
+    Unfinished,
 }
 
 impl Line {
-    pub(crate) fn parse(raw: &[u8]) -> Self {
-        let raw = raw.to_vec();
-        let name_len = raw.iter().position(|b| *b == b'=');
-        let kind = match (raw.first(), name_len) {
-            (Some(b'#'), _) | (_, None) => Kind::Other,
-            (_, Some(name_len)) => {
-                let escaped = raw.get(name_len + 1..raw.len() - 1).unwrap_or_default();
-                Kind::Variable {
-                    name_len,
-                    value: unescape(escaped),
-                }
-            }
+    /// Reads what `rest`, all bytes to the end of the block, begins with.
+    pub(crate) fn next(rest: &[u8]) -> Next {
+        let cut = |len: usize| rest.get(..len).unwrap_or(rest).to_vec();
+        if rest.first() == Some(&b'#') {
+            return match line_len(rest) {
+                Some(len) => Next::Line(Self::comment(&cut(len))),
+                None if rest.iter().all(|b| *b == b'#') => Next::Padding,
+                None => Next::Unfinished,
+            };
+        }
+        // The name reaches over newlines, as GRUB has it.
+        let Some(name_len) = rest.iter().position(|b| *b == b'=') else {
+            let padding = rest.iter().rev().take_while(|b| **b == b'#').count();
+            let raw = cut(rest.len() - padding);
+            return match raw.last() {
+                Some(b'\n') => Next::LastLine(Self {
+                    raw,
+                    kind: Kind::Stray,
+                }),
+                _ => Next::Unfinished,
+            };
         };
-        Self { raw, kind }
+        let value = rest.get(name_len + 1..).unwrap_or_default();
+        let Some(value_len) = line_len(value) else {
+            return Next::Unfinished;
+        };
+        let kind = Kind::Variable {
+            name_len,
+            value: unescape(value.get(..value_len - 1).unwrap_or_default()),
+        };
+        Next::Line(Self {
+            raw: cut(name_len + 1 + value_len),
+            kind,
+        })
     }
 
     pub(crate) fn variable(name: &[u8], value: &[u8]) -> Self {
@@ -56,14 +90,18 @@ impl Line {
     pub(crate) fn comment(raw: &[u8]) -> Self {
         Self {
             raw: raw.to_vec(),
-            kind: Kind::Other,
+            kind: Kind::Comment,
         }
+    }
+
+    pub(crate) fn is_stray(&self) -> bool {
+        self.kind == Kind::Stray
     }
 
     pub(crate) fn as_variable(&self) -> Option<(&[u8], &[u8])> {
         match &self.kind {
             Kind::Variable { name_len, value } => Some((self.raw.get(..*name_len)?, value)),
-            Kind::Other => None,
+            Kind::Comment | Kind::Stray => None,
         }
     }
 
@@ -93,7 +131,7 @@ fn unescape(escaped: &[u8]) -> Vec<u8> {
 }
 
 /// The length of the line at the start of `bytes`, newline included; `None` if it has no end.
-pub(crate) fn line_len(bytes: &[u8]) -> Option<usize> {
+fn line_len(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
         match bytes.get(at)? {

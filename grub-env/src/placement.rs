@@ -51,7 +51,8 @@ pub enum Finding {
     /// A file system that moves data on every write, that GRUB cannot read, or that is not on a
     /// disk.
     FileSystem(FsKind),
-    /// ext4 `data=journal`, as a mount option or by `chattr +j`.
+    /// ext4 `data=journal`, as a mount option or by `chattr +j`. Linux 6.18 brings the data home on
+    /// fsync all the same (measured); that is not promised anywhere, so it is refused.
     DataJournal,
     /// Part of the file has no block.
     Sparse,
@@ -93,8 +94,9 @@ impl fmt::Display for Finding {
                  put it on ext4 (data=ordered), XFS or FAT"
             ),
             Self::DataJournal => f.write_str(
-                "its file system journals data, and GRUB does not read the journal; \
-                 mount without data=journal (and chattr -j the file)",
+                "its file system journals data, so that with some kernels a synced write is only in \
+                 the journal, which GRUB does not read; mount without data=journal (and chattr -j \
+                 the file)",
             ),
             Self::Sparse => f.write_str("it has holes; create it anew with 'grub-env create'"),
             Self::Inline => f.write_str(

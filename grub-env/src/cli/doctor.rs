@@ -147,15 +147,22 @@ fn contents(block: &Block, bytes: &[u8]) -> Content {
             shown(name)
         ));
     }
-    for line in block.stray_lines() {
+    if let Some(text) = block.stray_text() {
         oddities.push(format!(
-            "GRUB skips this line, it has no '=': {:?}",
-            shown(line)
+            "text without '=' behind the last variable; the next new variable replaces it: {:?}",
+            shown(text)
         ));
     }
     for (name, value) in block.iter() {
         if name.is_empty() {
             oddities.push("a variable has no name".to_owned());
+        }
+        if name.contains(&b'\n') {
+            oddities.push(format!(
+                "an empty line or one without '=' spoils the variable behind it; GRUB sees the \
+                 name {:?}",
+                shown(name)
+            ));
         }
         if value.contains(&b'\r') {
             oddities.push(format!(
@@ -221,7 +228,7 @@ mod tests {
 
     #[test]
     fn oddities_are_named() {
-        let c = of("a=1\r\na=2\njunk\n=x\nz=\0\n####\n");
+        let c = of("a=1\r\na=2\n=x\njunk\nb=x\nz=\0\n####\n");
         let all = c.oddities.join("\n");
         for part in [
             "\"a\" is there more",
