@@ -27,8 +27,8 @@ pub(super) enum Choice {
 
 /// Chooses for every chunk, in image order.
 ///
-/// What is in its place stays. Read-only seeds come before old content of the target, which puts no
-/// order on the operations and cannot have been overwritten by a run that was cut off.
+/// What is in its place stays. Read-only seeds come before old content of the target: they put no
+/// order on the operations, and a run that was cut off cannot have overwritten them.
 pub(super) fn choose(new: &Index, sources: &Sources<'_>) -> Vec<Choice> {
     let lookups: Vec<Lookup<'_>> = sources.seeds.iter().map(|seed| Lookup::new(seed)).collect();
     let old = sources.target.map(Lookup::new);
