@@ -10,15 +10,14 @@
 //! the only part in which the order matters. Then the rest in image order, so that a disk is written
 //! in ascending order and missing chunks can be fetched ahead in long runs.
 
+mod choice;
 mod lookup;
 mod moves;
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::chunk::ChunkId;
 use crate::index::Index;
-use lookup::Lookup;
+use choice::{Choice, choose};
 use moves::{Move, Step};
 
 /// One operation. Chunks are numbered as in the new index; each is written where that index has it.
@@ -219,98 +218,6 @@ fn check_digests(new: &Index, sources: &Sources<'_>) -> Result<(), PlanError> {
         Some((what, _)) => Err(PlanError::Digest { what }),
         None => Ok(()),
     }
-}
-
-/// Where one chunk of the new image comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Choice {
-    Keep,
-    Seed {
-        seed: usize,
-        number: usize,
-        from: u64,
-    },
-    Move {
-        from: u64,
-    },
-    Repeat {
-        of: usize,
-    },
-    Fetch,
-}
-
-fn choose(new: &Index, sources: &Sources<'_>) -> Vec<Choice> {
-    let lookups: Vec<Lookup<'_>> = sources.seeds.iter().map(|seed| Lookup::new(seed)).collect();
-    let old = sources.target.map(Lookup::new);
-    let kept = kept_chunks(new, sources.target);
-    let mut placed: BTreeMap<ChunkId, usize> = BTreeMap::new();
-    for ((number, chunk), _) in new
-        .chunks()
-        .iter()
-        .enumerate()
-        .zip(&kept)
-        .filter(|(_, k)| **k)
-    {
-        placed.entry(chunk.id).or_insert(number);
-    }
-    let mut choices: Vec<Choice> = Vec::with_capacity(new.len());
-    for (number, chunk) in new.chunks().iter().enumerate() {
-        let last = choices.last();
-        let repeats_last = number > 0 && placed.get(&chunk.id) == Some(&(number - 1));
-        let choice = if kept[number] {
-            Choice::Keep
-        } else if repeats_last {
-            Choice::Repeat { of: number - 1 }
-        } else if let Some(found) = in_seeds(&lookups, last, &chunk.id) {
-            found
-        } else if let Some(of) = placed.get(&chunk.id) {
-            Choice::Repeat { of: *of }
-        } else if let Some(from) = old.as_ref().and_then(|old| old.find(&chunk.id)) {
-            Choice::Move { from: from.start }
-        } else {
-            Choice::Fetch
-        };
-        choices.push(choice);
-        // The nearest one before is the one that makes long runs, and is surely in its place.
-        placed.insert(chunk.id, number);
-    }
-    choices
-}
-
-/// Which chunks the target has at their new offsets already.
-fn kept_chunks(new: &Index, target: Option<&Index>) -> Vec<bool> {
-    let Some(target) = target else {
-        return vec![false; new.len()];
-    };
-    let mut old = target.chunks().iter().peekable();
-    let mut kept = Vec::with_capacity(new.len());
-    for chunk in new.chunks() {
-        while old.next_if(|o| o.start < chunk.start).is_some() {}
-        kept.push(old.peek().is_some_and(|o| **o == *chunk));
-    }
-    kept
-}
-
-/// A seed's chunk: the one behind the last choice if it fits, else the first that fits.
-fn in_seeds(lookups: &[Lookup<'_>], last: Option<&Choice>, id: &ChunkId) -> Option<Choice> {
-    if let Some(Choice::Seed { seed, number, .. }) = last
-        && let Some(next) = lookups.get(*seed).and_then(|l| l.index().get(number + 1))
-        && next.id == *id
-    {
-        return Some(Choice::Seed {
-            seed: *seed,
-            number: number + 1,
-            from: next.start,
-        });
-    }
-    lookups.iter().enumerate().find_map(|(seed, lookup)| {
-        let found = lookup.find(id)?;
-        Some(Choice::Seed {
-            seed,
-            number: found.number,
-            from: found.start,
-        })
-    })
 }
 
 fn wanted_moves(new: &Index, choices: &[Choice]) -> Vec<Move> {

@@ -1,8 +1,9 @@
 //! One checked chunk out of several stores.
 
+use std::error::Error;
 use std::fmt;
 
-use thiserror::Error;
+use thiserror::Error as ThisError;
 
 use super::{ChunkStore, StoreError};
 use crate::chunk::{CheckedChunk, ChunkId, DigestKind, HashedChunk, WrongChunk};
@@ -20,7 +21,7 @@ pub struct Fetcher {
 }
 
 /// Why one store's answer was no use.
-#[derive(Debug, Error)]
+#[derive(Debug, ThisError)]
 pub enum AttemptError {
     /// It gave nothing.
     #[error(transparent)]
@@ -57,6 +58,12 @@ impl fmt::Display for FetchError {
         let mut between = " (";
         for (store, error) in &self.attempts {
             write!(f, "{between}{store}: {error}")?;
+            // An error has one source and this one has many: their causes can be told here only.
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                write!(f, ": {error}")?;
+                cause = error.source();
+            }
             between = "; ";
         }
         if self.attempts.is_empty() {
@@ -67,7 +74,7 @@ impl fmt::Display for FetchError {
     }
 }
 
-impl std::error::Error for FetchError {}
+impl Error for FetchError {}
 
 impl Fetcher {
     /// A fetcher for the chunks of an index with this digest.

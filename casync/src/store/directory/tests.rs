@@ -75,6 +75,19 @@ fn what_is_no_file_is_refused_and_not_opened() {
         store.get(&id(), 9, &mut into),
         Err(StoreError::Unreadable(_))
     ));
+    let chunk = crate::index::IndexChunk {
+        start: 0,
+        len: 3,
+        id: id(),
+    };
+    let error = crate::store::Fetcher::new(DigestKind::Sha256)
+        .fetch(&[&store], &chunk, Vec::new())
+        .unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("x.castr: the store cannot be read: the chunk's name is not"),
+        "{text}"
+    );
     fs::remove_dir(&path).unwrap();
     symlink("/dev/zero", &path).unwrap();
     assert!(matches!(
