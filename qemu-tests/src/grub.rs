@@ -10,9 +10,11 @@ use xtask::command::captured;
 use crate::workspace::Workspace;
 
 /// Everything that our `grub.cfg` uses: there is no folder of modules on the test machines.
-const MODULES: [&str; 17] = [
+const MODULES: [&str; 18] = [
     "boot",
     "echo",
+    // Without a video driver GRUB says "error: no suitable video mode found" at each start.
+    "efi_gop",
     "ext2",
     "fat",
     "linux",
