@@ -51,8 +51,17 @@ impl Transcript {
     }
 }
 
+/// What firmware and GRUB print at every start, and that says nothing: the machine has no screen.
+const NO_NEWS: [&str; 4] = [
+    "BdsDxe:",
+    "Welcome to GRUB!",
+    "error: no suitable video mode found.",
+    "Booting in blind mode",
+];
+
 fn is_news(line: &str) -> bool {
-    !line.trim().is_empty() && !line.starts_with("BdsDxe:")
+    let line = line.trim();
+    !line.is_empty() && !NO_NEWS.iter().any(|text| line.starts_with(text))
 }
 
 #[cfg(test)]
@@ -64,7 +73,9 @@ mod tests {
         let console = [
             ("BdsDxe: starting Boot0001", false),
             ("  ", false),
+            ("Welcome to GRUB!", false),
             ("slotmgr-grub: slot A, confirmed", true),
+            ("Booting in blind mode", false),
             ("slotmgr-demo: started slot=A version=1", true),
             ("slotmgr-demo: ready slot=A version=1 trial=0", false),
             ("demo-A# printf 'rig-%s 1\\n' begin; slotmgr status", false),
