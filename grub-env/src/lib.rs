@@ -1,6 +1,7 @@
 //! The GRUB environment block: the small file in which GRUB and Linux leave each other variables.
 //!
 //! - [`block`]: the bytes, without I/O
+//! - [`paired`]: two copies written in turn and a counter of GRUB's own, without I/O
 //! - [`placement`]: whether GRUB sees what Linux wrote to a file, and can save there itself
 //! - [`file`]: the only module that reads and writes environment files
 //! - [`cli`]: the programs `grub-env` and `grub-editenv`
@@ -14,6 +15,7 @@ pub mod block;
 pub mod cli;
 pub mod file;
 mod line;
+pub mod paired;
 pub mod placement;
 
 pub use block::{BadVariable, Block, BlockError, Change, TooSmall, changed_sectors};
