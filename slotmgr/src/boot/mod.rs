@@ -1,0 +1,353 @@
+//! The bootloader's memory: which slot it starts, how often it tries, what it has given up on.
+//!
+//! A backend does two things: [`BootEnv::read`] tells what the *bootloader* will read there, and
+//! [`BootEnv::apply`] turns one [`BootChange`] into **one** durable update, read back. The order of
+//! the changes is written here, once, for all backends: [`condemn`] before the first byte is
+//! written into a slot, [`arm`] only with the [`Proven`] token in hand, [`confirm`] only for the
+//! running slot.
+
+pub mod grub;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+
+use crate::install::Proven;
+use crate::slot::{Booted, Layout, SlotId, SlotName, Target};
+use crate::storage::{Disks, OpenError};
+
+/// How often a new system may be tried before the old one comes back: 1 to 9.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tries(u8);
+
+impl Tries {
+    /// Three: two accidental power cuts during the trial do not throw a good update away.
+    pub const DEFAULT: Tries = Tries(3);
+
+    /// One digit, since boot scripts have no arithmetic.
+    #[must_use]
+    pub fn new(count: u8) -> Option<Self> {
+        (1..=9).contains(&count).then_some(Tries(count))
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn count(self) -> u8 {
+        self.0
+    }
+}
+
+/// How the bootloader stands to a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Confirmed: started without counting.
+    Good,
+    /// On trial, with so many further tries. `left: 0` is the last try, running or used up.
+    Trial {
+        /// Further tries.
+        left: u8,
+    },
+    /// Not started.
+    Bad,
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Standing::Good => f.write_str("good"),
+            Standing::Trial { left: 0 } => f.write_str("on trial, no further try"),
+            Standing::Trial { left: 1 } => f.write_str("on trial, 1 further try"),
+            Standing::Trial { left } => write!(f, "on trial, {left} further tries"),
+            Standing::Bad => f.write_str("bad"),
+        }
+    }
+}
+
+/// What the bootloader would read now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootState {
+    /// The order in which slots are looked at. Names that no slot has are left out.
+    pub order: Vec<SlotId>,
+    /// Every slot that has a boot name.
+    pub standings: BTreeMap<SlotId, Standing>,
+}
+
+impl BootState {
+    /// How the bootloader stands to `id`; a slot that it does not know is bad.
+    #[must_use]
+    pub fn standing(&self, id: SlotId) -> Standing {
+        self.standings.get(&id).copied().unwrap_or(Standing::Bad)
+    }
+
+    /// The slot that is started next: the first of the order that is good or has a try left.
+    #[must_use]
+    pub fn primary(&self) -> Option<SlotId> {
+        let startable = |id: &SlotId| match self.standing(*id) {
+            Standing::Good => true,
+            Standing::Trial { left } => left > 0,
+            Standing::Bad => false,
+        };
+        self.order.iter().copied().find(startable)
+    }
+}
+
+/// One change of the bootloader's memory. Only the functions of this module make one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BootChange {
+    slot: SlotId,
+    kind: ChangeKind,
+}
+
+/// The kinds of [`BootChange`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// Do not start this slot: its content is about to change, or is known to be bad.
+    Bad,
+    /// Start this slot next, and give it so many tries.
+    Next(Tries),
+    /// Start this slot next; it keeps its standing if it is good, else it gets so many tries.
+    Prefer(Tries),
+    /// This slot has proved itself.
+    Good,
+}
+
+impl BootChange {
+    /// The slot that changes.
+    #[must_use]
+    pub fn slot(&self) -> SlotId {
+        self.slot
+    }
+
+    /// What changes.
+    #[must_use]
+    pub fn kind(&self) -> ChangeKind {
+        self.kind
+    }
+}
+
+/// A bootloader.
+pub trait BootEnv {
+    /// For people: `grub`.
+    fn name(&self) -> &'static str;
+
+    /// What the bootloader would read now.
+    ///
+    /// # Errors
+    /// When the environment cannot be read or is not one.
+    fn read(&self, disks: &mut dyn Disks) -> Result<BootState, BootError>;
+
+    /// One durable update: written, synced, read back. Equal content writes nothing.
+    ///
+    /// # Errors
+    /// Before the write nothing has changed. After it the old or the new content is there, and the
+    /// next [`read`](BootEnv::read) tells which.
+    fn apply(&self, disks: &mut dyn Disks, change: BootChange) -> Result<(), BootError>;
+}
+
+/// Why the bootloader's memory could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// Not to be opened.
+    #[error("while opening the boot environment")]
+    Open(#[source] OpenError),
+    /// Reading, writing, or the barrier failed.
+    #[error("while {doing} the boot environment")]
+    Io {
+        /// reading, writing, syncing, reading back.
+        doing: &'static str,
+        /// What the device said.
+        #[source]
+        source: io::Error,
+    },
+    /// It is not an environment of this bootloader.
+    #[error("the boot environment is damaged")]
+    Damaged(#[source] grub_env::BlockError),
+    /// A name or value that cannot stand in the environment.
+    #[error("the boot environment cannot hold {what}")]
+    Value {
+        /// Variable and value.
+        what: String,
+        /// Why not.
+        #[source]
+        source: grub_env::BadVariable,
+    },
+    /// The change would not be one sector.
+    #[error(
+        "the boot environment has too much in it: slotmgr's variables must fit into its first 512 \
+         bytes, since only one sector is written as a whole when the power fails. Nothing was \
+         changed; remove other variables (`grub-env list`, `grub-env unset`)"
+    )]
+    NotAtomic,
+    /// What was written is not what is read.
+    #[error(
+        "the boot environment reads back differently from what was written to it: its storage is \
+         not reliable"
+    )]
+    ReadBack,
+    /// The running slot would not be started any more.
+    #[error(
+        "the running slot {slot} is {standing} for the bootloader, so that nothing could be \
+         started if the power failed during the installation. Let it be confirmed first \
+         (`slotmgr trial`, or `slotmgr mark good booted`)"
+    )]
+    RunningSlotNotGood {
+        /// The running slot.
+        slot: SlotName,
+        /// As the bootloader sees it.
+        standing: Standing,
+    },
+    /// A slot without a boot name.
+    #[error("slot {0} has no boot name: the bootloader does not know it")]
+    NoBootName(SlotName),
+}
+
+/// A target that the bootloader ignores from now on, durably: it may be written.
+#[must_use = "a condemned slot must be written and armed, or stays unusable"]
+#[derive(Debug)]
+pub struct Condemned {
+    target: Target,
+}
+
+impl Condemned {
+    /// The slot.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        self.target
+    }
+}
+
+/// The end of an installation: the bootloader will start the target next, on trial.
+#[must_use]
+#[derive(Debug)]
+pub struct Armed {
+    target: Target,
+    tries: Tries,
+}
+
+impl Armed {
+    /// The slot that is started next.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        self.target
+    }
+
+    /// How often it is tried.
+    #[must_use]
+    pub fn tries(&self) -> Tries {
+        self.tries
+    }
+}
+
+/// Checks that an installation may touch the environment at all. Writes nothing.
+///
+/// # Errors
+/// When the environment cannot be read, or the running slot would not be started again: without it
+/// there is nothing to fall back to while the target is being written.
+pub fn check_fallback(
+    env: &dyn BootEnv,
+    disks: &mut dyn Disks,
+    layout: &Layout,
+    booted: Booted,
+) -> Result<BootState, BootError> {
+    let state = env.read(disks)?;
+    match state.standing(booted.id()) {
+        Standing::Good if state.order.contains(&booted.id()) => Ok(state),
+        standing => Err(BootError::RunningSlotNotGood {
+            slot: layout.slot(booted.id()).name.clone(),
+            standing: if standing == Standing::Good {
+                Standing::Bad
+            } else {
+                standing
+            },
+        }),
+    }
+}
+
+/// Makes the bootloader ignore `target`, durably.
+///
+/// # Errors
+/// As [`BootEnv::apply`]. It is safe to stop then: the running slot was found good, and its
+/// variables are not touched by this change.
+pub fn condemn(
+    env: &dyn BootEnv,
+    disks: &mut dyn Disks,
+    target: Target,
+) -> Result<Condemned, BootError> {
+    env.apply(
+        disks,
+        BootChange {
+            slot: target.id(),
+            kind: ChangeKind::Bad,
+        },
+    )?;
+    Ok(Condemned { target })
+}
+
+/// The one commit point: the bootloader starts the target next, on trial.
+///
+/// # Errors
+/// As [`BootEnv::apply`]. It is safe to stop then: the environment is the old one (target bad,
+/// running slot good) or the new one (target next, with its content proven).
+pub fn arm(
+    env: &dyn BootEnv,
+    disks: &mut dyn Disks,
+    proven: Proven,
+    tries: Tries,
+) -> Result<Armed, BootError> {
+    let target = proven.boot_target();
+    env.apply(
+        disks,
+        BootChange {
+            slot: target.id(),
+            kind: ChangeKind::Next(tries),
+        },
+    )?;
+    Ok(Armed { target, tries })
+}
+
+/// The running system has proved itself.
+///
+/// # Errors
+/// As [`BootEnv::apply`]. It is safe to stop then: the slot is still on trial, or confirmed.
+pub fn confirm(env: &dyn BootEnv, disks: &mut dyn Disks, booted: Booted) -> Result<(), BootError> {
+    env.apply(
+        disks,
+        BootChange {
+            slot: booted.id(),
+            kind: ChangeKind::Good,
+        },
+    )
+}
+
+/// What a person may say of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// It has proved itself.
+    Good,
+    /// It shall not be started.
+    Bad,
+    /// It shall be started next.
+    Active,
+}
+
+/// Marks a slot by hand; a slot made active that is not good gets `tries`.
+///
+/// # Errors
+/// When the bootloader does not know the slot, else as [`BootEnv::apply`].
+pub fn mark(
+    env: &dyn BootEnv,
+    disks: &mut dyn Disks,
+    layout: &Layout,
+    slot: SlotId,
+    (mark, tries): (Mark, Tries),
+) -> Result<(), BootError> {
+    if layout.slot(slot).boot_name.is_none() {
+        return Err(BootError::NoBootName(layout.slot(slot).name.clone()));
+    }
+    let kind = match mark {
+        Mark::Good => ChangeKind::Good,
+        Mark::Bad => ChangeKind::Bad,
+        Mark::Active => ChangeKind::Prefer(tries),
+    };
+    env.apply(disks, BootChange { slot, kind })
+}

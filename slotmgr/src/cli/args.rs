@@ -1,0 +1,160 @@
+//! The arguments. Parsing does no I/O.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Installs updates into the slot that does not run, lets the bootloader try them, and keeps
+/// them only if they prove themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Parser)]
+#[command(name = "slotmgr", version, max_term_width = 100, after_help = EXAMPLES)]
+pub struct Options {
+    /// Configuration file [default: the first of /etc/rauc, /run/rauc, /usr/lib/rauc with a
+    /// system.conf]
+    #[arg(short, long, global = true, value_name = "FILE")]
+    pub conf: Option<PathBuf>,
+
+    /// Certificates that are trusted, instead of `[keyring] path=` of system.conf
+    #[arg(long, global = true, value_name = "FILE")]
+    pub keyring: Option<PathBuf>,
+
+    /// The slot that is running, where the kernel command line does not tell
+    #[arg(long, global = true, value_name = "SLOT")]
+    pub override_boot_slot: Option<String>,
+
+    /// Answer in JSON, for programs
+    #[arg(long, global = true)]
+    json: bool,
+
+    /// Say more about what is done; twice for even more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+
+    /// What to do
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+const EXAMPLES: &str = "Examples:
+  slotmgr status                                 what runs, what is started next
+  slotmgr install update.raucb                   from a file
+  slotmgr install http://server/update.raucb     from a web server, nothing is staged
+  slotmgr trial                                  early in every boot: check and confirm
+
+Exit codes: 0 done or nothing to do, 1 failed, 2 wrong command line.";
+
+/// For whom the answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// A person.
+    Human,
+    /// A program.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Verb {
+    /// Install a bundle into the slot that does not run
+    Install(Install),
+    /// Tell what runs, what is started next, and what became of the last update
+    Status,
+    /// If the running system is on trial: check it, and confirm it or restart
+    Trial(Trial),
+    /// Tell the bootloader by hand what to think of a slot
+    Mark(Mark),
+}
+
+/// `slotmgr install`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Install {
+    /// The bundle: a file or an http:// address
+    #[arg(value_name = "BUNDLE")]
+    pub bundle: String,
+}
+
+/// `slotmgr trial`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Trial {
+    /// When a check fails, only say so; something else restarts the machine
+    #[arg(long)]
+    pub no_reboot: bool,
+}
+
+/// `slotmgr mark`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Mark {
+    /// good: it has proved itself. bad: do not start it. active: start it next
+    #[arg(value_enum)]
+    pub state: MarkState,
+    /// booted, other, a boot name (A) or a slot name (rootfs.0)
+    #[arg(value_name = "SLOT", default_value = "booted")]
+    pub slot: String,
+}
+
+/// What a slot is marked as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MarkState {
+    /// It has proved itself.
+    Good,
+    /// Do not start it.
+    Bad,
+    /// Start it next.
+    Active,
+}
+
+impl Options {
+    /// For whom the answer is.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        if self.json {
+            Format::Json
+        } else {
+            Format::Human
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &str) -> Result<Options, clap::Error> {
+        Options::try_parse_from(std::iter::once("slotmgr").chain(words.split(' ')))
+    }
+
+    #[test]
+    fn command_lines() {
+        let options = parse("install --json http://h/b -c /x --override-boot-slot A").unwrap();
+        assert_eq!(
+            options.verb,
+            Verb::Install(Install {
+                bundle: "http://h/b".into()
+            })
+        );
+        assert_eq!(options.conf, Some("/x".into()));
+        assert_eq!(options.format(), Format::Json);
+        assert_eq!(options.override_boot_slot.as_deref(), Some("A"));
+        let marked = Mark {
+            state: MarkState::Good,
+            slot: "booted".into(),
+        };
+        assert_eq!(parse("mark good").unwrap().verb, Verb::Mark(marked));
+        for wrong in [
+            "",
+            "install",
+            "mark",
+            "mark perfect",
+            "status now",
+            "--nonsense status",
+        ] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        use clap::CommandFactory;
+        Options::command().debug_assert();
+    }
+}

@@ -1,0 +1,84 @@
+//! `slotmgr mark`
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+use super::args::{Mark, MarkState, Options};
+use super::render::Output;
+use super::session::{Session, Surroundings};
+use crate::boot;
+use crate::slot::{Booted, Layout, SlotId};
+use crate::storage::device::Mode;
+
+pub(super) fn run(
+    options: &Options,
+    verb: &Mark,
+    around: &Surroundings,
+    output: &Output,
+) -> Result<ExitCode> {
+    let mut session = Session::open(options, around, Mode::ReadWrite)?;
+    let slot = find(&session.conf.layout, session.booted, &verb.slot)?;
+    if verb.state == MarkState::Bad && slot == session.booted.id() {
+        refuse_without_fallback(&mut session)?;
+    }
+    let mark = match verb.state {
+        MarkState::Good => boot::Mark::Good,
+        MarkState::Bad => boot::Mark::Bad,
+        MarkState::Active => boot::Mark::Active,
+    };
+    let tries = session.own.tries;
+    let machine = session.machine();
+    boot::mark(
+        machine.env,
+        machine.disks,
+        machine.layout,
+        slot,
+        (mark, tries),
+    )?;
+    let state = session.machine_state()?;
+    output.marked(&session.conf.layout, slot, mark, &state);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `booted`, `other`, a boot name or a slot name.
+fn find(layout: &Layout, booted: Booted, text: &str) -> Result<SlotId> {
+    let others = || {
+        layout
+            .bootable()
+            .map(|(id, _)| id)
+            .filter(|id| *id != booted.id())
+    };
+    match text {
+        "booted" => Ok(booted.id()),
+        "other" => match (others().next(), others().count()) {
+            (Some(only), 1) => Ok(only),
+            (None, _) => bail!("there is no other slot that can be booted"),
+            _ => bail!("there are several other slots; name the one that you mean"),
+        },
+        name => layout.find_called(name).with_context(|| {
+            let known: Vec<String> = layout
+                .bootable()
+                .map(|(_, name)| name.to_string())
+                .collect();
+            format!("no slot is called `{name}`; there are {}", known.join(", "))
+        }),
+    }
+}
+
+/// The machine must be able to start something afterwards.
+fn refuse_without_fallback(session: &mut Session) -> Result<()> {
+    let booted = session.booted.id();
+    let state = session.machine_state()?;
+    let other = state
+        .order
+        .iter()
+        .any(|id| *id != booted && !matches!(state.standing(*id), boot::Standing::Bad));
+    if other {
+        return Ok(());
+    }
+    bail!(
+        "no other slot could be started: marking the running one bad would leave the machine \
+         without a system. Nothing was changed; install a bundle first"
+    );
+}

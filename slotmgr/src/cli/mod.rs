@@ -1,0 +1,40 @@
+//! The command line: arguments, one file per verb, all printing in [`render`].
+
+pub mod args;
+mod install;
+mod mark;
+mod render;
+mod session;
+mod status;
+mod trial;
+
+use std::process::ExitCode;
+
+pub use session::Surroundings;
+
+use args::{Options, Verb};
+use render::Output;
+
+/// Exit codes. They are stable; scripts may rely on them.
+pub mod exit {
+    /// Done, or nothing to do.
+    pub const DONE: u8 = 0;
+    /// Failed; the message says why and what to do.
+    pub const FAILED: u8 = 1;
+    /// The command line is wrong.
+    pub const USAGE: u8 = 2;
+}
+
+/// Does what the command line asks for.
+///
+/// # Errors
+/// With everything that a person needs to know in the chain of causes.
+pub fn run(options: &Options, surroundings: &Surroundings) -> anyhow::Result<ExitCode> {
+    let output = Output::new(options.format());
+    match &options.verb {
+        Verb::Install(verb) => install::run(options, verb, surroundings, &output),
+        Verb::Status => status::run(options, surroundings, &output),
+        Verb::Trial(verb) => trial::run(options, verb, surroundings, &output),
+        Verb::Mark(verb) => mark::run(options, verb, surroundings, &output),
+    }
+}

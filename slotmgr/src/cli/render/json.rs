@@ -1,0 +1,206 @@
+//! The JSON answers. Field names are a promise; `schema` changes when one goes.
+
+use bundle_format::VerifiedManifest;
+use serde::Serialize;
+
+use super::{SCHEMA, StatusView};
+use crate::boot::{BootState, Mark, Standing};
+use crate::health::{Report, TrialEnd};
+use crate::slot::{Booted, Layout, Slot, SlotId, role};
+use crate::state::{Job, Outcome, SlotRecord};
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Installed {
+    schema: u32,
+    result: &'static str,
+    slot: String,
+    bootname: Option<String>,
+    compatible: String,
+    version: Option<String>,
+    manifest_sha256: String,
+    tries: u8,
+}
+
+impl Installed {
+    pub fn new(slot: &Slot, manifest: &VerifiedManifest, tries: u8) -> Self {
+        let update = &manifest.manifest().update;
+        Installed {
+            schema: SCHEMA,
+            result: "installed",
+            slot: slot.name.to_string(),
+            bootname: slot.boot_name.as_ref().map(ToString::to_string),
+            compatible: update.compatible.clone(),
+            version: update.version.clone(),
+            manifest_sha256: manifest.hash().to_string(),
+            tries,
+        }
+    }
+}
+
+pub(super) fn mark_name(mark: Mark) -> &'static str {
+    match mark {
+        Mark::Good => "good",
+        Mark::Bad => "bad",
+        Mark::Active => "active",
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Marked {
+    schema: u32,
+    slot: String,
+    marked: &'static str,
+    primary: Option<String>,
+}
+
+impl Marked {
+    pub fn new(layout: &Layout, slot: SlotId, mark: Mark, state: &BootState) -> Self {
+        Marked {
+            schema: SCHEMA,
+            slot: layout.slot(slot).name.to_string(),
+            marked: mark_name(mark),
+            primary: state.primary().map(|id| layout.slot(id).name.to_string()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Trial {
+    schema: u32,
+    slot: String,
+    result: &'static str,
+    checks: Vec<Check>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Check {
+    name: String,
+    passed: bool,
+    verdict: String,
+    output: String,
+}
+
+impl Trial {
+    pub fn new(layout: &Layout, booted: Booted, end: &TrialEnd) -> Self {
+        let (result, reports): (_, &[Report]) = match end {
+            TrialEnd::NotOnTrial { .. } => ("not-on-trial", &[]),
+            TrialEnd::Confirmed { reports } => ("confirmed", reports),
+            TrialEnd::Failed { reports, .. } => ("failed", reports),
+        };
+        let checks = reports.iter().map(|report| Check {
+            name: report.name.clone(),
+            passed: !report.failed(),
+            verdict: report.verdict.to_string(),
+            output: report.output.clone(),
+        });
+        let slot = layout.slot(booted.id()).name.to_string();
+        Trial {
+            schema: SCHEMA,
+            slot,
+            result,
+            checks: checks.collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Status<'v> {
+    schema: u32,
+    compatible: &'v str,
+    bootloader: &'v str,
+    booted: String,
+    primary: Option<String>,
+    outcome: OutcomeView<'v>,
+    last_update: Option<&'v Job>,
+    slots: Vec<SlotView<'v>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct OutcomeView<'v> {
+    state: &'static str,
+    reason: Option<&'v str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct SlotView<'v> {
+    name: String,
+    class: &'v str,
+    device: String,
+    #[serde(rename = "type")]
+    kind: String,
+    bootname: Option<String>,
+    parent: Option<String>,
+    state: String,
+    boot_status: Option<&'static str>,
+    tries_left: Option<u8>,
+    content: Option<&'v SlotRecord>,
+}
+
+impl<'v> Status<'v> {
+    pub fn new(view: &StatusView<'v>) -> Self {
+        let layout = view.layout;
+        Status {
+            schema: SCHEMA,
+            compatible: view.compatible,
+            bootloader: view.bootloader,
+            booted: layout.slot(view.booted.id()).name.to_string(),
+            primary: view
+                .state
+                .primary()
+                .map(|id| layout.slot(id).name.to_string()),
+            outcome: OutcomeView::new(view.outcome),
+            last_update: view.record.job(),
+            slots: layout
+                .iter()
+                .map(|(id, slot)| SlotView::new(view, id, slot))
+                .collect(),
+        }
+    }
+}
+
+impl<'v> OutcomeView<'v> {
+    fn new(outcome: &'v Outcome) -> Self {
+        let (state, reason) = match outcome {
+            Outcome::None => ("none", None),
+            Outcome::Unfinished => ("unfinished", None),
+            Outcome::Failed { reason } => ("failed", Some(reason.as_str())),
+            Outcome::Waiting => ("waiting", None),
+            Outcome::OnTrial => ("on-trial", None),
+            Outcome::Confirmed => ("confirmed", None),
+            Outcome::FellBack { reason } => ("fell-back", reason.as_deref()),
+        };
+        OutcomeView { state, reason }
+    }
+}
+
+impl<'v> SlotView<'v> {
+    fn new(view: &StatusView<'v>, id: SlotId, slot: &'v Slot) -> Self {
+        let standing = slot.boot_name.as_ref().map(|_| view.state.standing(id));
+        SlotView {
+            name: slot.name.to_string(),
+            class: slot.name.class(),
+            device: slot.device.display().to_string(),
+            kind: slot.kind.to_string(),
+            bootname: slot.boot_name.as_ref().map(ToString::to_string),
+            parent: slot.parent.as_ref().map(ToString::to_string),
+            state: role(view.layout, view.booted, id).to_string(),
+            boot_status: standing.map(|standing| match standing {
+                Standing::Good => "good",
+                Standing::Trial { .. } => "trial",
+                Standing::Bad => "bad",
+            }),
+            tries_left: match standing {
+                Some(Standing::Trial { left }) => Some(left),
+                _ => None,
+            },
+            content: view.record.slot(&slot.name.to_string()),
+        }
+    }
+}

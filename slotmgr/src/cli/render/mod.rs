@@ -1,0 +1,152 @@
+//! All printing. Human answers end with the state and the next step; JSON answers carry
+//! `"schema": 1` and are one line.
+
+mod json;
+mod progress;
+mod status;
+
+pub(super) use progress::Bar;
+pub(super) use status::StatusView;
+
+use std::io::{self, IsTerminal, Write};
+
+use bundle_format::VerifiedManifest;
+use serde::Serialize;
+
+use super::args::Format;
+use crate::boot::{Armed, BootState, Mark};
+use crate::health::{Report, TrialEnd};
+use crate::slot::{Booted, Layout, SlotId};
+
+/// Version of every JSON answer.
+const SCHEMA: u32 = 1;
+
+/// Where answers go.
+pub(super) struct Output {
+    format: Format,
+}
+
+impl Output {
+    pub fn new(format: Format) -> Self {
+        Output { format }
+    }
+
+    /// A closed pipe is the reader's choice, not an error of ours.
+    fn line(&self, text: &str) {
+        let _ = writeln!(io::stdout().lock(), "{text}");
+    }
+
+    fn human(&self, text: impl FnOnce() -> String) {
+        if self.format == Format::Human {
+            self.line(&text());
+        }
+    }
+
+    fn json(&self, answer: &impl Serialize) {
+        if self.format == Format::Json {
+            match serde_json::to_string(answer) {
+                Ok(text) => self.line(&text),
+                Err(error) => tracing::error!(%error, "the answer cannot be written as JSON"),
+            }
+        }
+    }
+
+    /// A bar on a terminal, lines otherwise; on stderr, so that an answer can be piped.
+    pub fn progress(&self) -> Bar {
+        Bar::new(self.format, io::stderr().is_terminal())
+    }
+
+    pub fn bundle_accepted(&self, manifest: &VerifiedManifest) {
+        self.human(|| {
+            let update = &manifest.manifest().update;
+            let version = update.version.as_deref().unwrap_or("without a version");
+            // The chain of certificates; its first is who signed.
+            let signer = manifest.signers().first();
+            let signer = signer.map_or("nobody", |signer| signer.subject.as_str());
+            format!(
+                "bundle     {} {version}, signed by {signer}",
+                update.compatible
+            )
+        });
+    }
+
+    pub fn installed(&self, layout: &Layout, manifest: &VerifiedManifest, armed: &Armed) {
+        let slot = layout.slot(armed.target().id());
+        let tries = armed.tries().count();
+        self.human(|| {
+            let boot_name = slot
+                .boot_name
+                .as_ref()
+                .map_or(String::new(), |n| format!(" ({n})"));
+            let version = manifest
+                .manifest()
+                .update
+                .version
+                .as_deref()
+                .unwrap_or("the bundle");
+            format!(
+                "installed  {version} is in {}{boot_name}: written, synced, read back\n\
+                 next       restart the machine: {} is tried {tries} times at most, then this \
+                 system comes back",
+                slot.name, slot.name
+            )
+        });
+        self.json(&json::Installed::new(slot, manifest, tries));
+    }
+
+    pub fn marked(&self, layout: &Layout, slot: SlotId, mark: Mark, state: &BootState) {
+        self.human(|| {
+            let next = match state.primary() {
+                Some(id) => format!("{} is started next", layout.slot(id).name),
+                None => "no slot is confirmed or has a try left; the bootloader's last resort \
+                         decides"
+                    .to_owned(),
+            };
+            format!(
+                "{} is marked {}; {next}",
+                layout.slot(slot).name,
+                json::mark_name(mark)
+            )
+        });
+        self.json(&json::Marked::new(layout, slot, mark, state));
+    }
+
+    pub fn check_ended(&self, report: &Report) {
+        self.human(|| format!("{} {report}", if report.failed() { '✗' } else { '✓' }));
+    }
+
+    pub fn trial_ended(&self, layout: &Layout, booted: Booted, end: &TrialEnd) {
+        let slot = &layout.slot(booted.id()).name;
+        self.human(|| match end {
+            TrialEnd::NotOnTrial { standing } => {
+                format!(
+                    "{slot} is not on trial (the bootloader has it as {standing}): nothing to do"
+                )
+            }
+            TrialEnd::Confirmed { reports } if reports.is_empty() => format!(
+                "{slot} is confirmed: it has started, and no check is configured in slotmgr.toml"
+            ),
+            TrialEnd::Confirmed { reports } => {
+                format!(
+                    "{slot} is confirmed: {} of {0} checks passed",
+                    reports.len()
+                )
+            }
+            TrialEnd::Failed { left: 0, .. } => format!(
+                "{slot} did not prove itself, and this was its last try: the machine restarts \
+                 into the other system"
+            ),
+            TrialEnd::Failed { left, .. } => format!(
+                "{slot} did not prove itself: the machine restarts; {left} more {} before the \
+                 other system comes back",
+                if *left == 1 { "try" } else { "tries" }
+            ),
+        });
+        self.json(&json::Trial::new(layout, booted, end));
+    }
+
+    pub fn status(&self, view: &StatusView<'_>) {
+        self.human(|| status::human(view));
+        self.json(&json::Status::new(view));
+    }
+}

@@ -1,0 +1,146 @@
+//! What every verb needs: the configuration, the running slot, the bootloader, the disks.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use super::args::Options;
+use crate::boot::grub::Grub;
+use crate::boot::{BootEnv, BootState};
+use crate::config::{Bootloader, SlotmgrToml, SystemConf, find_system_conf};
+use crate::install::Machine;
+use crate::slot::{Booted, Evidence, Layout, parse_cmdline};
+use crate::state::Record;
+use crate::storage::device::{DeviceDisks, Mode};
+
+/// What the program finds around it. `main` asks for it once; nothing else does.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// The kernel command line.
+    pub cmdline: String,
+    /// The kernel's id of this boot.
+    pub boot_id: String,
+    /// An id for a new installation.
+    pub transaction: String,
+    /// Seconds since 1970.
+    pub now: i64,
+}
+
+/// A configured machine.
+pub(super) struct Session {
+    pub conf: SystemConf,
+    pub own: SlotmgrToml,
+    pub booted: Booted,
+    pub env: Box<dyn BootEnv>,
+    disks: DeviceDisks,
+    pub record: Record,
+}
+
+impl Session {
+    pub fn open(options: &Options, around: &Surroundings, mode: Mode) -> Result<Session> {
+        let path = match &options.conf {
+            Some(path) => path.clone(),
+            None => find_system_conf(Path::new("/")).context(
+                "there is no system.conf in /etc/rauc, /run/rauc or /usr/lib/rauc. Write one, or \
+                 name it with --conf",
+            )?,
+        };
+        let conf = SystemConf::load(&path)?;
+        let own = SlotmgrToml::load(&path.with_file_name("slotmgr.toml"))?;
+        let grubenv = match &conf.bootloader {
+            Bootloader::Grub { grubenv } => grubenv.clone(),
+            Bootloader::Other(name) => bail!(
+                "{}: bootloader={name} is not supported by this version of slotmgr; grub is",
+                path.display()
+            ),
+        };
+        refuse_shared_devices(&conf.layout)?;
+        let chosen = options.override_boot_slot.clone();
+        let booted = conf
+            .layout
+            .booted(&evidence(&conf.layout, around, chosen))?;
+        let env = Box::new(Grub::new(&conf.layout));
+        let disks = |mode| {
+            DeviceDisks::new(
+                &conf.layout,
+                grubenv.clone(),
+                conf.data_directory.clone(),
+                mode,
+            )
+        };
+        // Reading must not make the files: on an ordinary boot nothing is written.
+        let record = Record::load(&mut disks(Mode::ReadOnly));
+        let disks = disks(mode);
+        Ok(Session {
+            conf,
+            own,
+            booted,
+            env,
+            disks,
+            record,
+        })
+    }
+
+    /// What the bootloader would read now.
+    pub fn machine_state(&mut self) -> Result<BootState> {
+        Ok(self.env.read(&mut self.disks)?)
+    }
+
+    /// Everything that an installation or a trial works on.
+    pub fn machine(&mut self) -> Machine<'_> {
+        Machine {
+            layout: &self.conf.layout,
+            booted: self.booted,
+            env: self.env.as_ref(),
+            disks: &mut self.disks,
+            record: &mut self.record,
+        }
+    }
+}
+
+/// Two names of one device would make the running slot a target.
+fn refuse_shared_devices(layout: &Layout) -> Result<()> {
+    let real = |path: &Path| path.canonicalize().ok();
+    let slots: Vec<_> = layout
+        .iter()
+        .map(|(_, slot)| (slot, real(&slot.device)))
+        .collect();
+    for (number, (slot, device)) in slots.iter().enumerate() {
+        let same = |(_, other): &&(_, Option<PathBuf>)| device.is_some() && other == device;
+        if let Some((earlier, _)) = slots[..number].iter().find(same) {
+            bail!(
+                "slots {} and {} are the same device, {}: correct system.conf",
+                earlier.name,
+                slot.name,
+                device.as_deref().unwrap_or(&slot.device).display()
+            );
+        }
+    }
+    Ok(())
+}
+
+fn evidence(layout: &Layout, around: &Surroundings, chosen: Option<String>) -> Evidence {
+    let said = parse_cmdline(&around.cmdline);
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let root_device = said.root_device.as_ref().and_then(|root| {
+        let root = real(root);
+        let slots = layout.iter();
+        slots
+            .map(|(_, slot)| &slot.device)
+            .find(|device| real(device) == root)
+            .cloned()
+    });
+    let root = std::fs::metadata("/").ok().map(|root| root.dev());
+    let mounted = layout.iter().map(|(_, slot)| &slot.device).find(|device| {
+        let number = std::fs::metadata(device).ok().map(|node| node.rdev());
+        // rdev is 0 for regular files.
+        number.is_some_and(|number| number != 0) && number == root
+    });
+    Evidence {
+        chosen,
+        root_device,
+        root_mounted_from: mounted.cloned(),
+        ..said
+    }
+}

@@ -1,0 +1,27 @@
+//! Configuration: RAUC's `system.conf`, and our own `slotmgr.toml` beside it.
+
+mod keyring;
+mod slotmgr_toml;
+mod system_conf;
+
+pub use keyring::Keyring;
+pub use slotmgr_toml::{CheckConfig, SlotmgrToml, TomlError};
+pub use system_conf::{Bootloader, ConfigError, NotYet, SystemConf};
+
+use std::path::{Path, PathBuf};
+
+/// Where `system.conf` is looked for when no option says it, in this order; RAUC's places.
+pub const SEARCH_PATH: [&str; 3] = [
+    "/etc/rauc/system.conf",
+    "/run/rauc/system.conf",
+    "/usr/lib/rauc/system.conf",
+];
+
+/// The first file of [`SEARCH_PATH`] that exists below `root` (`/`).
+#[must_use]
+pub fn find_system_conf(root: &Path) -> Option<PathBuf> {
+    SEARCH_PATH
+        .iter()
+        .map(|path| root.join(&path[1..]))
+        .find(|path| path.exists())
+}

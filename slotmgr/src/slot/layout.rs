@@ -1,0 +1,489 @@
+//! The slots of a machine and how they belong together.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+
+use super::{BootName, Evidence, SlotName};
+
+/// A slot of the [`Layout`] that made it: its place in `system.conf`, counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SlotId(usize);
+
+impl SlotId {
+    /// The place in `system.conf`, counted from 0.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0
+    }
+
+    /// For tests of the storages, which have no layout.
+    #[cfg(test)]
+    #[must_use]
+    pub fn for_test(index: usize) -> Self {
+        SlotId(index)
+    }
+}
+
+/// What a slot is, and so what can be written into it (`type=` in `system.conf`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlotKind {
+    /// Bytes as they are.
+    Raw,
+    /// An ext4 file system.
+    Ext4,
+    /// A FAT file system.
+    Vfat,
+    /// A type that RAUC knows and that this version does not write yet.
+    NotYet(&'static str),
+}
+
+/// Types of RAUC that are known by name only.
+const NOT_YET: [&str; 8] = [
+    "ubifs",
+    "ubivol",
+    "nand",
+    "nor",
+    "boot-emmc",
+    "boot-mbr-switch",
+    "boot-gpt-switch",
+    "boot-raw-fallback",
+];
+
+impl SlotKind {
+    /// The type of this name in `system.conf`.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<SlotKind> {
+        match name {
+            "raw" => Some(SlotKind::Raw),
+            "ext4" => Some(SlotKind::Ext4),
+            "vfat" => Some(SlotKind::Vfat),
+            _ => NOT_YET
+                .iter()
+                .find(|known| **known == name)
+                .copied()
+                .map(SlotKind::NotYet),
+        }
+    }
+}
+
+impl fmt::Display for SlotKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SlotKind::Raw => "raw",
+            SlotKind::Ext4 => "ext4",
+            SlotKind::Vfat => "vfat",
+            SlotKind::NotYet(name) => name,
+        })
+    }
+}
+
+/// Whether an installation may write a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// It may.
+    Writable,
+    /// `readonly=true`: never.
+    ReadOnly,
+}
+
+/// One slot as `system.conf` describes it.
+#[derive(Debug, Clone)]
+pub struct Slot {
+    /// `CLASS.INDEX`.
+    pub name: SlotName,
+    /// Block device, or a regular file (test rigs).
+    pub device: PathBuf,
+    /// What is written into it, and how.
+    pub kind: SlotKind,
+    /// The bootloader's name for it; only slots without a parent have one.
+    pub boot_name: Option<BootName>,
+    /// The slot that this one belongs to.
+    pub parent: Option<SlotName>,
+    /// Whether it may be written.
+    pub access: Access,
+}
+
+/// All slots, in the order of `system.conf`.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    slots: Vec<Slot>,
+}
+
+/// The root slot of the system that runs now. Only [`Layout::booted`] makes one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Booted(SlotId);
+
+impl Booted {
+    /// Which slot it is.
+    #[must_use]
+    pub fn id(self) -> SlotId {
+        self.0
+    }
+}
+
+/// Why slots do not make a layout.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LayoutError {
+    /// Two slots of one name.
+    #[error("slot {0} is there twice")]
+    DoubleName(SlotName),
+    /// Two slots with one boot name.
+    #[error("slots {first} and {second} both have the boot name {name}")]
+    DoubleBootName {
+        /// The name.
+        name: BootName,
+        /// The one slot.
+        first: SlotName,
+        /// The other.
+        second: SlotName,
+    },
+    /// Two slots on one device.
+    #[error("slots {first} and {second} both use {}", device.display())]
+    DoubleDevice {
+        /// The device.
+        device: PathBuf,
+        /// The one slot.
+        first: SlotName,
+        /// The other.
+        second: SlotName,
+    },
+    /// A parent that is not there.
+    #[error("slot {slot} has the parent {parent}, which is not configured")]
+    NoParent {
+        /// The child.
+        slot: SlotName,
+        /// What it names.
+        parent: SlotName,
+    },
+    /// A slot that is its own ancestor.
+    #[error("slot {0} is its own parent, directly or by way of others")]
+    Loop(SlotName),
+    /// A child with a boot name.
+    #[error("slot {0} has a parent and a boot name; only the parent is booted")]
+    BootableChild(SlotName),
+}
+
+/// Why it is not known which slot runs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BootedError {
+    /// Started from the network or from outside.
+    #[error(
+        "this system was started from outside its slots (rauc.external or root=/dev/nfs on the \
+         kernel command line); installing from there is not supported yet"
+    )]
+    External,
+    /// Nothing on the command line fits.
+    #[error(
+        "cannot tell which slot is running: {evidence}. Let the bootloader pass \
+         rauc.slot=BOOTNAME on the kernel command line, or say it with --override-boot-slot"
+    )]
+    Unknown {
+        /// What was looked at.
+        evidence: String,
+    },
+    /// Command line and kernel say different things.
+    #[error(
+        "the running slot is said to be {named}, but {mounted} is mounted as the root file \
+         system. Nothing is written while this is so: correct the bootloader's command line"
+    )]
+    Contradiction {
+        /// By command line or option.
+        named: SlotName,
+        /// By the kernel.
+        mounted: SlotName,
+    },
+}
+
+impl Layout {
+    /// Checks that the slots fit together.
+    ///
+    /// # Errors
+    /// The first thing that does not fit.
+    pub fn new(slots: Vec<Slot>) -> Result<Self, LayoutError> {
+        let layout = Layout { slots };
+        layout.check_doubles()?;
+        for (_, slot) in layout.iter() {
+            layout.check_ancestors(slot)?;
+        }
+        Ok(layout)
+    }
+
+    fn check_doubles(&self) -> Result<(), LayoutError> {
+        for (id, slot) in self.iter() {
+            let pair = (slot.name.clone(), &slot.name);
+            for (_, earlier) in self.iter().take_while(|(other, _)| *other != id) {
+                let (first, second) = (earlier.name.clone(), pair.0.clone());
+                if earlier.name == slot.name {
+                    return Err(LayoutError::DoubleName(first));
+                }
+                if earlier.device == slot.device {
+                    let device = slot.device.clone();
+                    return Err(LayoutError::DoubleDevice {
+                        device,
+                        first,
+                        second,
+                    });
+                }
+                if let Some(name) = &slot.boot_name
+                    && earlier.boot_name.as_ref() == Some(name)
+                {
+                    return Err(LayoutError::DoubleBootName {
+                        name: name.clone(),
+                        first,
+                        second,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_ancestors(&self, slot: &Slot) -> Result<(), LayoutError> {
+        if slot.parent.is_some() && slot.boot_name.is_some() {
+            return Err(LayoutError::BootableChild(slot.name.clone()));
+        }
+        let mut seen = BTreeSet::from([&slot.name]);
+        let mut at = slot;
+        while let Some(parent) = &at.parent {
+            let Some((_, next)) = self.find(parent) else {
+                return Err(LayoutError::NoParent {
+                    slot: at.name.clone(),
+                    parent: parent.clone(),
+                });
+            };
+            if !seen.insert(&next.name) {
+                return Err(LayoutError::Loop(slot.name.clone()));
+            }
+            at = next;
+        }
+        Ok(())
+    }
+
+    /// All slots in the order of `system.conf`.
+    pub fn iter(&self) -> impl Iterator<Item = (SlotId, &Slot)> {
+        self.slots
+            .iter()
+            .enumerate()
+            .map(|(index, slot)| (SlotId(index), slot))
+    }
+
+    /// The slot of an id that this layout made.
+    ///
+    /// # Panics
+    /// With an id of another, longer layout; a program has one layout.
+    #[must_use]
+    pub fn slot(&self, id: SlotId) -> &Slot {
+        &self.slots[id.0]
+    }
+
+    /// By name.
+    #[must_use]
+    pub fn find(&self, name: &SlotName) -> Option<(SlotId, &Slot)> {
+        self.iter().find(|(_, slot)| slot.name == *name)
+    }
+
+    /// By what a person or the bootloader calls it: boot name first, then slot name.
+    #[must_use]
+    pub fn find_called(&self, text: &str) -> Option<SlotId> {
+        let by_boot_name = |s: &Slot| {
+            s.boot_name
+                .as_ref()
+                .is_some_and(|name| name.as_str() == text)
+        };
+        self.iter()
+            .find(|(_, slot)| by_boot_name(slot))
+            .or_else(|| self.iter().find(|(_, slot)| slot.name.to_string() == text))
+            .map(|(id, _)| id)
+    }
+
+    /// The slot without a parent that `id` belongs to; `id` itself if it has none.
+    #[must_use]
+    pub fn root_of(&self, id: SlotId) -> SlotId {
+        let mut at = id;
+        // Loops were refused in `new`.
+        while let Some((parent, _)) = self
+            .slot(at)
+            .parent
+            .as_ref()
+            .and_then(|name| self.find(name))
+        {
+            at = parent;
+        }
+        at
+    }
+
+    /// Slots that the bootloader can start, with their boot names.
+    pub fn bootable(&self) -> impl Iterator<Item = (SlotId, &BootName)> {
+        self.iter()
+            .filter_map(|(id, slot)| Some((id, slot.boot_name.as_ref()?)))
+    }
+
+    /// The running slot, from what the kernel says.
+    ///
+    /// # Errors
+    /// When nothing fits, or when the evidence contradicts itself.
+    pub fn booted(&self, evidence: &Evidence) -> Result<Booted, BootedError> {
+        let named = self.named_slot(evidence);
+        let mounted = evidence
+            .root_mounted_from
+            .as_ref()
+            .and_then(|device| self.on_device(device));
+        match (named, mounted) {
+            (Some(named), Some(mounted)) if self.root_of(named) != self.root_of(mounted) => {
+                Err(BootedError::Contradiction {
+                    named: self.slot(named).name.clone(),
+                    mounted: self.slot(mounted).name.clone(),
+                })
+            }
+            (Some(id), _) | (None, Some(id)) => Ok(Booted(self.root_of(id))),
+            (None, None) if evidence.external => Err(BootedError::External),
+            (None, None) => Err(BootedError::Unknown {
+                evidence: evidence.to_string(),
+            }),
+        }
+    }
+
+    fn named_slot(&self, evidence: &Evidence) -> Option<SlotId> {
+        let by_name = |text: &Option<String>| text.as_deref().and_then(|t| self.find_called(t));
+        if evidence.chosen.is_some() {
+            // Said by a person: if it fits nothing it must not silently become something else.
+            return by_name(&evidence.chosen);
+        }
+        by_name(&evidence.slot_parameter).or_else(|| {
+            evidence
+                .root_device
+                .as_ref()
+                .and_then(|device| self.on_device(device))
+        })
+    }
+
+    fn on_device(&self, device: &PathBuf) -> Option<SlotId> {
+        self.iter()
+            .find(|(_, slot)| slot.device == *device)
+            .map(|(id, _)| id)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub fn slot(name: &str, boot_name: Option<&str>, parent: Option<&str>) -> Slot {
+        Slot {
+            name: SlotName::parse(name).unwrap(),
+            device: PathBuf::from(format!("/dev/{name}")),
+            kind: SlotKind::Raw,
+            boot_name: boot_name.map(|n| BootName::parse(n).unwrap()),
+            parent: parent.map(|n| SlotName::parse(n).unwrap()),
+            access: Access::Writable,
+        }
+    }
+
+    pub fn ab() -> Layout {
+        Layout::new(vec![
+            slot("rootfs.0", Some("A"), None),
+            slot("rootfs.1", Some("B"), None),
+            slot("app.0", None, Some("rootfs.0")),
+            slot("app.1", None, Some("rootfs.1")),
+        ])
+        .unwrap()
+    }
+
+    fn named(name: &str) -> Evidence {
+        Evidence {
+            slot_parameter: Some(name.into()),
+            ..Evidence::default()
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let table: [(Vec<Slot>, &str); 5] = [
+            (
+                vec![slot("a.0", None, None), slot("a.0", None, None)],
+                "twice",
+            ),
+            (
+                vec![slot("a.0", Some("A"), None), slot("a.1", Some("A"), None)],
+                "boot name A",
+            ),
+            (vec![slot("a.0", None, Some("b.0"))], "not configured"),
+            (
+                vec![
+                    slot("a.0", None, Some("b.0")),
+                    slot("b.0", None, Some("a.0")),
+                ],
+                "its own parent",
+            ),
+            (
+                vec![slot("a.0", None, None), slot("b.0", Some("B"), Some("a.0"))],
+                "only the parent",
+            ),
+        ];
+        for (slots, expected) in table {
+            let message = Layout::new(slots).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+        let mut same_device = vec![slot("a.0", None, None), slot("a.1", None, None)];
+        same_device[1].device = same_device[0].device.clone();
+        assert!(matches!(
+            Layout::new(same_device),
+            Err(LayoutError::DoubleDevice { .. })
+        ));
+    }
+
+    #[test]
+    fn the_running_slot_by_boot_name_slot_name_device_and_child() {
+        let layout = ab();
+        let booted = |evidence: &Evidence| layout.booted(evidence).map(|b| b.id().index());
+        assert_eq!(booted(&named("B")), Ok(1));
+        assert_eq!(booted(&named("rootfs.1")), Ok(1));
+        assert_eq!(
+            booted(&named("app.1")),
+            Ok(1),
+            "a child stands for its parent"
+        );
+        let by_root = Evidence {
+            root_device: Some("/dev/rootfs.0".into()),
+            ..Evidence::default()
+        };
+        assert_eq!(booted(&by_root), Ok(0));
+        let by_mount = Evidence {
+            root_mounted_from: Some("/dev/rootfs.1".into()),
+            ..Evidence::default()
+        };
+        assert_eq!(booted(&by_mount), Ok(1));
+    }
+
+    #[test]
+    fn doubt_is_an_error() {
+        let layout = ab();
+        assert!(matches!(
+            layout.booted(&Evidence::default()),
+            Err(BootedError::Unknown { .. })
+        ));
+        let external = Evidence {
+            external: true,
+            ..Evidence::default()
+        };
+        assert_eq!(layout.booted(&external), Err(BootedError::External));
+        let contradiction = Evidence {
+            root_mounted_from: Some("/dev/rootfs.0".into()),
+            ..named("B")
+        };
+        assert!(matches!(
+            layout.booted(&contradiction),
+            Err(BootedError::Contradiction { .. })
+        ));
+        // A wrong override does not fall back to the command line.
+        let wrong = Evidence {
+            chosen: Some("C".into()),
+            ..named("A")
+        };
+        assert!(matches!(
+            layout.booted(&wrong),
+            Err(BootedError::Unknown { .. })
+        ));
+    }
+}

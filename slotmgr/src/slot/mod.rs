@@ -1,0 +1,17 @@
+//! Slots: their names, how they belong together, which one runs, which one is written next.
+//!
+//! Nothing here does I/O. Which slot may be written is a type: [`Booted`] and [`Target`] cannot
+//! be mixed up, and a `Target` comes only out of [`Layout::targets`], which never hands out the
+//! running slot.
+
+mod evidence;
+mod layout;
+mod name;
+mod select;
+mod state;
+
+pub use evidence::{Evidence, parse_cmdline};
+pub use layout::{Access, Booted, BootedError, Layout, LayoutError, Slot, SlotId, SlotKind};
+pub use name::{BootName, NameError, SlotName};
+pub use select::{History, SelectError, Target, TargetGroup};
+pub use state::{Role, role};

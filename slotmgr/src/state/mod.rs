@@ -1,0 +1,13 @@
+//! What slotmgr itself remembers: for people and for the choice among several slots.
+//!
+//! The bootloader is the truth. Whatever stands here is compared with it ([`outcome`]) and loses;
+//! an installation does not fail because the record cannot be written.
+
+mod codec;
+mod job;
+mod outcome;
+mod record;
+
+pub use job::{ImageRecord, Job, JobStage, Release, SlotRecord, SlotStatus};
+pub use outcome::{Outcome, outcome};
+pub use record::{RECORD_SIZE, Record};

@@ -1,0 +1,324 @@
+//! The record: two copies, written in turn, the newer whole one counts.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::codec::{self, Copy};
+use super::{Job, JobStage, SlotRecord, SlotStatus};
+use crate::boot::Tries;
+use crate::slot::{History, Layout, SlotId};
+use crate::storage::{Area, Disks, OpenError, RecordCopy, read_all};
+
+/// Bytes of each copy. Both files are made with this size once and never grow.
+pub const RECORD_SIZE: usize = 16 * 1024;
+
+/// Longest reason that is kept; checks can say a lot.
+const MAX_REASON: usize = 2_000;
+
+/// What is remembered, and in which copy it stands.
+#[derive(Debug, Clone, Default)]
+pub struct Record {
+    body: Body,
+    generation: u64,
+    /// The copy that the next write goes to: the one that does not count now.
+    next: Option<RecordCopy>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Body {
+    schema: u32,
+    #[serde(default)]
+    slots: BTreeMap<String, SlotRecord>,
+    #[serde(default)]
+    job: Option<Job>,
+    /// What a later version wrote, kept for it: after a fallback the older program reads this too.
+    #[serde(flatten)]
+    unknown: BTreeMap<String, serde_json::Value>,
+}
+
+const SCHEMA: u32 = 1;
+
+impl Record {
+    /// Reads both copies; without a whole one the record is empty.
+    pub fn load(disks: &mut dyn Disks) -> Record {
+        let first = load_copy(disks, RecordCopy::First);
+        let second = load_copy(disks, RecordCopy::Second);
+        let (newest, next) = match (first, second) {
+            (Some(first), Some(second)) if first.generation > second.generation => {
+                (Some(first), RecordCopy::Second)
+            }
+            (Some(first), None) => (Some(first), RecordCopy::Second),
+            (_, second) => (second, RecordCopy::First),
+        };
+        let mut record = Record {
+            next: Some(next),
+            ..Record::default()
+        };
+        if let Some(copy) = newest {
+            record.generation = copy.generation;
+            match serde_json::from_slice(&copy.text) {
+                Ok(body) => record.body = body,
+                Err(error) => tracing::warn!(%error, "the record is not understood; starting anew"),
+            }
+        }
+        record
+    }
+
+    /// The last installation.
+    #[must_use]
+    pub fn job(&self) -> Option<&Job> {
+        self.body.job.as_ref()
+    }
+
+    /// What is known of a slot's content.
+    #[must_use]
+    pub fn slot(&self, name: &str) -> Option<&SlotRecord> {
+        self.body.slots.get(name)
+    }
+
+    /// What is known of a slot, for the choice among several.
+    #[must_use]
+    pub fn history(&self, layout: &Layout, id: SlotId) -> History {
+        match self.slot(&layout.slot(id).name.to_string()) {
+            None => History::Never,
+            Some(slot) if slot.status == SlotStatus::Ok => History::Installed(slot.installed),
+            Some(_) => History::Failed,
+        }
+    }
+
+    /// An installation is about to write.
+    pub fn begin(&mut self, disks: &mut dyn Disks, job: Job) {
+        for (name, image) in &job.images {
+            let count = self.slot(name).map_or(0, |slot| slot.count);
+            let slot = SlotRecord {
+                status: SlotStatus::Pending,
+                release: job.release.clone(),
+                image: image.clone(),
+                installed: job.started,
+                count,
+            };
+            self.body.slots.insert(name.clone(), slot);
+        }
+        self.body.job = Some(job);
+        self.save(disks);
+    }
+
+    /// The installation is done and armed.
+    pub fn armed(&mut self, disks: &mut dyn Disks, tries: Tries) {
+        self.end_writing(
+            SlotStatus::Ok,
+            JobStage::Armed {
+                tries: tries.count(),
+            },
+        );
+        self.save(disks);
+    }
+
+    /// The installation failed.
+    pub fn failed(&mut self, disks: &mut dyn Disks, reason: &str) {
+        let reason = shorten(reason);
+        self.end_writing(SlotStatus::Failed, JobStage::Failed { reason });
+        self.save(disks);
+    }
+
+    /// A check failed in the trial that `boot_id` names.
+    pub fn unhealthy(&mut self, disks: &mut dyn Disks, reason: &str, boot_id: &str) {
+        self.set_stage(
+            JobStage::Unhealthy {
+                reason: shorten(reason),
+            },
+            boot_id,
+        );
+        self.save(disks);
+    }
+
+    /// The running system has proved itself.
+    pub fn confirmed(&mut self, disks: &mut dyn Disks, boot_id: &str) {
+        self.set_stage(JobStage::Confirmed, boot_id);
+        self.save(disks);
+    }
+
+    fn end_writing(&mut self, status: SlotStatus, stage: JobStage) {
+        let Some(job) = &mut self.body.job else {
+            return;
+        };
+        job.stage = stage;
+        for name in job.images.keys() {
+            if let Some(slot) = self.body.slots.get_mut(name) {
+                slot.status = status;
+                slot.count += u64::from(status == SlotStatus::Ok);
+            }
+        }
+    }
+
+    fn set_stage(&mut self, stage: JobStage, boot_id: &str) {
+        if let Some(job) = &mut self.body.job {
+            job.stage = stage;
+            boot_id.clone_into(&mut job.boot_id);
+        }
+    }
+
+    /// Writes the copy that does not count, so that a torn write loses nothing.
+    ///
+    /// A failure is logged, never returned: see [`crate::state`].
+    fn save(&mut self, disks: &mut dyn Disks) {
+        let Some(next) = self.next else { return };
+        match self.try_save(disks, next) {
+            Ok(()) => self.next = Some(other(next)),
+            Err(OpenError::Absent(_)) => {} // No data-directory: nothing is remembered, by choice.
+            Err(error) => tracing::warn!(error = error_chain(&error), "cannot keep the record"),
+        }
+    }
+
+    fn try_save(&mut self, disks: &mut dyn Disks, copy: RecordCopy) -> Result<(), OpenError> {
+        self.body.schema = SCHEMA;
+        let what = format!("the record ({copy:?} copy)");
+        let path = std::path::PathBuf::new;
+        let io = |source| OpenError::Open {
+            what: what.clone(),
+            path: path(),
+            source,
+        };
+        let mut storage = disks.open(Area::Record(copy))?;
+        let text = serde_json::to_vec(&self.body).map_err(|e| io(std::io::Error::other(e)))?;
+        let size = usize::try_from(storage.len()).unwrap_or(usize::MAX);
+        let bytes = codec::encode(
+            &Copy {
+                generation: self.generation + 1,
+                text,
+            },
+            size,
+        )
+        .ok_or_else(|| io(std::io::Error::other("it has grown too large")))?;
+        storage.write_at(&bytes, 0).map_err(io)?;
+        storage.sync().map_err(io)?;
+        self.generation += 1;
+        Ok(())
+    }
+}
+
+fn other(copy: RecordCopy) -> RecordCopy {
+    match copy {
+        RecordCopy::First => RecordCopy::Second,
+        RecordCopy::Second => RecordCopy::First,
+    }
+}
+
+fn load_copy(disks: &mut dyn Disks, copy: RecordCopy) -> Option<Copy> {
+    let mut storage = match disks.open(Area::Record(copy)) {
+        Ok(storage) => storage,
+        Err(OpenError::Absent(_)) => return None,
+        Err(error) => {
+            tracing::warn!(
+                error = error_chain(&error),
+                "cannot read one copy of the record"
+            );
+            return None;
+        }
+    };
+    match read_all(storage.as_mut(), RECORD_SIZE as u64) {
+        Ok(bytes) => codec::decode(&bytes),
+        Err(error) => {
+            tracing::warn!(%error, "cannot read one copy of the record");
+            None
+        }
+    }
+}
+
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+fn shorten(reason: &str) -> String {
+    reason.chars().take(MAX_REASON).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Job, Release};
+    use super::*;
+    use crate::storage::sim::{Keep, World};
+
+    fn world() -> World {
+        let world = World::new();
+        for copy in [RecordCopy::First, RecordCopy::Second] {
+            world.add(Area::Record(copy), vec![0; RECORD_SIZE]);
+        }
+        world
+    }
+
+    fn job(version: &str) -> Job {
+        Job {
+            transaction: "t".into(),
+            release: Release {
+                compatible: "board".into(),
+                version: Some(version.into()),
+                manifest_sha256: "00".into(),
+            },
+            target: "rootfs.1".into(),
+            images: BTreeMap::new(),
+            stage: JobStage::Installing,
+            boot_id: "boot".into(),
+            started: 1,
+        }
+    }
+
+    fn version(world: &World) -> Option<String> {
+        Record::load(&mut world.clone())
+            .job()
+            .and_then(|job| job.release.version.clone())
+    }
+
+    #[test]
+    fn a_cut_at_any_operation_leaves_the_old_or_the_new_record() {
+        for cut in 0..2 {
+            let mut world = world();
+            let mut record = Record::load(&mut world);
+            for number in ["1", "2", "3"] {
+                record.begin(&mut world, job(number));
+            }
+            world.cut_at(world.operations() + cut);
+            record.begin(&mut world, job("4"));
+            assert!(world.is_off());
+            for kept in 0..=world.unconfirmed() {
+                let after = version(&world.power_on(Keep::Prefix(kept)));
+                assert!(
+                    matches!(after.as_deref(), Some("3" | "4")),
+                    "{cut} {kept} {after:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_later_version_wrote_is_kept() {
+        let mut world = world();
+        let mut record = Record::load(&mut world);
+        record
+            .body
+            .unknown
+            .insert("floor".into(), serde_json::json!({"version": 12}));
+        record.begin(&mut world, job("1"));
+        let mut again = Record::load(&mut world);
+        again.confirmed(&mut world, "boot2");
+        let last = Record::load(&mut world);
+        assert_eq!(last.body.unknown["floor"]["version"], 12);
+        assert_eq!(last.job().unwrap().stage, JobStage::Confirmed);
+    }
+
+    #[test]
+    fn no_place_to_write_is_no_error() {
+        let mut world = World::new();
+        let mut record = Record::load(&mut world);
+        record.begin(&mut world, job("1"));
+        assert_eq!(record.job().unwrap().release.label(), "version 1");
+    }
+}

@@ -1,0 +1,237 @@
+//! The real disks: block devices, or regular files where a test rig uses them in their place.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::path::{Path, PathBuf};
+
+use devio::filesystem::FsKind;
+use grub_env::file::{EnvFile, FileError, Placement};
+use grub_env::placement::Finding;
+
+use super::{Area, Disks, OpenError, RecordCopy, Storage};
+use crate::slot::{Layout, SlotId};
+use crate::state::RECORD_SIZE;
+
+/// Whether anything may be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// For `status`: opens nothing for writing, makes no file, needs no exclusive access.
+    ReadOnly,
+    /// For everything else.
+    ReadWrite,
+}
+
+/// Where the areas of this machine are.
+#[derive(Debug, Clone)]
+pub struct DeviceDisks {
+    slots: BTreeMap<SlotId, PathBuf>,
+    env: PathBuf,
+    data_directory: Option<PathBuf>,
+    mode: Mode,
+}
+
+impl DeviceDisks {
+    /// The slots of `layout`, the environment file, and the directory of our own record.
+    #[must_use]
+    pub fn new(layout: &Layout, env: PathBuf, data_directory: Option<PathBuf>, mode: Mode) -> Self {
+        let slots = layout
+            .iter()
+            .map(|(id, slot)| (id, slot.device.clone()))
+            .collect();
+        DeviceDisks {
+            slots,
+            env,
+            data_directory,
+            mode,
+        }
+    }
+
+    fn open_slot(&self, id: SlotId) -> Result<FileStorage, OpenError> {
+        let path = self
+            .slots
+            .get(&id)
+            .ok_or_else(|| OpenError::Absent(format!("slot {id:?}")))?;
+        let open = open_error("writing a slot", path);
+        let kind = fs_err::metadata(path).map_err(&open)?.file_type();
+        let file = if kind.is_block_device() {
+            devio::block::open_exclusive(path).map_err(|error| match error {
+                devio::block::OpenError::InUse { .. } => OpenError::InUse { path: path.clone() },
+                other => open(io::Error::other(other)),
+            })?
+        } else {
+            let file = File::options()
+                .read(true)
+                .write(true)
+                .open(path)
+                .map_err(&open)?;
+            file.try_lock()
+                .map_err(|_| OpenError::InUse { path: path.clone() })?;
+            file
+        };
+        FileStorage::new(file).map_err(open)
+    }
+
+    fn open_env(&self) -> Result<Box<dyn Storage>, OpenError> {
+        let path = &self.env;
+        if self.mode == Mode::ReadOnly {
+            let open = open_error("reading the boot environment", path);
+            let file = File::open(path).map_err(&open)?;
+            return Ok(Box::new(FileStorage::new(file).map_err(open)?));
+        }
+        let environment = |source| OpenError::Environment {
+            path: path.clone(),
+            source,
+        };
+        let placement = if self.is_test_rig() {
+            Placement::Unchecked
+        } else {
+            Placement::Checked
+        };
+        let file = match EnvFile::open(path, placement) {
+            Err(FileError::Unfit { findings, .. }) if only_in_memory(&findings) => {
+                tracing::warn!(
+                    "{} lies in memory (tmpfs): no GRUB will ever read it; going on, as for a test",
+                    path.display()
+                );
+                EnvFile::open(path, Placement::Unchecked)
+            }
+            other => other,
+        };
+        Ok(Box::new(EnvStorage(file.map_err(environment)?)))
+    }
+
+    /// A slot that is a regular file is never booted: nothing here is for a real bootloader.
+    fn is_test_rig(&self) -> bool {
+        self.slots.values().any(|path| path.is_file())
+    }
+
+    fn open_record(&self, copy: RecordCopy) -> Result<FileStorage, OpenError> {
+        let Some(directory) = &self.data_directory else {
+            return Err(OpenError::Absent(
+                "data-directory in system.conf".to_owned(),
+            ));
+        };
+        let path = directory.join(match copy {
+            RecordCopy::First => "state.0",
+            RecordCopy::Second => "state.1",
+        });
+        let open = open_error("the record", &path);
+        let file = match self.mode {
+            Mode::ReadOnly if !path.exists() => {
+                return Err(OpenError::Absent(path.display().to_string()));
+            }
+            Mode::ReadOnly => File::open(&path).map_err(&open)?,
+            Mode::ReadWrite => {
+                if !path.exists() {
+                    create_record(directory, &path).map_err(&open)?;
+                }
+                File::options()
+                    .read(true)
+                    .write(true)
+                    .open(&path)
+                    .map_err(&open)?
+            }
+        };
+        FileStorage::new(file).map_err(open)
+    }
+}
+
+impl Disks for DeviceDisks {
+    fn open(&mut self, area: Area) -> Result<Box<dyn Storage>, OpenError> {
+        match area {
+            Area::Slot(id) => Ok(Box::new(self.open_slot(id)?)),
+            Area::BootEnv => self.open_env(),
+            Area::Record(copy) => Ok(Box::new(self.open_record(copy)?)),
+        }
+    }
+}
+
+fn only_in_memory(findings: &[Finding]) -> bool {
+    findings
+        .iter()
+        .all(|finding| matches!(finding, Finding::FileSystem(FsKind::Tmpfs)))
+}
+
+fn open_error(what: &str, path: &Path) -> impl Fn(io::Error) -> OpenError {
+    let (what, path) = (what.to_owned(), path.to_owned());
+    move |source| OpenError::Open {
+        what: what.clone(),
+        path: path.clone(),
+        source,
+    }
+}
+
+/// Makes the file with its full size, so that later writes change no metadata that counts.
+///
+/// A power cut in here leaves no file, or one without a whole copy in it: both are read as "no
+/// record".
+fn create_record(directory: &Path, path: &Path) -> io::Result<()> {
+    fs_err::create_dir_all(directory)?;
+    let mut file = File::options().write(true).create_new(true).open(path)?;
+    file.write_all(&[0; RECORD_SIZE])?;
+    file.sync_all()?;
+    File::open(directory)?.sync_all()
+}
+
+/// A block device or a regular file.
+pub struct FileStorage {
+    file: File,
+    len: u64,
+}
+
+impl FileStorage {
+    /// Takes the length now; it never changes.
+    ///
+    /// # Errors
+    /// When the length cannot be found out.
+    pub fn new(file: File) -> io::Result<Self> {
+        let len = devio::block::device_len(&file)?;
+        Ok(FileStorage { file, len })
+    }
+}
+
+impl Storage for FileStorage {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&mut self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(buf, offset)
+    }
+
+    fn write_at(&mut self, data: &[u8], offset: u64) -> io::Result<()> {
+        // A regular file would grow instead of saying that it is full.
+        let end = offset.checked_add(data.len() as u64);
+        if end.is_none_or(|end| end > self.len) {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.file.write_all_at(data, offset)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        // Syncs first; then the next reads come from the medium.
+        devio::block::drop_cache(&self.file)
+    }
+}
+
+struct EnvStorage(EnvFile);
+
+impl Storage for EnvStorage {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    fn read_at(&mut self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_at(offset, buf)
+    }
+
+    fn write_at(&mut self, data: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_at(offset, data)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.sync().map_err(io::Error::other)
+    }
+}
