@@ -59,6 +59,18 @@ impl Source<'_> {
         }
     }
 
+    /// Opens the file, and leaves an envelope closed.
+    ///
+    /// # Errors
+    /// It is no bundle.
+    pub fn open_closed(&self) -> Result<Bundle<FileReader>, OpenError> {
+        Source {
+            decryption: None,
+            ..*self
+        }
+        .open()
+    }
+
     /// Opens and verifies. A crypt bundle that is not encrypted yet is accepted: on the host, that
     /// is a step on the way.
     ///

@@ -61,7 +61,7 @@ impl Checker {
         path: &Path,
         observer: &mut dyn Observer,
     ) -> Result<VerifiedBundle<FileReader>, SelfCheckError> {
-        let verified = self.check_signature(path)?;
+        let verified = self.verified(path)?;
         for image in &verified.manifest().manifest().images {
             verified
                 .check_image(image, &mut |done, total| observer.progress(done, total))
@@ -70,14 +70,19 @@ impl Checker {
         Ok(verified)
     }
 
-    /// Verifies only the signature: the payload is that of a bundle that was checked already.
+    /// Verifies the signature and every block of the payload: for a payload whose images were
+    /// checked when the bundle was made.
     ///
     /// # Errors
-    /// The signature is not good.
-    pub fn check_signature(
-        &self,
-        path: &Path,
-    ) -> Result<VerifiedBundle<FileReader>, SelfCheckError> {
+    /// The bundle is not good.
+    pub fn check_payload(&self, path: &Path) -> Result<(), SelfCheckError> {
+        let verified = self.verified(path)?;
+        verified
+            .verify_payload(&mut |_, _| {})
+            .map_err(|error| SelfCheckError(BundleError::from(error).into()))
+    }
+
+    fn verified(&self, path: &Path) -> Result<VerifiedBundle<FileReader>, SelfCheckError> {
         let source = Source {
             path,
             limits: &Limits::default(),

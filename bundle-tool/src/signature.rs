@@ -4,9 +4,7 @@ use std::path::Path;
 
 use bundle_format::cms::{VerifyError, kind};
 use bundle_format::manifest::Format;
-use bundle_format::{
-    Bundle, BundleError, Digest, FileReader, Limits, Manifest, PayloadError, ReadAt,
-};
+use bundle_format::{Bundle, BundleError, Digest, FileReader, Manifest, PayloadError, ReadAt};
 
 use crate::encrypt::EncryptError;
 use crate::open::{Check, OpenError, Source, on_the_host};
@@ -69,11 +67,7 @@ pub fn extract(
     target: &Target,
 ) -> Result<(), SignatureError> {
     // As it stands: an envelope stays closed.
-    let closed = Source {
-        decryption: None,
-        ..*source
-    }
-    .open()?;
+    let closed = source.open_closed()?;
     let signature = closed.signature().to_vec();
     if let Check::Trust(trust) = check {
         source.verified(trust)?;
@@ -85,35 +79,30 @@ pub fn extract(
 }
 
 /// Writes a bundle anew with the signature from a file. With [`Check::Trust`], the new bundle has
-/// to be trusted.
+/// to be trusted, and the payload to be the one that was signed.
 ///
 /// # Errors
 /// The input is no bundle, the file no signature, or the result not trusted.
 pub fn replace(
-    source: &Path,
+    source: &Source<'_>,
     signature: &Path,
     check: &Check<'_>,
     target: &Target,
 ) -> Result<(), SignatureError> {
-    let limits = Limits::default();
-    let payload = Source {
-        path: source,
-        limits: &limits,
-        decryption: None,
-    }
-    .open()?
-    .payload_len();
+    let payload = source.open_closed()?.payload_len();
     let signature = read_signature(signature)?;
     kind(&signature, 0).map_err(VerifyError::from)?;
-    let mut output = copy_payload(source, payload, target)?;
+    let mut output = copy_payload(source.path, payload, target)?;
     append_signature(&mut output, &signature)?;
     if let Check::Trust(trust) = check {
         let new = Source {
             path: output.temporary_path(),
-            limits: &limits,
-            decryption: None,
+            ..*source
         };
-        new.verified(trust)?;
+        let verified = new.verified(trust)?;
+        verified
+            .verify_payload(&mut |_, _| {})
+            .map_err(|e| OpenError::from(BundleError::from(e)))?;
     }
     output.finish()?;
     Ok(())
@@ -152,7 +141,7 @@ pub fn resign(
     let mut output = copy_payload(source.path, payload, target)?;
     // Checked before it is encrypted: afterwards only a recipient could.
     append_signature(&mut output, &signature)?;
-    checker.check_signature(output.temporary_path())?;
+    checker.check_payload(output.temporary_path())?;
     if let Some(recipients) = how.recipients {
         let envelope = recipients.envelop(&signature)?;
         output.truncate(payload)?;

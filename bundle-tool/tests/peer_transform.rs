@@ -304,6 +304,15 @@ fn signed_anew_both_ways() {
     );
     let replaced = workshop.target("replaced.raucb");
     let others_trust = other.trust();
-    signature::replace(&resigned, &cms, &Check::Trust(&others_trust), &replaced).unwrap();
+    signature::replace(
+        &Source {
+            path: &resigned,
+            ..source
+        },
+        &cms,
+        &Check::Trust(&others_trust),
+        &replaced,
+    )
+    .unwrap();
     assert!(fs_err::read(&replaced.path).unwrap() == fs_err::read(&resigned).unwrap());
 }

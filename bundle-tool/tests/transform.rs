@@ -280,7 +280,13 @@ fn signed_by_openssl_from_the_extracted_manifest() {
     run("openssl", &args);
     let trust = workshop.trust();
     let target = workshop.target("a.raucb");
-    signature::replace(&request.output.path, &cms, &Check::Trust(&trust), &target).unwrap();
+    signature::replace(
+        &source(&request.output.path, &limits, None),
+        &cms,
+        &Check::Trust(&trust),
+        &target,
+    )
+    .unwrap();
     verify::verify(&source(&target.path, &limits, None), &trust, &mut Silent).unwrap();
 }
 
@@ -294,28 +300,71 @@ fn a_signature_can_be_taken_out_and_put_back() {
     let opened = source(&bundle, &limits, None);
     signature::extract(&opened, &Check::Trust(&trust), &cms).unwrap();
     let same = workshop.target("same.raucb");
-    signature::replace(&bundle, &cms.path, &Check::Trust(&trust), &same).unwrap();
+    signature::replace(&opened, &cms.path, &Check::Trust(&trust), &same).unwrap();
     assert!(fs_err::read(&same.path).unwrap() == fs_err::read(&bundle).unwrap());
 
     let strangers = other.trust();
     let refused = signature::extract(&opened, &Check::Trust(&strangers), &workshop.target("x"));
     assert!(refused.unwrap_err().to_string().contains("is not trusted"));
     let refused = signature::replace(
-        &bundle,
+        &opened,
         &cms.path,
         &Check::Trust(&strangers),
         &workshop.target("x"),
     );
     assert!(refused.unwrap_err().to_string().contains("is not trusted"));
     let noise = workshop.path("boot.vfat");
-    let refused = signature::replace(&bundle, &noise, &Check::None, &workshop.target("x"));
+    let refused = signature::replace(&opened, &noise, &Check::None, &workshop.target("x"));
     assert!(
         refused
             .unwrap_err()
             .to_string()
             .contains("is not a CMS structure")
     );
+
+    // A good signature, but over another payload.
+    let mut second = workshop.request("second.raucb");
+    second.salt = [1; 32];
+    workshop.create(&second).unwrap();
+    let wrong = source(&second.output.path, &limits, None);
+    let refused = signature::replace(
+        &wrong,
+        &cms.path,
+        &Check::Trust(&trust),
+        &workshop.target("x"),
+    );
+    assert!(
+        refused
+            .unwrap_err()
+            .to_string()
+            .contains("top block of the hash tree")
+    );
     assert!(!workshop.path("x").exists());
+}
+
+#[test]
+fn a_damaged_bundle_is_not_signed_anew() {
+    let workshop = Workshop::new();
+    let bundle = workshop.bundle("a.raucb");
+    let mut bytes = fs_err::read(&bundle).unwrap();
+    bytes[5000] ^= 1;
+    write(&bundle, &bytes);
+    let (limits, signer) = (limits(), workshop.identity());
+    let signing = Signing {
+        signer: &signer,
+        time: support::TIME,
+        keyring: None,
+        recipients: None,
+    };
+    let damaged = source(&bundle, &limits, None);
+    let refused = signature::resign(
+        &damaged,
+        &Check::None,
+        &signing,
+        &workshop.target("b.raucb"),
+    );
+    assert!(chain(&refused.unwrap_err()).contains("payload block 1 "));
+    assert!(!workshop.path("b.raucb").exists());
 }
 
 #[test]

@@ -87,7 +87,9 @@ pub fn run(args: &Args, environment: &Environment, observer: &mut dyn Observer) 
         Command::ExtractSignature(arguments) => {
             transform::extract_signature(arguments, environment)
         }
-        Command::ReplaceSignature(arguments) => transform::replace_signature(arguments),
+        Command::ReplaceSignature(arguments) => {
+            transform::replace_signature(arguments, environment)
+        }
     }
 }
 

@@ -96,10 +96,19 @@ pub(super) fn extract_signature(
     Ok(render::wrote("signature", &args.output))
 }
 
-pub(super) fn replace_signature(args: &ReplaceSignatureArgs) -> Result<String> {
+pub(super) fn replace_signature(
+    args: &ReplaceSignatureArgs,
+    environment: &Environment,
+) -> Result<String> {
     let check = args.check.load()?;
+    let key = args.check.decrypt.load(environment)?;
+    let source = Source {
+        path: &args.input,
+        limits: &Limits::default(),
+        decryption: key.as_ref(),
+    };
     let target = args.force.target(&args.output);
-    signature::replace(&args.input, &args.signature, &check.as_check(), &target)
+    signature::replace(&source, &args.signature, &check.as_check(), &target)
         .with_context(|| format!("cannot put a signature into {}", args.input.display()))?;
     Ok(render::wrote("bundle with the new signature", &args.output))
 }
