@@ -5,8 +5,11 @@
 
 use std::io::Read as _;
 
-use crate::cms::{self, Content, SignedData, Signer, Trust, VerifyError};
+use crate::cms::{
+    self, CmsKind, Content, DecryptError, DecryptionKey, SignedData, Signer, Trust, VerifyError,
+};
 use crate::container::{Container, ContainerError};
+use crate::crypt::CryptReader;
 use crate::digest::Digest;
 use crate::limits::{BLOCK_SIZE, Limits, MAX_KEYFILE_SIZE, MAX_PLAIN_PAYLOAD_SIZE};
 use crate::manifest::{Format, MANIFEST_FILE, Manifest, ManifestError, VeritySpec};
@@ -46,6 +49,17 @@ pub enum BundleError {
         /// The key.
         key: &'static str,
     },
+    /// A crypt bundle whose key everybody can read.
+    #[error(
+        "the bundle has format=crypt, but its signature was never encrypted, so anybody can read the key in it; encrypt it with `bundle-tool encrypt`"
+    )]
+    ReadableKey,
+    /// The signature is encrypted.
+    #[error("the bundle is encrypted; a key is needed to open it")]
+    Encrypted,
+    /// The signature cannot be decrypted.
+    #[error(transparent)]
+    Decrypt(#[from] DecryptError),
     /// Sizes in the signed manifest do not fit the file.
     #[error("the payload of {payload} bytes does not fit the signed manifest: {problem}")]
     Geometry {
@@ -63,6 +77,16 @@ pub enum BundleError {
 pub struct Bundle<R> {
     source: R,
     container: Container,
+    envelope: Envelope,
+}
+
+/// Whether the signature came out of an envelope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Envelope {
+    /// It stands in the file as it is.
+    None,
+    /// It was encrypted, and [`Bundle::decrypt`] has opened it.
+    Opened,
 }
 
 impl<R: ReadAt> Bundle<R> {
@@ -72,7 +96,11 @@ impl<R: ReadAt> Bundle<R> {
     /// It is no bundle, or its sizes do not fit.
     pub fn open(source: R, limits: &Limits) -> Result<Self, ContainerError> {
         let container = Container::read(&source, limits)?;
-        Ok(Self { source, container })
+        Ok(Self {
+            source,
+            container,
+            envelope: Envelope::None,
+        })
     }
 
     /// Bytes before the signature: data and hash tree.
@@ -80,7 +108,41 @@ impl<R: ReadAt> Bundle<R> {
         self.container.payload_len
     }
 
-    /// The signature as it stands in the file.
+    /// Whether the signature is encrypted, so that [`Bundle::decrypt`] has to come first.
+    ///
+    /// # Errors
+    /// The signature is no CMS structure of a known kind.
+    pub fn is_encrypted(&self) -> Result<bool, VerifyError> {
+        Ok(cms::kind(&self.container.signature, self.container.payload_len)? == CmsKind::Enveloped)
+    }
+
+    /// Opens the envelope round the signature.
+    ///
+    /// # Errors
+    /// There is none, or it is not for this key.
+    pub fn decrypt(self, key: &DecryptionKey) -> Result<Self, DecryptError> {
+        let Container {
+            payload_len,
+            signature,
+        } = self.container;
+        let signature = key.open(&signature, payload_len)?;
+        let container = Container {
+            payload_len,
+            signature,
+        };
+        Ok(Self {
+            source: self.source,
+            container,
+            envelope: Envelope::Opened,
+        })
+    }
+
+    /// Whether the signature came out of an envelope.
+    pub fn envelope(&self) -> Envelope {
+        self.envelope
+    }
+
+    /// The signature: as it stands in the file, or as it came out of its envelope.
     pub fn signature(&self) -> &[u8] {
         &self.container.signature
     }
@@ -95,6 +157,14 @@ impl<R: ReadAt> Bundle<R> {
         self.source.is_empty()
     }
 
+    /// The bytes before the signature, without any check.
+    pub fn unverified_payload(&self) -> impl ReadAt + '_ {
+        Section {
+            source: &self.source,
+            len: self.container.payload_len,
+        }
+    }
+
     /// The manifest without any check of the signature: for looking at, never for deciding.
     ///
     /// # Errors
@@ -104,7 +174,11 @@ impl<R: ReadAt> Bundle<R> {
         Ok(Manifest::parse(&bytes)?)
     }
 
-    fn manifest_bytes_unverified(&self) -> Result<Vec<u8>, BundleError> {
+    /// The manifest's bytes without any check: for looking at and for signing anew.
+    ///
+    /// # Errors
+    /// The signature cannot be looked into, or (plain format) the payload cannot be read.
+    pub fn manifest_bytes_unverified(&self) -> Result<Vec<u8>, BundleError> {
         match self.signed_data()?.content {
             Some(manifest) => Ok(manifest),
             None => {
@@ -117,9 +191,13 @@ impl<R: ReadAt> Bundle<R> {
         }
     }
 
-    fn signed_data(&self) -> Result<SignedData, VerifyError> {
-        let (_, der) = cms::parse(&self.container.signature, self.container.payload_len)?;
-        Ok(SignedData::from_der(&der)?)
+    fn signed_data(&self) -> Result<SignedData, BundleError> {
+        if self.is_encrypted()? {
+            return Err(BundleError::Encrypted);
+        }
+        let (_, der) = cms::parse(&self.container.signature, self.container.payload_len)
+            .map_err(VerifyError::from)?;
+        Ok(SignedData::from_der(&der).map_err(VerifyError::from)?)
     }
 
     /// Verifies the signature and makes the payload readable. Every block of the payload is
@@ -146,18 +224,31 @@ impl<R: ReadAt> Bundle<R> {
         let manifest = VerifiedManifest::new(&signed.content, signed.chain, signed.signing_time)?;
         let bundle = &manifest.manifest.bundle;
         let format = bundle.format.name();
-        if bundle.format != Format::Verity {
-            let reason = "a signature that carries the manifest belongs to a verity bundle";
-            return Err(BundleError::Format { format, reason });
-        }
-        let missing = BundleError::MissingKey {
-            format,
-            key: "verity-hash",
-        };
-        let spec = bundle.verity.as_ref().ok_or(missing)?;
+        let missing = |key| BundleError::MissingKey { format, key };
+        let spec = bundle
+            .verity
+            .as_ref()
+            .ok_or_else(|| missing("verity-hash"))?;
         let data_len = data_len(payload_len, spec)?;
-        let payload = VerityReader::new(self.source, data_len, spec.root, &spec.salt);
-        Ok(VerifiedBundle::new(manifest, Payload::verity(payload)))
+        let checked = VerityReader::new(self.source, data_len, spec.root, &spec.salt);
+        let payload = match bundle.format {
+            Format::Plain => {
+                let reason = "its signature holds a manifest, which plain bundles do not have";
+                return Err(BundleError::Format { format, reason });
+            }
+            Format::Verity => Payload::verity(checked),
+            Format::Crypt => {
+                let key = bundle
+                    .crypt_key
+                    .clone()
+                    .ok_or_else(|| missing("crypt-key"))?;
+                if self.envelope == Envelope::None && !trust.policy().allow_readable_crypt_key {
+                    return Err(BundleError::ReadableKey);
+                }
+                Payload::crypt(CryptReader::new(checked, key))
+            }
+        };
+        Ok(VerifiedBundle::new(manifest, payload))
     }
 
     /// Plain: what is signed is the payload, and the manifest lies in it.
@@ -242,7 +333,7 @@ fn data_len(payload: u64, spec: &VeritySpec) -> Result<u64, BundleError> {
 #[derive(Debug, Clone)]
 pub struct VerifiedManifest {
     manifest: Manifest,
-    hash: Digest,
+    bytes: Vec<u8>,
     signers: Vec<Signer>,
     signing_time: Option<i64>,
 }
@@ -256,7 +347,7 @@ impl VerifiedManifest {
         let manifest = Manifest::parse(bytes)?;
         Ok(Self {
             manifest,
-            hash: Digest::of(bytes),
+            bytes: bytes.to_vec(),
             signers,
             signing_time,
         })
@@ -267,9 +358,14 @@ impl VerifiedManifest {
         &self.manifest
     }
 
+    /// The manifest's bytes as they were signed.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// SHA-256 of the manifest's bytes as they were signed.
     pub fn hash(&self) -> Digest {
-        self.hash
+        Digest::of(&self.bytes)
     }
 
     /// The chain of certificates, signer first.

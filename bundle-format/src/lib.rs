@@ -27,6 +27,7 @@
 mod bundle;
 pub mod cms;
 pub mod container;
+pub mod crypt;
 mod digest;
 pub mod keyfile;
 pub mod limits;
@@ -40,7 +41,7 @@ pub mod squashfs;
 mod verified;
 pub mod verity;
 
-pub use bundle::{Bundle, BundleError, VerifiedManifest};
+pub use bundle::{Bundle, BundleError, Envelope, VerifiedManifest};
 pub use cms::{Signer, Trust, TrustError, VerifyError};
 pub use container::ContainerError;
 pub use digest::{Digest, HexError, decode_hex, encode_hex};

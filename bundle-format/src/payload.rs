@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::crypt::CryptReader;
 use crate::payload_error::PayloadError;
 use crate::pinned::PinnedReader;
 use crate::read_at::ReadAt;
@@ -13,11 +14,16 @@ pub struct Payload<R>(Inner<R>);
 enum Inner<R> {
     Verity(VerityReader<R>),
     Plain(PinnedReader<R>),
+    Crypt(CryptReader<VerityReader<R>>),
 }
 
 impl<R: ReadAt> Payload<R> {
     pub(crate) fn verity(reader: VerityReader<R>) -> Self {
         Self(Inner::Verity(reader))
+    }
+
+    pub(crate) fn crypt(reader: CryptReader<VerityReader<R>>) -> Self {
+        Self(Inner::Crypt(reader))
     }
 
     pub(crate) fn plain(reader: PinnedReader<R>) -> Self {
@@ -32,6 +38,7 @@ impl<R: ReadAt> Payload<R> {
         match &self.0 {
             Inner::Verity(reader) => reader.verify_all(progress),
             Inner::Plain(reader) => reader.verify_all(progress),
+            Inner::Crypt(reader) => reader.source().verify_all(progress),
         }
     }
 }
@@ -41,6 +48,7 @@ impl<R: ReadAt> ReadAt for Payload<R> {
         match &self.0 {
             Inner::Verity(reader) => reader.len(),
             Inner::Plain(reader) => reader.len(),
+            Inner::Crypt(reader) => reader.len(),
         }
     }
 
@@ -48,6 +56,7 @@ impl<R: ReadAt> ReadAt for Payload<R> {
         match &self.0 {
             Inner::Verity(reader) => reader.read_exact_at(buf, offset),
             Inner::Plain(reader) => reader.read_exact_at(buf, offset),
+            Inner::Crypt(reader) => reader.read_exact_at(buf, offset),
         }
     }
 }

@@ -1,20 +1,11 @@
 //! What a bundle says about itself, with or without proof.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use bundle_format::{
-    Bundle, BundleError, Digest, FileReader, Limits, Manifest, ReadAt as _, Signer, Trust,
-};
+use bundle_format::limits::TRAILER_SIZE;
+use bundle_format::{Digest, Envelope, Manifest, Signer};
 
-use crate::verify::VerifyFileError;
-
-/// Whether the signature counts.
-pub enum Check<'a> {
-    /// Only a trusted bundle is shown.
-    Trust(&'a Trust),
-    /// Everything is shown, and trusted by nobody.
-    None,
-}
+use crate::open::{Check, OpenError, Source, on_the_host};
 
 /// What a bundle says.
 #[derive(Debug, Clone)]
@@ -25,6 +16,8 @@ pub struct Info {
     pub size: u64,
     /// Bytes of the signature.
     pub signature: u64,
+    /// Whether the signature is encrypted.
+    pub envelope: Envelope,
     /// The manifest.
     pub manifest: Manifest,
     /// What was checked.
@@ -47,22 +40,20 @@ pub enum Proof {
     Unverified,
 }
 
-/// Reads what `path` says about itself. The payload is not read (plain format: only with trust).
+/// Reads what a bundle says about itself. The payload is not read (plain format: all of it, if
+/// there is trust to check).
 ///
 /// # Errors
 /// It is no bundle, or not trusted.
-pub fn info(path: &Path, check: &Check<'_>, limits: &Limits) -> Result<Info, VerifyFileError> {
-    let file = FileReader::open(path).map_err(|source| VerifyFileError::Open {
-        path: path.to_owned(),
-        source,
-    })?;
-    let size = file.len();
-    let bundle = Bundle::open(file, limits).map_err(BundleError::from)?;
-    let signature = bundle.signature().len() as u64;
+pub fn info(source: &Source<'_>, check: &Check<'_>) -> Result<Info, OpenError> {
+    let bundle = source.open()?;
+    let envelope = bundle.envelope();
+    let size = bundle.len();
+    let signature = size - bundle.payload_len() - TRAILER_SIZE;
     let (manifest, proof) = match check {
         Check::None => (bundle.manifest_unverified()?, Proof::Unverified),
         Check::Trust(trust) => {
-            let verified = bundle.verify(trust)?;
+            let verified = bundle.verify(&on_the_host(trust))?;
             let manifest = verified.manifest();
             let proof = Proof::Verified {
                 hash: manifest.hash(),
@@ -73,9 +64,10 @@ pub fn info(path: &Path, check: &Check<'_>, limits: &Limits) -> Result<Info, Ver
         }
     };
     Ok(Info {
-        path: path.to_owned(),
+        path: source.path.to_owned(),
         size,
         signature,
+        envelope,
         manifest,
         proof,
     })

@@ -5,9 +5,16 @@
 
 pub mod cli;
 pub mod create;
+pub mod encrypt;
+pub mod extract;
 pub mod info;
 pub mod keys;
 pub mod observer;
+pub mod open;
 pub mod output;
+pub mod rewrite;
+pub mod self_check;
 pub mod sign;
+pub mod signature;
+pub mod unsigned;
 pub mod verify;

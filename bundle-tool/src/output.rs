@@ -86,6 +86,14 @@ impl Output {
         self.file.as_file_mut()
     }
 
+    /// Cuts the file off.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn truncate(&mut self, len: u64) -> Result<(), OutputError> {
+        self.file().set_len(len).map_err(|error| self.failed(error))
+    }
+
     /// The error for a failed write.
     pub fn failed(&self, source: io::Error) -> OutputError {
         OutputError::Write {

@@ -1,35 +1,13 @@
 //! Checking a whole bundle: signature, every block, every image.
 
-use std::path::Path;
-
-use bundle_format::{
-    Bundle, BundleError, Digest, FileReader, Limits, PayloadError, ReadAt as _, Trust,
-    VerifiedManifest,
-};
+use bundle_format::{BundleError, ReadAt as _, Trust, VerifiedManifest};
 
 use crate::observer::Observer;
-
-/// Why a bundle does not pass.
-#[derive(Debug, thiserror::Error)]
-pub enum VerifyFileError {
-    /// The file cannot be opened.
-    #[error("cannot open {path}", path = path.display())]
-    Open {
-        /// Which.
-        path: std::path::PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The bundle is not good.
-    #[error(transparent)]
-    Bundle(#[from] BundleError),
-}
+use crate::open::{OpenError, Source};
 
 /// What passed.
 #[derive(Debug, Clone)]
 pub struct Verified {
-    /// Bytes of the bundle.
-    pub size: u64,
     /// Bytes of the payload.
     pub payload: u64,
     /// The manifest and who signed it.
@@ -38,32 +16,18 @@ pub struct Verified {
     pub images: usize,
 }
 
-impl Verified {
-    /// SHA-256 of the signed manifest.
-    pub fn hash(&self) -> Digest {
-        self.manifest.hash()
-    }
-}
-
 /// Checks the signature, every block of the payload with the whole tree, and size and digest of
 /// every image.
 ///
 /// # Errors
 /// The first thing that does not fit.
 pub fn verify(
-    path: &Path,
+    source: &Source<'_>,
     trust: &Trust,
-    limits: &Limits,
     observer: &mut dyn Observer,
-) -> Result<Verified, VerifyFileError> {
+) -> Result<Verified, OpenError> {
     observer.step("checking the signature");
-    let file = FileReader::open(path).map_err(|source| VerifyFileError::Open {
-        path: path.to_owned(),
-        source,
-    })?;
-    let size = file.len();
-    let bundle = Bundle::open(file, limits).map_err(BundleError::from)?;
-    let bundle = bundle.verify(trust)?;
+    let bundle = source.verified(trust)?;
     observer.step("checking every block of the payload");
     bundle
         .verify_payload(&mut |done, total| observer.progress(done, total))
@@ -73,10 +37,9 @@ pub fn verify(
         observer.step(&format!("checking image {}", image.label()));
         bundle
             .check_image(image, &mut |done, total| observer.progress(done, total))
-            .map_err(|error: PayloadError| BundleError::from(error))?;
+            .map_err(BundleError::from)?;
     }
     Ok(Verified {
-        size,
         payload: bundle.payload().len(),
         images: images.len(),
         manifest: bundle.manifest().clone(),

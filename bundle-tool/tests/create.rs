@@ -10,7 +10,7 @@ use std::os::unix::fs::symlink;
 use bundle_format::{Bundle, FileReader, Limits, Manifest, Trust};
 use bundle_tool::create::Input;
 use bundle_tool::output::Overwrite;
-use support::{Workshop, chain, write};
+use support::{Workshop, chain, change, write};
 
 #[test]
 fn the_images_come_out_as_they_went_in() {
@@ -49,7 +49,7 @@ fn every_compressor_can_be_read() {
     let error = workshop.create(&request).unwrap_err();
     assert!(chain(&error).contains("compressed with lz4; gzip, xz and zstd can be read"));
     assert!(
-        !request.output.exists(),
+        !request.output.path.exists(),
         "a bundle that we cannot read is not left behind"
     );
 }
@@ -60,11 +60,11 @@ fn the_same_request_gives_the_same_bytes() {
     let first = fs_err::read(workshop.bundle("a.raucb")).unwrap();
     let mut request = workshop.request("b.raucb");
     workshop.create(&request).unwrap();
-    assert!(first == fs_err::read(&request.output).unwrap());
-    request.signing_time += 1;
-    request.overwrite = Overwrite::Replace;
+    assert!(first == fs_err::read(&request.output.path).unwrap());
+    change(&mut request, |_, time, _| *time += 1);
+    request.output.overwrite = Overwrite::Replace;
     workshop.create(&request).unwrap();
-    assert!(first != fs_err::read(&request.output).unwrap());
+    assert!(first != fs_err::read(&request.output.path).unwrap());
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn wrong_input_is_refused_with_a_reason() {
             error.contains(expected),
             "{text}\ngave: {error}\nnot:  {expected}"
         );
-        assert!(!request.output.exists());
+        assert!(!request.output.path.exists());
     }
 }
 
@@ -228,13 +228,17 @@ fn what_must_not_be_in_a_bundle() {
 fn a_key_that_does_not_fit_is_refused_before_any_work() {
     let workshop = Workshop::new();
     let mut request = workshop.request("a.raucb");
-    request.signer.key = workshop.pki.ca_key.clone();
+    change(&mut request, |source, _, _| {
+        source.key = workshop.pki.ca_key.clone();
+    });
     let error = workshop.create(&request).unwrap_err().to_string();
     assert!(
         error.starts_with("the key does not belong to the certificate"),
         "{error}"
     );
-    request.signer.key = workshop.path("boot.vfat");
+    change(&mut request, |source, _, _| {
+        source.key = workshop.path("boot.vfat");
+    });
     assert!(
         workshop
             .create(&request)
@@ -242,7 +246,9 @@ fn a_key_that_does_not_fit_is_refused_before_any_work() {
             .to_string()
             .contains("no private key in PEM")
     );
-    request.signer.key = workshop.path("nothing");
+    change(&mut request, |source, _, _| {
+        source.key = workshop.path("nothing");
+    });
     assert!(chain(&workshop.create(&request).unwrap_err()).contains("nothing"));
 }
 
@@ -251,13 +257,15 @@ fn a_bundle_that_its_own_keyring_refuses_is_not_left_behind() {
     let workshop = Workshop::new();
     let stranger = Workshop::new();
     let mut request = workshop.request("a.raucb");
-    request.keyring = Some(stranger.pki.keyring.clone());
+    change(&mut request, |_, _, keyring| {
+        *keyring = Some(stranger.pki.keyring.clone());
+    });
     let error = chain(&workshop.create(&request).unwrap_err());
     assert!(
         error.contains("nothing was written") && error.contains("not trusted"),
         "{error}"
     );
-    assert!(!request.output.exists());
+    assert!(!request.output.path.exists());
     let left: Vec<_> = fs_err::read_dir(workshop.dir.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name())

@@ -5,7 +5,7 @@
 mod support;
 
 use bundle_format::{Bundle, FileReader, Limits, ReadAt as _, Trust};
-use support::{Workshop, run, stdout, text, try_run};
+use support::{Workshop, change, run, stdout, text, try_run};
 
 #[test]
 fn rauc_shows_and_extracts_it() {
@@ -61,14 +61,16 @@ fn rauc_accepts_every_kind_of_certificate_that_it_can_sign_with() {
         args.extend(["-keyout", text(&key_file), "-out", text(&cert)]);
         run("openssl", &args);
         let mut request = workshop.request(&format!("{name}.raucb"));
-        request.signer.certificate = cert.clone();
-        request.signer.key = key_file;
-        request.keyring = Some(cert.clone());
+        change(&mut request, |source, _, keyring| {
+            source.certificate = cert.clone();
+            source.key = key_file;
+            *keyring = Some(cert.clone());
+        });
         // The certificate's life starts now.
         workshop.create(&request).unwrap();
         run(
             "rauc",
-            &["info", "--keyring", text(&cert), text(&request.output)],
+            &["info", "--keyring", text(&cert), text(&request.output.path)],
         );
     }
 }

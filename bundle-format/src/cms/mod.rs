@@ -1,11 +1,13 @@
 //! The signature: a CMS structure, and the one place that decides whether to trust it.
 
 mod asn1;
+mod envelope;
 mod policy;
 mod structure;
 mod trust;
 mod verify;
 
+pub use envelope::{DecryptError, DecryptionKey};
 pub use policy::{Policy, PolicyError};
 pub use structure::{CmsKind, StructureError, kind};
 pub use trust::{CheckTime, Purpose, Revocation, Trust, TrustError};

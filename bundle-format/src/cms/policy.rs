@@ -20,6 +20,9 @@ pub struct Policy {
     pub allow_weak_digests: bool,
     /// Accept RSA keys below 2048 bits and curves below 224 bits (setting `allow-short-keys`).
     pub allow_short_keys: bool,
+    /// Accept crypt bundles whose signature was never encrypted, so that anybody can read the
+    /// payload's key (only for tools that inspect and encrypt bundles).
+    pub allow_readable_crypt_key: bool,
 }
 
 /// Why the policy refuses a signature.

@@ -43,6 +43,9 @@ pub enum StructureError {
         /// What OpenSSL said.
         source: openssl::error::ErrorStack,
     },
+    /// A manifest where a signature should be.
+    #[error("the bundle is not signed yet: its manifest stands where the signature should be")]
+    Unsigned,
     /// CMS, but neither signed nor enveloped data.
     #[error("the signature is a CMS structure of another kind than signed or enveloped data")]
     Kind,
@@ -113,6 +116,9 @@ pub(super) enum SigningTime {
 
 /// Parses CMS; `offset` is where it starts in the bundle.
 pub(crate) fn parse(cms: &[u8], offset: u64) -> Result<(CmsContentInfo, Vec<u8>), StructureError> {
+    if cms.starts_with(b"[") {
+        return Err(StructureError::Unsigned);
+    }
     let not_cms = |source| StructureError::NotCms { offset, source };
     let parsed = CmsContentInfo::from_der(cms).map_err(not_cms)?;
     let der = parsed.to_der().map_err(not_cms)?;

@@ -241,6 +241,11 @@ impl Trust {
         self
     }
 
+    /// What is allowed beyond the safe defaults.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     /// The keyring's name, for messages.
     pub fn name(&self) -> &str {
         &self.name

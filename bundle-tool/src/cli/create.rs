@@ -2,8 +2,8 @@
 
 use anyhow::{Context as _, Result};
 
-use super::{CreateArgs, Environment, UsageError, overwrite};
-use crate::create::{CreateRequest, Input, NewManifest, PackOptions};
+use super::{CreateArgs, Environment, UsageError};
+use crate::create::{CreateRequest, Input, NewManifest, PackOptions, Signature};
 use crate::sign::KeySource;
 
 pub(super) fn request(args: &CreateArgs, environment: &Environment) -> Result<CreateRequest> {
@@ -16,40 +16,59 @@ pub(super) fn request(args: &CreateArgs, environment: &Environment) -> Result<Cr
                 build: args.build.clone(),
                 images: args.image.clone(),
             };
-            (Input::Images(new), output.clone())
+            (Input::Images(new), output)
         }
-        ([directory, output], None) => (Input::Directory(directory.clone()), output.clone()),
+        ([directory, output], None) => (Input::Directory(directory.clone()), output),
         ([_], None) => {
             return usage("give INPUT_DIR and OUTPUT, or --compatible, --image and OUTPUT");
         }
         _ => return usage("with --image, give only OUTPUT and no INPUT_DIR"),
     };
-    let epoch = source_date_epoch(environment)?;
+    let pack = PackOptions {
+        compressor: args.compressor.clone(),
+        time: source_date_epoch(environment)?,
+        arguments: Vec::new(),
+    };
     Ok(CreateRequest {
         input,
-        output,
-        overwrite: overwrite(args.force),
+        output: args.force.target(output),
         format: args.format,
-        signer: KeySource {
-            certificate: args.cert.clone(),
-            key: args.key.clone(),
+        signature: signature(args, environment)?,
+        salt: args.salt.map_or_else(random, Ok)?,
+        crypt_key: random()?,
+        pack,
+    })
+}
+
+fn signature(args: &CreateArgs, environment: &Environment) -> Result<Signature> {
+    let (Some(cert), Some(key)) = (&args.cert, &args.key) else {
+        return if args.unsigned {
+            Ok(Signature::Later)
+        } else {
+            usage("give --cert and --key, or --unsigned")
+        };
+    };
+    Ok(Signature::By {
+        key: KeySource {
+            certificate: cert.clone(),
+            key: key.clone(),
             intermediates: args.intermediate.clone(),
             passphrase: environment.key_passphrase.clone(),
         },
-        signing_time: epoch.map_or(environment.now, i64::from),
-        salt: args.salt.map_or_else(random_salt, Ok)?,
-        pack: PackOptions {
-            compressor: args.compressor.clone(),
-            time: epoch,
-            arguments: Vec::new(),
-        },
+        time: signing_time(environment)?,
         keyring: args.keyring.clone(),
         purpose: bundle_format::cms::Purpose::default(),
+        recipients: args.recipients.to.clone(),
     })
 }
 
 fn usage<T>(text: &str) -> Result<T> {
     Err(UsageError(text.to_owned()).into())
+}
+
+/// `SOURCE_DATE_EPOCH`, or now.
+pub(super) fn signing_time(environment: &Environment) -> Result<i64> {
+    Ok(source_date_epoch(environment)?.map_or(environment.now, i64::from))
 }
 
 fn source_date_epoch(environment: &Environment) -> Result<Option<u32>> {
@@ -62,8 +81,8 @@ fn source_date_epoch(environment: &Environment) -> Result<Option<u32>> {
     Ok(Some(epoch))
 }
 
-fn random_salt() -> Result<[u8; 32]> {
-    let mut salt = [0; 32];
-    openssl::rand::rand_bytes(&mut salt).context("no random numbers for the salt")?;
-    Ok(salt)
+fn random() -> Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    openssl::rand::rand_bytes(&mut bytes).context("no random numbers")?;
+    Ok(bytes)
 }

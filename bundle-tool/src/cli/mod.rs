@@ -1,12 +1,13 @@
 //! The command line: arguments to requests, results to text.
 
-mod args;
+pub mod args;
 mod create;
 mod environment;
 mod progress;
 mod render;
+mod transform;
 
-pub use args::{Args, Command, CreateArgs, InfoArgs, KeysCommand, TrustArgs, VerifyArgs};
+pub use args::{Args, Command, CreateArgs, InfoArgs, KeysCommand, VerifyArgs};
 pub use environment::Environment;
 
 use std::process::ExitCode;
@@ -14,9 +15,10 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use bundle_format::{Limits, Trust};
 
-use crate::info::{Check, info};
+use crate::info::info;
 use crate::keys::demo_pki_in;
 use crate::observer::Observer;
+use crate::open::Source;
 use crate::output::Overwrite;
 use crate::verify::verify;
 use progress::Terminal;
@@ -52,17 +54,26 @@ pub struct UsageError(String);
 pub fn run(args: &Args, environment: &Environment, observer: &mut dyn Observer) -> Result<String> {
     match &args.command {
         Command::Keys(KeysCommand::Demo { directory, force }) => {
-            let pki = demo_pki_in(directory, overwrite(*force))?;
+            let overwrite = if *force {
+                Overwrite::Replace
+            } else {
+                Overwrite::Refuse
+            };
+            let pki = demo_pki_in(directory, overwrite)?;
             Ok(render::demo_keys(directory, &pki))
         }
         Command::Create(arguments) => {
             let request = create::request(arguments, environment)?;
+            let path = &request.output.path;
             let created = crate::create::create(&request, observer)
-                .with_context(|| format!("cannot create {}", request.output.display()))?;
-            Ok(render::created(&request.output, &created))
+                .with_context(|| format!("cannot create {}", path.display()))?;
+            Ok(render::created(&request, &created))
         }
+        Command::Sign(arguments) => transform::sign(arguments, environment, observer),
+        Command::Resign(arguments) => transform::resign(arguments, environment),
+        Command::Encrypt(arguments) => transform::encrypt(arguments),
         Command::Info(arguments) => {
-            let shown = show(arguments)
+            let shown = show(arguments, environment)
                 .with_context(|| format!("cannot show {}", arguments.bundle.display()))?;
             if arguments.json {
                 render::info_json(&shown)
@@ -70,36 +81,48 @@ pub fn run(args: &Args, environment: &Environment, observer: &mut dyn Observer) 
                 Ok(render::info(&shown))
             }
         }
-        Command::Verify(arguments) => {
-            let path = &arguments.bundle;
-            let trust = arguments.trust.load()?;
-            warn_about(&trust, observer);
-            let verified = verify(path, &trust, &Limits::default(), observer)
-                .with_context(|| format!("{} is not a good bundle", path.display()))?;
-            Ok(render::verified(path, &verified))
+        Command::Verify(arguments) => check(arguments, environment, observer)
+            .with_context(|| format!("{} is not a good bundle", arguments.bundle.display())),
+        Command::Extract(arguments) => transform::extract(arguments, environment, observer),
+        Command::ExtractSignature(arguments) => {
+            transform::extract_signature(arguments, environment)
+        }
+        Command::ReplaceSignature(arguments) => {
+            transform::replace_signature(arguments, environment)
         }
     }
 }
 
-fn show(arguments: &InfoArgs) -> Result<crate::info::Info> {
-    let limits = Limits::default();
-    if arguments.no_verify {
-        return Ok(info(&arguments.bundle, &Check::None, &limits)?);
-    }
-    let trust = arguments.trust()?;
-    Ok(info(&arguments.bundle, &Check::Trust(&trust), &limits)?)
+fn show(arguments: &InfoArgs, environment: &Environment) -> Result<crate::info::Info> {
+    let check = arguments.check.load()?;
+    let key = arguments.check.decrypt.load(environment)?;
+    let path = &arguments.bundle;
+    let source = Source {
+        path,
+        limits: &Limits::default(),
+        decryption: key.as_ref(),
+    };
+    Ok(info(&source, &check.as_check())?)
 }
 
-fn warn_about(trust: &Trust, observer: &mut dyn Observer) {
+fn check(
+    arguments: &VerifyArgs,
+    environment: &Environment,
+    observer: &mut dyn Observer,
+) -> Result<String> {
+    let trust = arguments
+        .rules
+        .apply(Trust::from_keyring_file(&arguments.keyring)?);
     if trust.ignores_crl() {
         observer.warn("the keyring holds revocation lists, but --check-crl is not given");
     }
-}
-
-fn overwrite(force: bool) -> Overwrite {
-    if force {
-        Overwrite::Replace
-    } else {
-        Overwrite::Refuse
-    }
+    let key = arguments.decrypt.load(environment)?;
+    let path = &arguments.bundle;
+    let source = Source {
+        path,
+        limits: &Limits::default(),
+        decryption: key.as_ref(),
+    };
+    let verified = verify(&source, &trust, observer)?;
+    Ok(render::verified(path, &verified))
 }

@@ -5,25 +5,28 @@ mod request;
 mod squashfs;
 
 pub use content::ContentError;
-pub use request::{CreateRequest, ImageSource, Input, NewManifest};
+pub use request::{CreateRequest, ImageSource, Input, NewManifest, Signature};
 pub use squashfs::{PackError, PackOptions};
 
-use std::io::{Seek as _, SeekFrom, Write as _};
-use std::path::Path;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 
-use bundle_format::container::trailer;
-use bundle_format::limits::{BLOCK_SIZE, DEFAULT_MAX_SIGNATURE_SIZE};
-use bundle_format::manifest::{Format, VeritySpec};
+use bundle_format::cms::Purpose;
+use bundle_format::limits::{BLOCK_SIZE, MAX_PLAIN_PAYLOAD_SIZE};
+use bundle_format::manifest::{CryptKey, Format, VeritySpec};
 use bundle_format::verity::build_tree;
 use bundle_format::{
-    Bundle, BundleError, Digest, FileReader, Limits, Manifest, PayloadError, ReadAt as _, Trust,
-    TrustError,
+    Digest, FileReader, Manifest, PayloadError, ReadAt as _, Trust, TrustError, crypt,
 };
 
+use crate::encrypt::Recipients;
 use crate::observer::Observer;
 use crate::output::{Output, OutputError};
-use crate::sign::{self, Content, Identity, IdentityError, SignError};
-use content::Gathered;
+use crate::rewrite::{RewriteError, append, append_signature};
+use crate::sign::{Identity, IdentityError};
+use crate::unsigned::{self, SignBundleError, Signing};
+
+/// Bytes that are encrypted at once.
+const CRYPT_RUN: usize = 1024 * 1024;
 
 /// Why a bundle cannot be created.
 #[derive(Debug, thiserror::Error)]
@@ -37,21 +40,26 @@ pub enum CreateError {
     /// The output cannot be written.
     #[error(transparent)]
     Output(#[from] OutputError),
-    /// The signer cannot sign.
+    /// The output cannot be finished.
+    #[error(transparent)]
+    Write(#[from] RewriteError),
+    /// The signer cannot sign, or a recipient's certificate cannot be read.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// Signing failed.
+    /// Signing failed, or the result is not good.
     #[error(transparent)]
-    Sign(#[from] SignError),
+    Sign(#[from] SignBundleError),
     /// The keyring to check with cannot be used.
     #[error(transparent)]
     Trust(#[from] TrustError),
     /// The hash tree cannot be made.
     #[error("cannot build the hash tree")]
     Tree(#[source] PayloadError),
-    /// A format that is not written.
-    #[error("bundles of the format {format} cannot be created")]
-    Format {
+    /// Only crypt bundles can be encrypted.
+    #[error(
+        "recipients are given, but a bundle of the format {format} is not encrypted; use the format crypt"
+    )]
+    NothingToEncrypt {
         /// Which.
         format: &'static str,
     },
@@ -61,17 +69,14 @@ pub enum CreateError {
         /// Its size.
         len: u64,
     },
-    /// The signature is larger than devices accept.
+    /// The payload is too large for the plain format.
     #[error(
-        "the signature would have {size} bytes, more than the {DEFAULT_MAX_SIGNATURE_SIZE} that devices accept: the manifest or the certificates are too large"
+        "the payload has {len} bytes; a plain bundle may have {MAX_PLAIN_PAYLOAD_SIZE} at most, use the format verity"
     )]
-    SignatureTooLarge {
+    PlainTooLarge {
         /// Its size.
-        size: usize,
+        len: u64,
     },
-    /// The finished bundle does not pass its own check. Nothing was left behind.
-    #[error("the new bundle does not pass verification; nothing was written")]
-    SelfCheck(#[source] BundleError),
 }
 
 /// What was created.
@@ -79,9 +84,9 @@ pub enum CreateError {
 pub struct Created {
     /// Bytes of the whole bundle.
     pub size: u64,
-    /// The manifest as it was signed.
+    /// The manifest as it was (or is to be) signed.
     pub manifest: Manifest,
-    /// SHA-256 of the signed manifest.
+    /// SHA-256 of that manifest.
     pub manifest_hash: Digest,
 }
 
@@ -94,15 +99,9 @@ pub fn create(
     request: &CreateRequest,
     observer: &mut dyn Observer,
 ) -> Result<Created, CreateError> {
-    if request.format != Format::Verity {
-        return Err(CreateError::Format {
-            format: request.format.name(),
-        });
-    }
-    let signer = Identity::load(&request.signer)?;
-    let trust = self_check_trust(request, &signer)?;
+    let signer = Signer::load(request)?;
     squashfs::check_program()?;
-    let mut output = Output::create(&request.output, request.overwrite)?;
+    let mut output = Output::create(&request.output.path, request.output.overwrite)?;
 
     observer.step("hashing images");
     let mut gathered = content::gather(&request.input, request.format, observer)?;
@@ -110,31 +109,109 @@ pub fn create(
     observer.step("packing the payload");
     squashfs::pack(&gathered, output.temporary_path(), &request.pack)?;
 
-    observer.step("building the hash tree");
-    let spec = append_tree(&mut output, request, observer)?;
-    gathered.manifest.bundle.verity = Some(spec);
-
-    observer.step("signing");
-    append_signature(&mut output, &gathered, &signer, request.signing_time)?;
-
-    observer.step("checking the new bundle");
-    let created = self_check(output.temporary_path(), &trust, observer)?;
-    output.finish()?;
-    Ok(created)
+    let payload = payload_len(&mut output)?;
+    match request.format {
+        Format::Plain if payload > MAX_PLAIN_PAYLOAD_SIZE => {
+            return Err(CreateError::PlainTooLarge { len: payload });
+        }
+        Format::Plain => {}
+        Format::Verity => {
+            gathered.manifest.bundle.verity = Some(append_tree(&mut output, request, observer)?);
+        }
+        Format::Crypt => {
+            observer.step("encrypting the payload");
+            let key = CryptKey(request.crypt_key);
+            encrypt_payload(&mut output, payload, &key, observer)?;
+            gathered.manifest.bundle.crypt_key = Some(key);
+            gathered.manifest.bundle.verity = Some(append_tree(&mut output, request, observer)?);
+        }
+    }
+    let manifest = gathered.manifest.to_bytes();
+    match signer {
+        Some(signer) => signer.sign(output, &manifest, observer),
+        None => {
+            append_signature(&mut output, &manifest)?;
+            let size = payload_len(&mut output)?;
+            output.finish()?;
+            let manifest_hash = Digest::of(&manifest);
+            Ok(Created {
+                size,
+                manifest: gathered.manifest,
+                manifest_hash,
+            })
+        }
+    }
 }
 
-/// The keyring if there is one; else the signer's own certificates, as they are and at any time.
-fn self_check_trust(request: &CreateRequest, signer: &Identity) -> Result<Trust, CreateError> {
-    use bundle_format::cms::{CheckTime, Purpose};
-    if let Some(keyring) = &request.keyring {
-        return Ok(Trust::from_keyring_file(keyring)?.with_purpose(request.purpose));
+/// Everything that signing needs, read before any work is done.
+struct Signer {
+    identity: Identity,
+    time: i64,
+    keyring: Option<Trust>,
+    recipients: Option<Recipients>,
+}
+
+impl Signer {
+    fn load(request: &CreateRequest) -> Result<Option<Self>, CreateError> {
+        let Signature::By {
+            key,
+            time,
+            keyring,
+            purpose,
+            recipients,
+        } = &request.signature
+        else {
+            return Ok(None);
+        };
+        if !recipients.is_empty() && request.format != Format::Crypt {
+            return Err(CreateError::NothingToEncrypt {
+                format: request.format.name(),
+            });
+        }
+        let load = |path: &std::path::PathBuf, purpose: Purpose| -> Result<Trust, TrustError> {
+            Ok(Trust::from_keyring_file(path)?.with_purpose(purpose))
+        };
+        let keyring = keyring
+            .as_ref()
+            .map(|path| load(path, *purpose))
+            .transpose()?;
+        let recipients = if recipients.is_empty() {
+            None
+        } else {
+            Some(Recipients::load(recipients)?)
+        };
+        Ok(Some(Self {
+            identity: Identity::load(key)?,
+            time: *time,
+            keyring,
+            recipients,
+        }))
     }
-    let pem = signer.certificates_pem()?;
-    let trust = Trust::from_pem(&pem, "made of the signer's own certificates")?;
-    Ok(trust
-        .with_partial_chain()
-        .with_purpose(Purpose::Any)
-        .with_time(CheckTime::Ignore))
+
+    fn sign(
+        &self,
+        output: Output,
+        manifest: &[u8],
+        observer: &mut dyn Observer,
+    ) -> Result<Created, CreateError> {
+        let signing = Signing {
+            signer: &self.identity,
+            time: self.time,
+            keyring: self.keyring.as_ref(),
+            recipients: self.recipients.as_ref(),
+        };
+        let signed = unsigned::finish(output, manifest, &signing, observer)?;
+        Ok(Created {
+            size: signed.size,
+            manifest: signed.manifest,
+            manifest_hash: signed.manifest_hash,
+        })
+    }
+}
+
+fn payload_len(output: &mut Output) -> Result<u64, OutputError> {
+    let len = output.file().seek(SeekFrom::End(0));
+    len.map_err(|error| output.failed(error))
 }
 
 fn append_tree(
@@ -142,10 +219,11 @@ fn append_tree(
     request: &CreateRequest,
     observer: &mut dyn Observer,
 ) -> Result<VeritySpec, CreateError> {
+    observer.step("building the hash tree");
     let path = output.temporary_path().to_owned();
     let payload = FileReader::open(&path).map_err(|error| output.failed(error))?;
     let len = payload.len();
-    if len % BLOCK_SIZE != 0 || len <= BLOCK_SIZE {
+    if !len.is_multiple_of(BLOCK_SIZE) || len <= BLOCK_SIZE {
         return Err(CreateError::PayloadSize { len });
     }
     let tree = build_tree(&payload, len, &request.salt, &mut |done, total| {
@@ -160,54 +238,35 @@ fn append_tree(
     })
 }
 
-fn append_signature(
+/// In place: until the output has its name, nobody else sees it.
+fn encrypt_payload(
     output: &mut Output,
-    gathered: &Gathered,
-    signer: &Identity,
-    time: i64,
-) -> Result<(), CreateError> {
-    let manifest = gathered.manifest.to_bytes();
-    let signature = sign::sign(Content::Attached(&manifest), signer, time)?;
-    if signature.len() as u64 > DEFAULT_MAX_SIGNATURE_SIZE {
-        return Err(CreateError::SignatureTooLarge {
-            size: signature.len(),
-        });
-    }
-    append(output, &signature)?;
-    append(output, &trailer(signature.len()))?;
-    Ok(())
-}
-
-fn append(output: &mut Output, bytes: &[u8]) -> Result<(), OutputError> {
-    let written = output
-        .file()
-        .seek(SeekFrom::End(0))
-        .and_then(|_| output.file().write_all(bytes));
-    written.map_err(|error| output.failed(error))
-}
-
-/// Reads back what was written, as a device would.
-fn self_check(
-    path: &Path,
-    trust: &Trust,
+    len: u64,
+    key: &CryptKey,
     observer: &mut dyn Observer,
-) -> Result<Created, CreateError> {
-    let file = FileReader::open(path).map_err(|source| PayloadError::Read { offset: 0, source });
-    let file = file.map_err(|error| CreateError::SelfCheck(error.into()))?;
-    let size = file.len();
-    let verified = Bundle::open(file, &Limits::default())
-        .map_err(BundleError::from)
-        .and_then(|bundle| bundle.verify(trust))
-        .map_err(CreateError::SelfCheck)?;
-    let manifest = verified.manifest();
-    for image in &manifest.manifest().images {
-        verified
-            .check_image(image, &mut |done, total| observer.progress(done, total))
-            .map_err(|error| CreateError::SelfCheck(error.into()))?;
+) -> Result<(), CreateError> {
+    if !len.is_multiple_of(BLOCK_SIZE) {
+        return Err(CreateError::PayloadSize { len });
     }
-    Ok(Created {
-        size,
-        manifest: manifest.manifest().clone(),
-        manifest_hash: manifest.hash(),
-    })
+    let mut buffer = vec![0; CRYPT_RUN];
+    let mut offset = 0;
+    while offset < len {
+        // At most CRYPT_RUN.
+        let run = usize::try_from(len - offset)
+            .unwrap_or(CRYPT_RUN)
+            .min(CRYPT_RUN);
+        let run = &mut buffer[..run];
+        let mut convert = |file: &mut std::fs::File| {
+            file.seek(SeekFrom::Start(offset))?;
+            file.read_exact(run)?;
+            crypt::encrypt(key, run, offset)?;
+            file.seek(SeekFrom::Start(offset))?;
+            file.write_all(run)
+        };
+        let converted = convert(output.file());
+        converted.map_err(|error| output.failed(error))?;
+        offset += run.len() as u64;
+        observer.progress(offset, len);
+    }
+    Ok(())
 }

@@ -6,33 +6,47 @@ use bundle_format::cms::Purpose;
 use bundle_format::manifest::Format;
 
 use super::PackOptions;
-use crate::output::Overwrite;
+use crate::rewrite::Target;
 use crate::sign::KeySource;
 
 /// Everything that creating a bundle depends on: the same request gives the same bundle (with RSA
 /// and Ed25519 keys).
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct CreateRequest {
     /// What goes into it.
     pub input: Input,
     /// The file to create.
-    pub output: PathBuf,
-    /// What to do if it is there already.
-    pub overwrite: Overwrite,
+    pub output: Target,
     /// How the payload is protected.
     pub format: Format,
     /// Who signs.
-    pub signer: KeySource,
-    /// The time that the signature names, in seconds since 1970.
-    pub signing_time: i64,
+    pub signature: Signature,
     /// Salt of the hash tree. Random, or fixed for reproducible bundles.
     pub salt: [u8; 32],
+    /// Key of the payload, for the crypt format. Has to be random.
+    pub crypt_key: [u8; 32],
     /// How the payload is packed.
     pub pack: PackOptions,
-    /// Check the finished bundle with this keyring.
-    pub keyring: Option<PathBuf>,
-    /// … for this purpose.
-    pub purpose: Purpose,
+}
+
+/// Who signs a new bundle.
+#[derive(Debug, Clone)]
+pub enum Signature {
+    /// Nobody yet: the result is an unsigned bundle, for `sign`.
+    Later,
+    /// Somebody.
+    By {
+        /// Certificate and key.
+        key: KeySource,
+        /// The time that the signature names, in seconds since 1970.
+        time: i64,
+        /// Check the finished bundle with this keyring.
+        keyring: Option<PathBuf>,
+        /// … for this purpose.
+        purpose: Purpose,
+        /// Encrypt the signature to the certificates in these files (crypt format).
+        recipients: Vec<PathBuf>,
+    },
 }
 
 /// What goes into a bundle.

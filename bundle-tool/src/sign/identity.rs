@@ -88,14 +88,14 @@ impl Identity {
     /// # Errors
     /// A file cannot be read, or key and certificate do not belong together.
     pub fn load(source: &KeySource) -> Result<Self, IdentityError> {
-        let mut certificates = certificates(&source.certificate)?.into_iter();
+        let mut certificates = load_certificates(&source.certificate)?.into_iter();
         let path = || source.certificate.clone();
         let certificate = certificates
             .next()
             .ok_or_else(|| IdentityError::NoCertificate { path: path() })?;
         let mut intermediates: Vec<_> = certificates.collect();
         for file in &source.intermediates {
-            intermediates.extend(self::certificates(file)?);
+            intermediates.extend(load_certificates(file)?);
         }
         let key = key(source)?;
         if !certificate.public_key()?.public_eq(&key) {
@@ -123,7 +123,11 @@ impl Identity {
     }
 }
 
-fn certificates(path: &Path) -> Result<Vec<X509>, IdentityError> {
+/// All certificates in a PEM file; at least one.
+///
+/// # Errors
+/// It cannot be read, or holds none.
+pub fn load_certificates(path: &Path) -> Result<Vec<X509>, IdentityError> {
     let pem = read(path, "certificate")?;
     let certificates = X509::stack_from_pem(&pem).map_err(|source| IdentityError::Certificate {
         path: path.to_owned(),

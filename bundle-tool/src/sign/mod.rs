@@ -8,7 +8,7 @@ mod der;
 mod identity;
 mod time;
 
-pub use identity::{Identity, IdentityError, KeySource};
+pub use identity::{Identity, IdentityError, KeySource, load_certificates};
 
 use bundle_format::Digest;
 use openssl::error::ErrorStack;

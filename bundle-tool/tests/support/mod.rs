@@ -6,15 +6,18 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use bundle_format::Trust;
 use bundle_format::cms::Purpose;
 use bundle_format::manifest::Format;
 use bundle_tool::create::{
-    CreateError, CreateRequest, Created, ImageSource, Input, NewManifest, PackOptions, create,
+    CreateError, CreateRequest, Created, ImageSource, Input, NewManifest, PackOptions, Signature,
+    create,
 };
 use bundle_tool::keys::{DemoPki, demo_pki};
 use bundle_tool::observer::Silent;
 use bundle_tool::output::Overwrite;
-use bundle_tool::sign::KeySource;
+use bundle_tool::rewrite::Target;
+use bundle_tool::sign::{Identity, KeySource};
 
 /// 2026-01-01.
 pub const TIME: i64 = 1_767_225_600;
@@ -73,19 +76,41 @@ impl Workshop {
         };
         CreateRequest {
             input: Input::Images(new),
-            output: self.path(output),
-            overwrite: Overwrite::Refuse,
+            output: self.target(output),
             format: Format::Verity,
-            signer: self.key(),
-            signing_time: TIME,
+            signature: self.signature(),
             salt: [0x5a; 32],
+            crypt_key: [0x3c; 32],
             pack: PackOptions {
                 time: Some(1_700_000_000),
                 ..PackOptions::default()
             },
+        }
+    }
+
+    pub fn target(&self, name: &str) -> Target {
+        Target {
+            path: self.path(name),
+            overwrite: Overwrite::Refuse,
+        }
+    }
+
+    pub fn signature(&self) -> Signature {
+        Signature::By {
+            key: self.key(),
+            time: TIME,
             keyring: Some(self.pki.keyring.clone()),
             purpose: Purpose::default(),
+            recipients: Vec::new(),
         }
+    }
+
+    pub fn trust(&self) -> Trust {
+        Trust::from_keyring_file(&self.pki.keyring).unwrap()
+    }
+
+    pub fn identity(&self) -> Identity {
+        Identity::load(&self.key()).unwrap()
     }
 
     pub fn create(&self, request: &CreateRequest) -> Result<Created, CreateError> {
@@ -96,7 +121,7 @@ impl Workshop {
     pub fn bundle(&self, name: &str) -> PathBuf {
         let request = self.request(name);
         self.create(&request).unwrap();
-        request.output
+        request.output.path
     }
 }
 
@@ -147,6 +172,19 @@ pub fn text(path: &Path) -> &str {
 
 pub fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// Changes who signs, or checks, in a request.
+pub fn change(
+    request: &mut CreateRequest,
+    with: impl FnOnce(&mut KeySource, &mut i64, &mut Option<PathBuf>),
+) {
+    match &mut request.signature {
+        Signature::By {
+            key, time, keyring, ..
+        } => with(key, time, keyring),
+        Signature::Later => panic!("nobody signs"),
+    }
 }
 
 /// An error with everything that caused it, in one line.

@@ -1,0 +1,298 @@
+//! The arguments, as a structure that tests can compare.
+
+mod groups;
+mod parse;
+
+pub use groups::{CheckArgs, Checked, DecryptArgs, ForceArgs, RecipientArgs, RuleArgs, SignerArgs};
+
+use std::path::PathBuf;
+
+use bundle_format::manifest::Format;
+use clap::{Parser, Subcommand};
+
+use crate::create::ImageSource;
+
+/// Builds, signs and inspects update bundles.
+#[derive(Debug, Clone, PartialEq, Eq, Parser)]
+#[command(name = "bundle-tool", version, after_help = EXAMPLE)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLE: &str = "\
+Example, from nothing to a checked bundle:
+  bundle-tool keys demo pki
+  bundle-tool create --cert pki/signer.cert.pem --key pki/signer.key.pem \\
+      --compatible my-board --version 1.0 --image rootfs=rootfs.ext4 update.raucb
+  bundle-tool info --keyring pki/keyring.pem update.raucb
+  bundle-tool verify --keyring pki/keyring.pem update.raucb
+
+Exit codes: 0 done, 1 failed, 2 wrong usage.";
+
+/// The verbs.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Make keys to try things with
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Create a bundle
+    Create(Box<CreateArgs>),
+    /// Sign an unsigned bundle (made by create --unsigned)
+    Sign(SignArgs),
+    /// Replace the signature of a bundle by one of your own
+    Resign(Box<ResignArgs>),
+    /// Encrypt a crypt bundle to those who may read it
+    Encrypt(EncryptArgs),
+    /// Show what a bundle says about itself
+    Info(InfoArgs),
+    /// Check signature, every block and every image of a bundle
+    Verify(VerifyArgs),
+    /// Take the files out of a bundle
+    Extract(ExtractArgs),
+    /// Write the signature of a bundle into a file
+    ExtractSignature(ExtractSignatureArgs),
+    /// Put a signature from a file into a bundle
+    ReplaceSignature(ReplaceSignatureArgs),
+}
+
+/// `keys …`.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum KeysCommand {
+    /// Make a root and a signer in DIR: for demos, not for products
+    Demo {
+        /// Directory for the keys; created if it is missing
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// Replace keys that are there already
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// `create …`.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+#[command(after_help = CREATE_EXAMPLE)]
+pub struct CreateArgs {
+    /// PEM file with the signer's certificate
+    #[arg(
+        long,
+        value_name = "PEM",
+        requires = "key",
+        required_unless_present = "unsigned"
+    )]
+    pub cert: Option<PathBuf>,
+    /// PEM file with the signer's key (pass phrase in RAUC_KEY_PASSPHRASE)
+    #[arg(long, value_name = "PEM", requires = "cert")]
+    pub key: Option<PathBuf>,
+    /// PEM file with certificates between signer and root; may be given several times
+    #[arg(long, value_name = "PEM", requires = "cert")]
+    pub intermediate: Vec<PathBuf>,
+    /// Do not sign: `bundle-tool sign` does that elsewhere
+    #[arg(long, conflicts_with_all = ["cert", "keyring", "to"])]
+    pub unsigned: bool,
+    /// Check the finished bundle with this keyring, as a device would
+    #[arg(long, value_name = "PEM")]
+    pub keyring: Option<PathBuf>,
+    /// To whom it is encrypted.
+    #[command(flatten)]
+    pub recipients: RecipientArgs,
+    /// How the payload is protected: verity, crypt or plain (plain is for old devices)
+    #[arg(long, default_value = "verity", value_parser = parse::format, value_name = "FORMAT")]
+    pub format: Format,
+    /// The kind of device that this is for
+    #[arg(long, value_name = "TEXT", requires = "image")]
+    pub compatible: Option<String>,
+    /// Version of the system
+    #[arg(long, value_name = "TEXT", requires = "image")]
+    pub version: Option<String>,
+    /// Description for people
+    #[arg(long, value_name = "TEXT", requires = "image")]
+    pub description: Option<String>,
+    /// Build number or date
+    #[arg(long, value_name = "TEXT", requires = "image")]
+    pub build: Option<String>,
+    /// An image for the slots of a class, like rootfs=rootfs.ext4; may be given several times
+    #[arg(long, value_name = "CLASS[.VARIANT]=FILE", value_parser = parse::image, requires = "compatible")]
+    pub image: Vec<ImageSource>,
+    /// Salt of the hash tree (64 hex digits) instead of a random one, for reproducible bundles
+    #[arg(long, value_name = "HEX", value_parser = parse::salt)]
+    pub salt: Option<[u8; 32]>,
+    /// Compressor of the payload: gzip, xz or zstd
+    #[arg(long, value_name = "NAME", value_parser = ["gzip", "xz", "zstd"])]
+    pub compressor: Option<String>,
+    /// Where the result goes.
+    #[command(flatten)]
+    pub force: ForceArgs,
+    /// INPUT_DIR with manifest.raucm and images, then OUTPUT; with --image, only OUTPUT
+    #[arg(required = true, num_args = 1..=2, value_names = ["INPUT_DIR", "OUTPUT"])]
+    pub paths: Vec<PathBuf>,
+}
+
+const CREATE_EXAMPLE: &str = "\
+Straight from image files (the manifest is made):
+  bundle-tool create --cert signer.cert.pem --key signer.key.pem \\
+      --compatible my-board --version 1.0 --image rootfs=rootfs.ext4 update.raucb
+
+From a directory with a manifest.raucm and the files that it names:
+  bundle-tool create --cert signer.cert.pem --key signer.key.pem input/ update.raucb
+
+Encrypted, for two groups of devices:
+  bundle-tool create --format crypt --to fleet1.pem --to fleet2.pem … update.raucb
+
+With the same input, key, --salt and SOURCE_DATE_EPOCH, RSA keys give the same bundle byte for
+byte; ECDSA signatures hold a random number, and so do encrypted bundles.";
+
+/// `sign …`.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+#[command(after_help = SIGN_EXAMPLE)]
+pub struct SignArgs {
+    /// Who signs.
+    #[command(flatten)]
+    pub signer: SignerArgs,
+    /// Check the finished bundle with this keyring, as a device would
+    #[arg(long, value_name = "PEM")]
+    pub keyring: Option<PathBuf>,
+    /// To whom it is encrypted.
+    #[command(flatten)]
+    pub recipients: RecipientArgs,
+    /// Where the result goes.
+    #[command(flatten)]
+    pub force: ForceArgs,
+    /// The unsigned bundle
+    pub input: PathBuf,
+    /// The bundle to create
+    pub output: PathBuf,
+}
+
+const SIGN_EXAMPLE: &str = "\
+Build in one place, sign in another:
+  bundle-tool create --unsigned input/ update.unsigned
+  bundle-tool sign --cert signer.cert.pem --key signer.key.pem update.unsigned update.raucb
+
+Or with any other program that makes a CMS signature of the manifest:
+  bundle-tool extract-signature --no-verify update.unsigned manifest.txt
+  openssl cms -sign -binary -nodetach -nosmimecap -outform DER -signer … -in manifest.txt -out sig
+  bundle-tool replace-signature --keyring keyring.pem update.unsigned sig update.raucb";
+
+/// `resign …`.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct ResignArgs {
+    /// Who signs.
+    #[command(flatten)]
+    pub signer: SignerArgs,
+    /// Whom to trust with the old signature.
+    #[command(flatten)]
+    pub check: CheckArgs,
+    /// Check the new bundle with this keyring
+    #[arg(long, value_name = "PEM")]
+    pub signing_keyring: Option<PathBuf>,
+    /// To whom it is encrypted.
+    #[command(flatten)]
+    pub recipients: RecipientArgs,
+    /// Where the result goes.
+    #[command(flatten)]
+    pub force: ForceArgs,
+    /// The bundle
+    pub input: PathBuf,
+    /// The bundle to create
+    pub output: PathBuf,
+}
+
+/// `encrypt …`.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct EncryptArgs {
+    /// Whom to trust.
+    #[command(flatten)]
+    pub check: CheckArgs,
+    /// To whom it is encrypted.
+    #[command(flatten)]
+    pub recipients: RecipientArgs,
+    /// Where the result goes.
+    #[command(flatten)]
+    pub force: ForceArgs,
+    /// The crypt bundle
+    pub input: PathBuf,
+    /// The bundle to create
+    pub output: PathBuf,
+}
+
+/// `info …`.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct InfoArgs {
+    /// Whom to trust.
+    #[command(flatten)]
+    pub check: CheckArgs,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// The bundle
+    pub bundle: PathBuf,
+}
+
+/// `verify …`.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct VerifyArgs {
+    /// PEM file with the certificates to trust
+    #[arg(long, value_name = "PEM")]
+    pub keyring: PathBuf,
+    /// How to check.
+    #[command(flatten)]
+    pub rules: RuleArgs,
+    /// How to open.
+    #[command(flatten)]
+    pub decrypt: DecryptArgs,
+    /// The bundle
+    pub bundle: PathBuf,
+}
+
+/// `extract …`.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct ExtractArgs {
+    /// PEM file with the certificates to trust
+    #[arg(long, value_name = "PEM")]
+    pub keyring: PathBuf,
+    /// How to check.
+    #[command(flatten)]
+    pub rules: RuleArgs,
+    /// How to open.
+    #[command(flatten)]
+    pub decrypt: DecryptArgs,
+    /// The bundle
+    pub bundle: PathBuf,
+    /// The directory to create
+    pub directory: PathBuf,
+}
+
+/// `extract-signature …`.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct ExtractSignatureArgs {
+    /// Whom to trust.
+    #[command(flatten)]
+    pub check: CheckArgs,
+    /// Where the result goes.
+    #[command(flatten)]
+    pub force: ForceArgs,
+    /// The bundle
+    pub input: PathBuf,
+    /// The file to create
+    pub output: PathBuf,
+}
+
+/// `replace-signature …`.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct ReplaceSignatureArgs {
+    /// Whom to trust with the new signature.
+    #[command(flatten)]
+    pub check: CheckArgs,
+    /// Where the result goes.
+    #[command(flatten)]
+    pub force: ForceArgs,
+    /// The bundle (or unsigned bundle)
+    pub input: PathBuf,
+    /// The file with the new signature
+    pub signature: PathBuf,
+    /// The bundle to create
+    pub output: PathBuf,
+}

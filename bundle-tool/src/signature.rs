@@ -1,0 +1,220 @@
+//! Signatures apart from bundles: taking one out, putting one in, signing anew.
+
+use std::path::Path;
+
+use bundle_format::cms::{VerifyError, kind};
+use bundle_format::manifest::Format;
+use bundle_format::{Bundle, BundleError, Digest, FileReader, Manifest, PayloadError, ReadAt};
+
+use crate::encrypt::EncryptError;
+use crate::open::{Check, OpenError, Source, on_the_host};
+use crate::output::{Output, OutputError};
+use crate::rewrite::{RewriteError, Target, append, append_signature, copy_payload};
+use crate::self_check::{Checker, CheckerError, SelfCheckError};
+use crate::sign::{Content, SignError, sign};
+use crate::unsigned::Signing;
+
+/// Bytes that are hashed at once.
+const HASH_BUFFER: usize = 1024 * 1024;
+
+/// Largest signature file that is read, in bytes.
+const MAX_SIGNATURE_FILE: u64 = 1024 * 1024;
+
+/// Why a signature cannot be moved or made.
+#[derive(Debug, thiserror::Error)]
+pub enum SignatureError {
+    /// The input is no bundle, or not trusted.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The signature file cannot be read.
+    #[error("cannot read the signature {path}", path = path.display())]
+    Read {
+        /// Which.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The signature file holds something else.
+    #[error(transparent)]
+    Structure(#[from] VerifyError),
+    /// Signing fails.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// The new signature cannot be encrypted.
+    #[error(transparent)]
+    Encrypt(#[from] EncryptError),
+    /// The output cannot be checked.
+    #[error(transparent)]
+    Checker(#[from] CheckerError),
+    /// The output is not good.
+    #[error(transparent)]
+    SelfCheck(#[from] SelfCheckError),
+    /// The output cannot be written.
+    #[error(transparent)]
+    Write(#[from] RewriteError),
+    /// The signature cannot be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+}
+
+/// Writes the signature of a bundle, as it stands in it, into a file.
+///
+/// # Errors
+/// The input is no bundle, or not trusted; writing fails.
+pub fn extract(
+    source: &Source<'_>,
+    check: &Check<'_>,
+    target: &Target,
+) -> Result<(), SignatureError> {
+    // As it stands: an envelope stays closed.
+    let closed = source.open_closed()?;
+    let signature = closed.signature().to_vec();
+    if let Check::Trust(trust) = check {
+        source.verified(trust)?;
+    }
+    let mut output = Output::create(&target.path, target.overwrite)?;
+    append(&mut output, &signature)?;
+    output.finish()?;
+    Ok(())
+}
+
+/// Writes a bundle anew with the signature from a file. With [`Check::Trust`], the new bundle has
+/// to be trusted, and the payload to be the one that was signed.
+///
+/// # Errors
+/// The input is no bundle, the file no signature, or the result not trusted.
+pub fn replace(
+    source: &Source<'_>,
+    signature: &Path,
+    check: &Check<'_>,
+    target: &Target,
+) -> Result<(), SignatureError> {
+    let payload = source.open_closed()?.payload_len();
+    let signature = read_signature(signature)?;
+    kind(&signature, 0).map_err(VerifyError::from)?;
+    let mut output = copy_payload(source.path, payload, target)?;
+    append_signature(&mut output, &signature)?;
+    if let Check::Trust(trust) = check {
+        let new = Source {
+            path: output.temporary_path(),
+            ..*source
+        };
+        let verified = new.verified(trust)?;
+        verified
+            .verify_payload(&mut |_, _| {})
+            .map_err(|e| OpenError::from(BundleError::from(e)))?;
+    }
+    output.finish()?;
+    Ok(())
+}
+
+fn read_signature(path: &Path) -> Result<Vec<u8>, SignatureError> {
+    use std::io::Read as _;
+    let read = || {
+        let mut bytes = Vec::new();
+        std::fs::File::open(path)?
+            .take(MAX_SIGNATURE_FILE)
+            .read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().map_err(|source| SignatureError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Writes a bundle anew with a signature by somebody else over the same content: the manifest's
+/// hash stays what it was.
+///
+/// # Errors
+/// The input is no bundle, or not trusted; signing or writing fails.
+pub fn resign(
+    source: &Source<'_>,
+    check: &Check<'_>,
+    how: &Signing<'_>,
+    target: &Target,
+) -> Result<(), SignatureError> {
+    let bundle = source.open()?;
+    let payload = bundle.payload_len();
+    let signature = sign_again(bundle, check, how)?;
+    let checker = Checker::new(how.keyring, how.signer)?;
+    let mut output = copy_payload(source.path, payload, target)?;
+    // Checked before it is encrypted: afterwards only a recipient could.
+    append_signature(&mut output, &signature)?;
+    checker.check_payload(output.temporary_path())?;
+    if let Some(recipients) = how.recipients {
+        let envelope = recipients.envelop(&signature)?;
+        output.truncate(payload)?;
+        append_signature(&mut output, &envelope)?;
+    }
+    output.finish()?;
+    Ok(())
+}
+
+/// Signs what the old signature is over.
+fn sign_again(
+    bundle: Bundle<FileReader>,
+    check: &Check<'_>,
+    how: &Signing<'_>,
+) -> Result<Vec<u8>, SignatureError> {
+    let signable = match check {
+        Check::Trust(trust) => {
+            let verified = bundle
+                .verify(&on_the_host(trust))
+                .map_err(OpenError::from)?;
+            Signable::of(verified.manifest().bytes(), verified.payload())
+        }
+        Check::None => {
+            let manifest = bundle
+                .manifest_bytes_unverified()
+                .map_err(OpenError::from)?;
+            Signable::of(&manifest, &bundle.unverified_payload())
+        }
+    };
+    let signable = signable.map_err(OpenError::from)?;
+    Ok(sign(signable.content(), how.signer, how.time)?)
+}
+
+/// What a signature is over.
+pub(crate) enum Signable {
+    /// Verity and crypt.
+    Manifest(Vec<u8>),
+    /// Plain.
+    Payload(Digest),
+}
+
+impl Signable {
+    /// Decided by the format that the manifest names.
+    pub(crate) fn of(manifest: &[u8], payload: &impl ReadAt) -> Result<Self, BundleError> {
+        match Manifest::parse(manifest)?.bundle.format {
+            Format::Plain => Ok(Self::Payload(hash(payload)?)),
+            Format::Verity | Format::Crypt => Ok(Self::Manifest(manifest.to_vec())),
+        }
+    }
+
+    pub(crate) fn content(&self) -> Content<'_> {
+        match self {
+            Self::Manifest(bytes) => Content::Attached(bytes),
+            Self::Payload(digest) => Content::Detached(*digest),
+        }
+    }
+}
+
+fn hash(payload: &impl ReadAt) -> Result<Digest, PayloadError> {
+    let len = payload.len();
+    let mut hasher = openssl::sha::Sha256::new();
+    let mut buffer = vec![0; HASH_BUFFER];
+    let mut offset = 0;
+    while offset < len {
+        // At most HASH_BUFFER.
+        let run = usize::try_from(len - offset)
+            .unwrap_or(HASH_BUFFER)
+            .min(HASH_BUFFER);
+        payload
+            .read_exact_at(&mut buffer[..run], offset)
+            .map_err(|error| PayloadError::from_io(offset, error))?;
+        hasher.update(&buffer[..run]);
+        offset += run as u64;
+    }
+    Ok(Digest::from_bytes(hasher.finish()))
+}
