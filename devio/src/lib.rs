@@ -10,6 +10,11 @@
 //! - [`block`]: length, sector sizes, caches, exclusive opening, device numbers
 //! - [`extents`]: where on the device the bytes of a file lie (FIEMAP, FIBMAP)
 //! - [`filesystem`]: which file system a file lives in, and the inode flags that matter
+//! - [`partition`]: telling the kernel about changed partitions; the lock that udev respects
+//! - [`watchdog`]: hardware watchdogs
+//! - [`mtd`]: raw flash
+//! - [`ubi`]: UBI volumes
+//! - [`mmc`]: the boot areas of eMMC
 //! - [`system`]: sync and reboot
 
 #![allow(
@@ -20,4 +25,10 @@
 pub mod block;
 pub mod extents;
 pub mod filesystem;
+pub mod mmc;
+pub mod mtd;
+pub mod partition;
+mod request;
 pub mod system;
+pub mod ubi;
+pub mod watchdog;
