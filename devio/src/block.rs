@@ -101,6 +101,12 @@ pub fn open_exclusive(path: &Path) -> Result<File, OpenError> {
     if !is_block(&file.metadata().map_err(io_error)?) {
         return Err(not_block());
     }
+    // Some drivers let a protected device be opened for writing, and refuse the first write.
+    if is_read_only(&file).map_err(io_error)? {
+        return Err(OpenError::ReadOnly {
+            path: path.to_owned(),
+        });
+    }
     Ok(file)
 }
 
