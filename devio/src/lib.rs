@@ -17,6 +17,7 @@
 //! - [`mmc`]: the boot areas of eMMC
 //! - [`system`]: sync and reboot
 
+//!
 //! What was tried where: block devices, partitions and extents run in the tests here, on loop
 //! devices. Flash, UBI and watchdogs need hardware or a virtual machine: `examples/self_check.rs`
 //! tries them on nandsim, mtdram, softdog and QEMU's i6300esb (all passed on Linux 6.1). The eMMC
