@@ -75,8 +75,10 @@ impl Format {
 /// `[bundle]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BundleSection {
-    /// `format`; absent means plain when read.
+    /// `format`.
     pub format: Format,
+    /// There was no `format`, so plain was assumed.
+    pub format_assumed: bool,
     /// The hash tree; only a signed manifest has it.
     pub verity: Option<VeritySpec>,
     /// `crypt-key`; only the signed manifest of a crypt bundle has it.

@@ -53,6 +53,7 @@ impl Manifest {
             ..Self::default()
         };
         manifest.bundle.format = Format::Plain;
+        manifest.bundle.format_assumed = true;
         for section in file.sections() {
             manifest.add_section(&file, section)?;
         }
@@ -135,6 +136,7 @@ fn bundle(mut section: SectionReader<'_>) -> Result<BundleSection> {
         "crypt" => Ok(Format::Crypt),
         _ => Err("is none of plain, verity, crypt".to_owned()),
     })?;
+    let format_assumed = format.is_none();
     let format = format.unwrap_or(Format::Plain);
     let root = section.parse("verity-hash", digest)?;
     let salt = section.parse("verity-salt", hex32)?;
@@ -156,6 +158,7 @@ fn bundle(mut section: SectionReader<'_>) -> Result<BundleSection> {
             section.finish()?;
             return Ok(BundleSection {
                 format,
+                format_assumed,
                 verity,
                 crypt_key,
             });

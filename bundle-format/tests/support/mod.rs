@@ -182,3 +182,73 @@ pub fn try_run<S: AsRef<OsStr>>(program: &str, args: &[S]) -> Output {
 pub fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
+
+/// A verity bundle without a squashfs in it: enough for everything about signatures.
+pub struct Unsigned {
+    pub payload: Vec<u8>,
+    pub manifest: Vec<u8>,
+}
+
+impl Unsigned {
+    pub fn new() -> Self {
+        let mut payload = noise(3 * 4096);
+        let salt = [9; 32];
+        let len = payload.len() as u64;
+        let tree = bundle_format::verity::build_tree(&payload, len, &salt, &mut |_, _| {}).unwrap();
+        payload.extend_from_slice(&tree.bytes);
+        let manifest = format!(
+            "[update]\ncompatible=Board\n\n[bundle]\nformat=verity\nverity-hash={}\n\
+             verity-salt={}\nverity-size=4096\n",
+            tree.root,
+            bundle_format::encode_hex(&salt),
+        );
+        Self {
+            payload,
+            manifest: manifest.into_bytes(),
+        }
+    }
+
+    /// The bundle with this signature.
+    pub fn with(&self, cms: &[u8]) -> Vec<u8> {
+        [&self.payload[..], cms, &(cms.len() as u64).to_be_bytes()].concat()
+    }
+
+    /// Signed by `openssl cms` with further arguments.
+    pub fn signed(&self, signer: &Identity, arguments: &[&str]) -> Vec<u8> {
+        self.with(&cms(&self.manifest, signer, arguments))
+    }
+}
+
+/// What `openssl cms -sign` gives.
+pub fn cms(content: &[u8], signer: &Identity, arguments: &[&str]) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let (cert, key) = signer.write(dir.path(), "signer");
+    let (input, output) = (dir.path().join("in"), dir.path().join("out"));
+    write(&input, content);
+    let mut all = vec![
+        "cms",
+        "-sign",
+        "-binary",
+        "-outform",
+        "DER",
+        "-nodetach",
+        "-nosmimecap",
+    ];
+    all.extend(["-signer", text(&cert), "-inkey", text(&key)]);
+    all.extend(["-in", text(&input), "-out", text(&output)]);
+    all.extend(arguments);
+    run("openssl", &all);
+    std::fs::read(output).unwrap()
+}
+
+/// An error with everything that caused it, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

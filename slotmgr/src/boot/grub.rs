@@ -280,7 +280,8 @@ mod tests {
 
     #[test]
     fn what_the_bootloader_makes_of_it() {
-        let table: [(&[(&str, &str)], &str, Option<usize>); 9] = [
+        type Row<'r> = (&'r [(&'r str, &'r str)], &'r str, Option<usize>);
+        let table: [Row<'_>; 9] = [
             (
                 &[
                     ("ORDER", "A B"),

@@ -220,7 +220,7 @@ fn write_image<R: ReadAt>(
             // An error of `send` means that the writing side has given up: nobody is left to tell.
             let _ = read_image(bundle, &filename, chunk, &sender);
         });
-        write_pieces(slot, &receiver, progress)
+        write_pieces(slot, receiver, progress)
     })
 }
 
@@ -248,61 +248,74 @@ fn read_image<R: ReadAt>(
     }
 }
 
+/// Takes the receiving end, so that it is gone when this side gives up: the reading side then gets
+/// an error instead of waiting for ever.
 fn write_pieces(
     slot: &mut OpenSlot,
-    receiver: &Receiver<Piece>,
+    receiver: Receiver<Piece>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(), AssembleError> {
-    let step = &slot.step;
-    let (image, name) = (|| step.filename.clone(), || step.slot.clone());
+    // A reader that died without a word is a broken image, never a finished one.
+    let lost = |_| Piece::Broken(io::Error::other("the reading thread ended early"));
     let mut done = 0;
     loop {
-        // A reader that died without a word is a broken image, never a finished one.
-        let lost = |_| Piece::Broken(io::Error::other("the reading thread ended early"));
+        let (image, name) = (slot.step.filename.clone(), slot.step.slot.clone());
         match receiver.recv().unwrap_or_else(lost) {
             Piece::Bytes(bytes) => {
-                // More than promised is not written: it could lie beyond the end of the slot.
-                let fits = step.size.saturating_sub(done).min(bytes.len() as u64);
-                let fits = usize::try_from(fits).unwrap_or(bytes.len());
-                slot.storage
-                    .write_at(&bytes[..fits], done)
-                    .map_err(|source| AssembleError::Write {
-                        slot: name(),
-                        offset: done,
-                        source,
-                    })?;
+                write_piece(slot, &bytes, done)?;
                 done += bytes.len() as u64;
-                progress(done.min(step.size));
+                progress(done.min(slot.step.size));
             }
-            Piece::End(found) if found == step.sha256 && done == step.size => return Ok(()),
-            Piece::End(found) => {
-                return Err(AssembleError::Digest {
-                    image: image(),
-                    slot: name(),
-                    expected_size: step.size,
-                    expected: step.sha256,
-                    size: done,
-                    found,
-                });
-            }
+            Piece::End(found) => return check_end(&slot.step, done, found),
             Piece::Unopened(source) => {
                 return Err(AssembleError::Source {
-                    image: image(),
-                    slot: name(),
+                    image,
+                    slot: name,
                     source,
                 });
             }
             Piece::Broken(source) => {
-                let (image, slot) = (image(), name());
                 return Err(AssembleError::Read {
                     image,
-                    slot,
+                    slot: name,
                     offset: done,
                     source,
                 });
             }
         }
     }
+}
+
+fn write_piece(slot: &mut OpenSlot, bytes: &[u8], offset: u64) -> Result<(), AssembleError> {
+    // More than promised is not written: it could lie beyond the end of the slot.
+    let fits = slot
+        .step
+        .size
+        .saturating_sub(offset)
+        .min(bytes.len() as u64);
+    let fits = usize::try_from(fits).unwrap_or(bytes.len());
+    slot.storage
+        .write_at(&bytes[..fits], offset)
+        .map_err(|source| AssembleError::Write {
+            slot: slot.step.slot.clone(),
+            offset,
+            source,
+        })
+}
+
+/// Whether what was handed over is what the signed manifest promises.
+fn check_end(step: &Step, size: u64, found: Digest) -> Result<(), AssembleError> {
+    if found == step.sha256 && size == step.size {
+        return Ok(());
+    }
+    Err(AssembleError::Digest {
+        image: step.filename.clone(),
+        slot: step.slot.clone(),
+        expected_size: step.size,
+        expected: step.sha256,
+        size,
+        found,
+    })
 }
 
 impl Written {

@@ -19,7 +19,15 @@ pub struct Synced {
 
 /// All images were read back from the medium and are what the signed manifest promises.
 ///
-/// Only with this in hand can a slot be armed, and only [`Synced::read_back`] makes it.
+/// Only with this in hand can a slot be armed, and only [`Synced::read_back`] makes it:
+///
+/// ```compile_fail
+/// # use slotmgr::boot::{self, BootEnv, Condemned, Tries};
+/// # use slotmgr::storage::Disks;
+/// fn too_early(env: &dyn BootEnv, disks: &mut dyn Disks, condemned: Condemned) {
+///     let _ = boot::arm(env, disks, condemned, Tries::DEFAULT); // expected `Proven`
+/// }
+/// ```
 #[must_use = "a proven slot is armed, or stays unusable"]
 #[derive(Debug)]
 pub struct Proven {

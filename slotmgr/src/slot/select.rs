@@ -6,7 +6,24 @@ use super::{Access, Booted, Layout, SlotId, SlotName};
 
 /// A slot that an installation may write: not the running one, not a read-only one.
 ///
-/// [`Layout::targets`] is the only source.
+/// [`Layout::targets`] is the only source. The running slot is another type, and does not become a
+/// target:
+///
+/// ```compile_fail
+/// # use slotmgr::boot::{self, BootEnv};
+/// # use slotmgr::slot::Booted;
+/// # use slotmgr::storage::Disks;
+/// fn overwrite_what_runs(env: &dyn BootEnv, disks: &mut dyn Disks, running: Booted) {
+///     let _ = boot::condemn(env, disks, running); // expected `Target`, found `Booted`
+/// }
+/// ```
+///
+/// ```compile_fail
+/// # use slotmgr::slot::{Booted, Target};
+/// fn smuggle(running: Booted) -> Target {
+///     Target(running.id()) // the field is private
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Target(SlotId);
 

@@ -102,7 +102,8 @@ pub(super) fn human(view: &StatusView<'_>) -> String {
             },
         };
         let title = view.title(id);
-        let _ = writeln!(text, "{mark} {title:14} {role:9} {standing:25} {content}");
+        let line = format!("{mark} {title:15} {role:9} {standing:26} {content}");
+        let _ = writeln!(text, "{}", line.trim_end());
     }
     let (last, next) = view.last_update();
     let _ = write!(text, "\nlast update {last}\nnext step   {next}");

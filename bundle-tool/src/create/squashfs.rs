@@ -1,0 +1,111 @@
+//! Packing the payload with `mksquashfs`, always in the same way.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use bundle_format::manifest::MANIFEST_FILE;
+
+use super::content::Gathered;
+
+const PROGRAM: &str = "mksquashfs";
+
+/// Why the payload cannot be packed.
+#[derive(Debug, thiserror::Error)]
+pub enum PackError {
+    /// mksquashfs is not installed.
+    #[error(
+        "mksquashfs is needed to create bundles; on Debian it comes with `apt install squashfs-tools`"
+    )]
+    Missing(#[source] io::Error),
+    /// mksquashfs failed.
+    #[error("mksquashfs failed ({status}): {message}")]
+    Failed {
+        /// Its exit status.
+        status: String,
+        /// What it said.
+        message: String,
+    },
+    /// The manifest cannot be put beside the rest.
+    #[error("cannot write the manifest into a temporary directory")]
+    Manifest(#[source] io::Error),
+    /// An option that would change more than packing.
+    #[error("the mksquashfs option {option} is not allowed here")]
+    Option {
+        /// Which.
+        option: String,
+    },
+}
+
+/// How the payload is packed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PackOptions {
+    /// Compressor: gzip (the default), xz or zstd.
+    pub compressor: Option<String>,
+    /// All times in the payload, in seconds since 1970; else those of the files.
+    pub time: Option<u32>,
+    /// Further arguments for mksquashfs.
+    pub arguments: Vec<String>,
+}
+
+/// Fails if mksquashfs is missing, before any work is done.
+pub(super) fn check_program() -> Result<(), PackError> {
+    Command::new(PROGRAM)
+        .arg("-version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .map_err(PackError::Missing)
+        .map(drop)
+}
+
+/// Packs manifest and sources into the file `output`, which exists and is replaced.
+///
+/// The files are named one by one instead of as a directory: that puts them all into the root of
+/// the image, without copying or linking anything first.
+pub(super) fn pack(
+    gathered: &Gathered,
+    output: &Path,
+    options: &PackOptions,
+) -> Result<(), PackError> {
+    let staging = tempfile::tempdir().map_err(PackError::Manifest)?;
+    let manifest = staging.path().join(MANIFEST_FILE);
+    write(&manifest, &gathered.manifest.to_bytes()).map_err(PackError::Manifest)?;
+    // A directory as the only source would give its content instead of itself; the manifest makes
+    // sure that there is another one whenever there is a directory.
+    let mut sources = vec![manifest];
+    sources.extend(gathered.sources.values().map(|path| absolute(path)));
+
+    let mut command = Command::new(PROGRAM);
+    command.args(sources).arg(output);
+    command.args(["-all-root", "-noappend", "-no-xattrs", "-root-mode", "0700"]);
+    command.args(["-no-progress", "-quiet", "-no-recovery"]);
+    if let Some(compressor) = &options.compressor {
+        command.args(["-comp", compressor]);
+    }
+    if let Some(time) = options.time {
+        let time = time.to_string();
+        command.args(["-mkfs-time", &time, "-all-time", &time, "-root-time", &time]);
+    }
+    command.args(&options.arguments);
+    // mksquashfs refuses to be told the time twice.
+    command.env_remove("SOURCE_DATE_EPOCH").stdin(Stdio::null());
+    let done = command.output().map_err(PackError::Missing)?;
+    if done.status.success() {
+        return Ok(());
+    }
+    let said = [done.stderr, done.stdout].concat();
+    Err(PackError::Failed {
+        status: done.status.to_string(),
+        message: String::from_utf8_lossy(&said).trim().to_owned(),
+    })
+}
+
+/// mksquashfs takes what starts with '-' for an option.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| Path::new(".").join(path))
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    std::fs::File::create(path)?.write_all(bytes)
+}

@@ -1,0 +1,182 @@
+//! A file that appears under its name whole or not at all.
+
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+/// What to do about a file that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overwrite {
+    /// Fail.
+    Refuse,
+    /// Replace it, in one step.
+    Replace,
+}
+
+/// Why an output file cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    /// It is there already.
+    #[error("{path} exists already; --force replaces it", path = path.display())]
+    Exists {
+        /// Which.
+        path: PathBuf,
+    },
+    /// It has no name, or its directory is missing.
+    #[error("cannot create a file in {directory}", directory = directory.display())]
+    Create {
+        /// Where.
+        directory: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Writing failed.
+    #[error("cannot write {path}", path = path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// A file in the making, beside its final place.
+pub struct Output {
+    file: NamedTempFile,
+    path: PathBuf,
+    overwrite: Overwrite,
+}
+
+impl Output {
+    /// Starts a file that is to become `path`.
+    ///
+    /// # Errors
+    /// It is there already and must not be replaced; the directory cannot be written to.
+    pub fn create(path: &Path, overwrite: Overwrite) -> Result<Self, OutputError> {
+        if overwrite == Overwrite::Refuse && path.symlink_metadata().is_ok() {
+            return Err(OutputError::Exists {
+                path: path.to_owned(),
+            });
+        }
+        let directory = directory_of(path);
+        // As wide as the umask allows, like any other file that a program writes.
+        let file = tempfile::Builder::new()
+            .prefix(".bundle-")
+            .suffix(".tmp")
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(&directory)
+            .map_err(|source| OutputError::Create { directory, source })?;
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            overwrite,
+        })
+    }
+
+    /// Where the file is for now.
+    pub fn temporary_path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// The file, for writing.
+    pub fn file(&mut self) -> &mut File {
+        self.file.as_file_mut()
+    }
+
+    /// The error for a failed write.
+    pub fn failed(&self, source: io::Error) -> OutputError {
+        OutputError::Write {
+            path: self.path.clone(),
+            source,
+        }
+    }
+
+    /// Brings the data to the disk, then gives the file its name, then brings that to the disk.
+    ///
+    /// # Errors
+    /// The disk is full or fails; the file appeared in the meantime.
+    pub fn finish(self) -> Result<(), OutputError> {
+        let Self {
+            file,
+            path,
+            overwrite,
+        } = self;
+        let write = |source| OutputError::Write {
+            path: path.clone(),
+            source,
+        };
+        file.as_file().sync_all().map_err(write)?;
+        let persisted = match overwrite {
+            Overwrite::Replace => file.persist(&path),
+            Overwrite::Refuse => file.persist_noclobber(&path),
+        };
+        persisted.map_err(|error| match error.error.kind() {
+            io::ErrorKind::AlreadyExists => OutputError::Exists { path: path.clone() },
+            _ => write(error.error),
+        })?;
+        File::open(directory_of(&path))
+            .and_then(|directory| directory.sync_all())
+            .map_err(write)
+    }
+}
+
+fn directory_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_behind_by_a_file_that_was_not_finished() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let mut output = Output::create(&path, Overwrite::Refuse).unwrap();
+        output.file().write_all(b"half").unwrap();
+        drop(output);
+        assert_eq!(dir.path().read_dir().unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_existing_file_is_replaced_only_when_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let write = |overwrite, text: &[u8]| {
+            let mut output = Output::create(&path, overwrite)?;
+            output.file().write_all(text).unwrap();
+            output.finish()
+        };
+        write(Overwrite::Refuse, b"one").unwrap();
+        let refused = write(Overwrite::Refuse, b"two").unwrap_err();
+        assert!(
+            refused
+                .to_string()
+                .ends_with("exists already; --force replaces it")
+        );
+        assert_eq!(fs_err::read(&path).unwrap(), b"one");
+        write(Overwrite::Replace, b"two").unwrap();
+        assert_eq!(fs_err::read(&path).unwrap(), b"two");
+        assert_eq!(dir.path().read_dir().unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_appears_in_the_meantime_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let output = Output::create(&path, Overwrite::Refuse).unwrap();
+        File::create(&path)
+            .and_then(|mut file| file.write_all(b"other"))
+            .unwrap();
+        assert!(matches!(output.finish(), Err(OutputError::Exists { .. })));
+        assert_eq!(fs_err::read(&path).unwrap(), b"other");
+    }
+}

@@ -1,0 +1,285 @@
+//! Root file systems for the demo machine: squashfs images with kernel, busybox and slotmgr.
+//!
+//! The kernel lies in the slot, where GRUB reads it; so the image is compressed with gzip: GRUB's
+//! squashfs reader knows gzip, lzo and xz, but not zstd.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+use fs_err::os::unix::fs::OpenOptionsExt;
+use xtask::command::captured;
+
+use crate::cache::{Inputs, cached, remove};
+use crate::initramfs::{self, BUSYBOX};
+use crate::kernel::{Kernel, copy_module, uncompressed};
+
+/// The modules that the running system loads by itself, besides those of the first file system.
+const MODULES: [&str; 4] = ["virtio_net", "vfat", "nls_cp437", "nls_ascii"];
+
+const INIT: &str = include_str!("../guest/init");
+const APP: &str = include_str!("../guest/demo-app");
+const SYSTEM_CONF: &str = include_str!("../guest/system.conf");
+const SLOTMGR_TOML: &str = include_str!("../guest/slotmgr.toml");
+
+/// Whether the application of a version works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum App {
+    /// It does.
+    Healthy,
+    /// Its settings have a typing mistake, as they have when someone was in a hurry.
+    Misconfigured,
+}
+
+impl App {
+    const fn settings(self) -> &'static str {
+        match self {
+            Self::Healthy => "listen = 127.0.0.1:8080\n",
+            Self::Misconfigured => "lisen = 127.0.0.1:8080\n",
+        }
+    }
+}
+
+/// What goes into one version of the system.
+#[derive(Debug, Clone)]
+pub struct Version<'a> {
+    /// The version as people see it.
+    pub number: u32,
+    /// Whether its application works.
+    pub app: App,
+    /// The kernel.
+    pub kernel: &'a Kernel,
+    /// A static `slotmgr` for the guest.
+    pub slotmgr: &'a Path,
+    /// The certificates that bundles are checked with.
+    pub keyring: &'a Path,
+}
+
+impl Version<'_> {
+    /// The image in `dir`: made now, unless one of the same inputs is there.
+    ///
+    /// # Errors
+    /// A part cannot be read, or mksquashfs fails.
+    pub fn image(&self, dir: &Path) -> Result<PathBuf> {
+        let path = dir.join(format!("rootfs-v{}.squashfs", self.number));
+        let archive = initramfs::build(self.kernel, &scratch(dir)?)?;
+        let inputs = Inputs::new("root file system 2")
+            .bytes(self.number.to_string().as_bytes())
+            .bytes(self.app.settings().as_bytes())
+            .bytes(self.kernel.release.as_bytes())
+            .file(&self.kernel.image())?
+            .file(self.slotmgr)?
+            .file(self.keyring)?
+            .file(Path::new(BUSYBOX))?
+            .bytes([INIT, APP, SYSTEM_CONF, SLOTMGR_TOML].concat().as_bytes())
+            .bytes(&archive);
+        cached(&path, &inputs, |part| {
+            let tree = Tree::new(dir.join(format!("rootfs-v{}.tree", self.number)))?;
+            self.fill(&tree, &archive)?;
+            tree.squash(part)?;
+            remove(&tree.root)
+        })
+    }
+
+    fn fill(&self, tree: &Tree, archive: &[u8]) -> Result<()> {
+        let number = self.number;
+        for dir in [
+            "boot/efi", "data", "dev", "proc", "root", "run", "sys", "tmp",
+        ] {
+            fs_err::create_dir_all(tree.root.join(dir))?;
+        }
+        tree.boot_files(self.kernel, archive)?;
+        tree.modules(self.kernel)?;
+        tree.program("sbin/init", INIT.as_bytes())?;
+        tree.program("usr/bin/slotmgr", &fs_err::read(self.slotmgr)?)?;
+        tree.program("usr/bin/demo-app", APP.as_bytes())?;
+        tree.file("etc/demo-app.conf", self.app.settings())?;
+        tree.file("etc/rauc/system.conf", SYSTEM_CONF)?;
+        tree.file("etc/rauc/slotmgr.toml", SLOTMGR_TOML)?;
+        tree.file(
+            "etc/rauc/keyring.pem",
+            &fs_err::read_to_string(self.keyring)?,
+        )?;
+        tree.file("etc/passwd", "root::0:0:root:/root:/bin/sh\n")?;
+        tree.file(
+            "etc/banner",
+            format!("*** slotmgr demo machine, system version {number} ***\n"),
+        )?;
+        tree.file(
+            "etc/os-release",
+            format!("NAME=slotmgr-demo\nID=slotmgr-demo\nVERSION={number}\nVERSION_ID={number}\n"),
+        )?;
+        tree.busybox()
+    }
+}
+
+/// An image in `dir` with nothing but a kernel in it: enough to see which slot GRUB starts.
+///
+/// # Errors
+/// A part cannot be read, or mksquashfs fails.
+pub fn kernel_only(kernel: &Kernel, dir: &Path) -> Result<PathBuf> {
+    let archive = initramfs::build(kernel, &scratch(dir)?)?;
+    let inputs = Inputs::new("kernel-only image 2")
+        .file(&kernel.image())?
+        .bytes(&archive);
+    cached(&dir.join("kernel-only.squashfs"), &inputs, |part| {
+        let tree = Tree::new(dir.join("kernel-only.tree"))?;
+        tree.boot_files(kernel, &archive)?;
+        tree.squash(part)?;
+        remove(&tree.root)
+    })
+}
+
+/// A folder for files that are only needed in between.
+fn scratch(dir: &Path) -> Result<PathBuf> {
+    let path = dir.join("scratch");
+    fs_err::create_dir_all(&path)?;
+    Ok(path)
+}
+
+/// The files of an image before they are packed.
+struct Tree {
+    root: PathBuf,
+}
+
+impl Tree {
+    fn new(root: PathBuf) -> Result<Self> {
+        remove(&root)?;
+        fs_err::create_dir_all(&root)?;
+        Ok(Self { root })
+    }
+
+    fn place(&self, name: &str) -> Result<PathBuf> {
+        let path = self.root.join(name);
+        if let Some(dir) = path.parent() {
+            fs_err::create_dir_all(dir)?;
+        }
+        Ok(path)
+    }
+
+    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> Result<()> {
+        self.new_file(name, content.as_ref(), 0o644)
+    }
+
+    fn program(&self, name: &str, content: &[u8]) -> Result<()> {
+        self.new_file(name, content, 0o755)
+    }
+
+    /// Writes a file that must not exist yet. Never opens an existing one: a link in the tree
+    /// means something in the guest, but opening it would reach for that path on the host.
+    fn new_file(&self, name: &str, content: &[u8], mode: u32) -> Result<()> {
+        let path = self.place(name)?;
+        let mut options = fs_err::OpenOptions::new();
+        options.write(true).create_new(true).mode(mode);
+        Ok(options.open(&path)?.write_all(content)?)
+    }
+
+    /// Busybox, and a link for each of its commands at the place where people expect it, unless
+    /// the tree has something of its own there: so this comes last. The links are relative: they
+    /// lead nowhere but into the tree, even when they are looked at from outside.
+    fn busybox(&self) -> Result<()> {
+        self.program("bin/busybox", &fs_err::read(BUSYBOX)?)?;
+        for command in captured(Command::new(BUSYBOX).arg("--list-full"))?.lines() {
+            let link = self.place(command)?;
+            if fs_err::symlink_metadata(&link).is_err() {
+                let up = "../".repeat(command.matches('/').count());
+                fs_err::os::unix::fs::symlink(format!("{up}bin/busybox"), &link)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn boot_files(&self, kernel: &Kernel, archive: &[u8]) -> Result<()> {
+        self.file("boot/vmlinuz", fs_err::read(kernel.image())?)?;
+        self.file("boot/initrd.img", archive)
+    }
+
+    fn modules(&self, kernel: &Kernel) -> Result<()> {
+        let dir = format!("lib/modules/{}", kernel.release);
+        let names = [&initramfs::MODULES[..], &MODULES].concat();
+        for module in kernel.with_dependencies(&names)? {
+            let to = self.root.join(&dir).join(uncompressed(&module));
+            copy_module(&kernel.modules_dir().join(&module), &to)?;
+        }
+        for table in [
+            "modules.order",
+            "modules.builtin",
+            "modules.builtin.modinfo",
+        ] {
+            fs_err::copy(
+                kernel.modules_dir().join(table),
+                self.place(&format!("{dir}/{table}"))?,
+            )?;
+        }
+        captured(
+            Command::new("depmod")
+                .arg("-b")
+                .arg(&self.root)
+                .arg(&kernel.release),
+        )?;
+        Ok(())
+    }
+
+    fn squash(&self, image: &Path) -> Result<()> {
+        captured(Command::new("mksquashfs").arg(&self.root).arg(image).args([
+            "-comp",
+            "gzip",
+            "-all-root",
+            "-noappend",
+            "-no-progress",
+            "-quiet",
+        ]))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(name: &str) -> Tree {
+        Tree::new(std::env::temp_dir().join(format!("slotmgr-{name}-{}", std::process::id())))
+            .unwrap()
+    }
+
+    /// A tree once held the link sbin/init -> /bin/busybox, and writing sbin/init replaced the
+    /// host's own /bin/busybox.
+    #[test]
+    fn writing_into_the_tree_never_leaves_it() {
+        let tree = tree("tree");
+        let outside = tree.root.with_extension("outside");
+        fs_err::write(&outside, "the host's").unwrap();
+        fs_err::create_dir_all(tree.root.join("sbin")).unwrap();
+        fs_err::os::unix::fs::symlink(&outside, tree.root.join("sbin/init")).unwrap();
+        assert!(tree.program("sbin/init", b"the guest's").is_err());
+        assert!(tree.file("sbin/init", "the guest's").is_err());
+        assert_eq!(fs_err::read_to_string(&outside).unwrap(), "the host's");
+        fs_err::remove_file(&outside).unwrap();
+        remove(&tree.root).unwrap();
+    }
+
+    #[test]
+    fn busybox_links_stay_inside_and_replace_nothing() {
+        let tree = tree("links");
+        tree.program("sbin/init", b"our own").unwrap();
+        tree.busybox().unwrap();
+        assert_eq!(
+            fs_err::read(tree.root.join("sbin/init")).unwrap(),
+            b"our own"
+        );
+        for (link, target) in [
+            ("bin/sh", "../bin/busybox"),
+            ("usr/bin/wc", "../../bin/busybox"),
+        ] {
+            let found = fs_err::read_link(tree.root.join(link)).unwrap();
+            assert_eq!(found, Path::new(target));
+            let inside = fs_err::canonicalize(tree.root.join(link)).unwrap();
+            assert_eq!(
+                inside,
+                fs_err::canonicalize(tree.root.join("bin/busybox")).unwrap()
+            );
+        }
+        remove(&tree.root).unwrap();
+    }
+}

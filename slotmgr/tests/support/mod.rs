@@ -1,0 +1,202 @@
+//! What the integration tests share: a small machine in memory, and real bundles for it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first surprise"
+)]
+#![allow(dead_code, reason = "each test binary uses a part of this")]
+
+pub mod grub_model;
+pub mod rig;
+pub mod server;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bundle_format::cms::Purpose;
+use bundle_format::manifest::Format;
+use bundle_format::{Bundle, Limits, Trust, VerifiedBundle};
+use bundle_tool::create::{CreateRequest, ImageSource, Input, NewManifest, PackOptions, create};
+use bundle_tool::keys::demo_pki;
+use bundle_tool::output::Overwrite;
+use bundle_tool::sign::KeySource;
+use slotmgr::boot::{Armed, Tries, grub::Grub};
+use slotmgr::install::{self, CheckFirst, InstallError, Machine, Policy, Silent};
+use slotmgr::slot::{Access, BootName, Booted, Evidence, Layout, Slot, SlotId, SlotKind, SlotName};
+use slotmgr::state::{RECORD_SIZE, Record};
+use slotmgr::storage::sim::World;
+use slotmgr::storage::{Area, Disks, RecordCopy};
+
+/// Bytes of a slot of the small machine.
+pub const SLOT: usize = 96 * 1024;
+
+/// Bytes of an image of the small machine: not a multiple of the sector or of the write size.
+pub const IMAGE: usize = 50_000;
+
+/// Bytes of one write: small, so that an image takes many operations.
+pub const WRITE: usize = 4096;
+
+/// An image that compresses badly and differs from that of every other seed in every sector.
+pub fn image(seed: u8) -> Vec<u8> {
+    let mut state = u64::from(seed) + 1;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        state.to_be_bytes()[1]
+    };
+    (0..IMAGE).map(|_| next()).collect()
+}
+
+/// A verified bundle that brings `content` for class `rootfs` of the machine `board`.
+pub fn bundle(content: &[u8], version: &str) -> VerifiedBundle<Arc<Vec<u8>>> {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, keyring) = bundle_file(dir.path(), content, version);
+    let bytes = Arc::new(std::fs::read(path).unwrap());
+    let trust = Trust::from_keyring_file(&keyring).unwrap();
+    Bundle::open(bytes, &Limits::default())
+        .unwrap()
+        .verify(&trust)
+        .unwrap()
+}
+
+/// The same as a file, with its keyring.
+pub fn bundle_file(
+    dir: &Path,
+    content: &[u8],
+    version: &str,
+) -> (std::path::PathBuf, std::path::PathBuf) {
+    let pki = dir.join("pki");
+    if !pki.exists() {
+        demo_pki(&pki).unwrap();
+    }
+    let image = dir.join(format!("rootfs-{version}.img"));
+    fs_err::write(&image, content).unwrap();
+    let output = dir.join(format!("update-{version}.raucb"));
+    let manifest = NewManifest {
+        compatible: "board".to_owned(),
+        version: Some(version.to_owned()),
+        images: vec![ImageSource {
+            class: "rootfs".to_owned(),
+            variant: None,
+            path: image,
+        }],
+        ..NewManifest::default()
+    };
+    let request = CreateRequest {
+        input: Input::Images(manifest),
+        output: output.clone(),
+        overwrite: Overwrite::Refuse,
+        format: Format::Verity,
+        signer: KeySource {
+            certificate: pki.join("signer.cert.pem"),
+            key: pki.join("signer.key.pem"),
+            intermediates: Vec::new(),
+            passphrase: None,
+        },
+        signing_time: 1_700_000_000,
+        salt: [7; 32],
+        pack: PackOptions::default(),
+        keyring: None,
+        purpose: Purpose::default(),
+    };
+    create(&request, &mut bundle_tool::observer::Silent).unwrap();
+    (output, pki.join("keyring.pem"))
+}
+
+/// Two slots, A and B.
+pub fn layout() -> Layout {
+    let slot = |index: usize, boot: &str| Slot {
+        name: SlotName::parse(&format!("rootfs.{index}")).unwrap(),
+        device: format!("/dev/{boot}").into(),
+        kind: SlotKind::Raw,
+        boot_name: Some(BootName::parse(boot).unwrap()),
+        parent: None,
+        access: Access::Writable,
+    };
+    Layout::new(vec![slot(0, "A"), slot(1, "B")]).unwrap()
+}
+
+/// The slot that the bootloader calls so.
+pub fn slot_id(layout: &Layout, boot_name: &str) -> SlotId {
+    layout.find_called(boot_name).unwrap()
+}
+
+/// The slot that the bootloader calls so, running.
+pub fn running(layout: &Layout, boot_name: &str) -> Booted {
+    let evidence = Evidence {
+        chosen: Some(boot_name.to_owned()),
+        ..Evidence::default()
+    };
+    layout.booted(&evidence).unwrap()
+}
+
+/// A machine that runs `a` in slot A; `b` is in slot B. `variables` stand in the environment.
+pub fn world(a: &[u8], b: &[u8], variables: &str) -> World {
+    let layout = layout();
+    let world = World::new();
+    let fill = |content: &[u8]| {
+        let mut slot = content.to_vec();
+        slot.resize(SLOT, 0xee);
+        slot
+    };
+    world.add(Area::Slot(slot_id(&layout, "A")), fill(a));
+    world.add(Area::Slot(slot_id(&layout, "B")), fill(b));
+    world.add(Area::BootEnv, environment(variables));
+    for copy in [RecordCopy::First, RecordCopy::Second] {
+        world.add(Area::Record(copy), vec![0; RECORD_SIZE]);
+    }
+    world
+}
+
+/// An environment block of 1,024 bytes, made by hand; variables are separated by `,`.
+pub fn environment(variables: &str) -> Vec<u8> {
+    let mut text = String::from("# GRUB Environment Block\n");
+    for variable in variables.split(',') {
+        text.push_str(variable);
+        text.push('\n');
+    }
+    let mut bytes = text.into_bytes();
+    bytes.resize(1024, b'#');
+    bytes
+}
+
+/// As it leaves the factory: A confirmed, B empty.
+pub const FACTORY: &str = "ORDER=A B,A_OK=1,A_TRY=0,A_LEFT=good,B_OK=0,B_TRY=0";
+
+/// As it is in the field: A runs, B holds an older release that is still good.
+pub const BOTH_GOOD: &str = "ORDER=A B,A_OK=1,A_TRY=0,A_LEFT=good,B_OK=1,B_TRY=0,B_LEFT=good";
+
+/// What the tests install with.
+pub fn policy() -> Policy {
+    Policy {
+        compatible: "board".to_owned(),
+        tries: Tries::new(2).unwrap(),
+        check_first: CheckFirst::Never,
+        chunk: WRITE,
+        transaction: "test".to_owned(),
+        now: 1_000,
+        boot_id: "boot".to_owned(),
+    }
+}
+
+/// Runs one installation from the system in `running_slot`.
+pub fn install(
+    disks: &mut dyn Disks,
+    running_slot: &str,
+    bundle: &VerifiedBundle<Arc<Vec<u8>>>,
+    policy: &Policy,
+) -> Result<Armed, InstallError> {
+    let layout = layout();
+    let env = Grub::new(&layout);
+    let mut record = Record::load(disks);
+    let booted = running(&layout, running_slot);
+    let mut machine = Machine {
+        layout: &layout,
+        booted,
+        env: &env,
+        disks,
+        record: &mut record,
+    };
+    install::install(&mut machine, bundle, policy, &mut Silent)
+}

@@ -1,0 +1,79 @@
+//! A machine of files for the real program: slots, environment, configuration, keyring.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use super::{FACTORY, SLOT, environment};
+
+/// Files below one directory that stand for a machine; A runs.
+pub struct Rig {
+    pub dir: tempfile::TempDir,
+}
+
+/// Everything that an installation could have touched.
+#[derive(PartialEq, Eq)]
+pub struct Snapshot {
+    pub a: Vec<u8>,
+    pub b: Vec<u8>,
+    pub env: Vec<u8>,
+}
+
+impl Rig {
+    /// Slot A holds `a`, B is full of 0xee.
+    pub fn new(a: &[u8], keyring: &Path) -> Rig {
+        let rig = Rig {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        let mut content = a.to_vec();
+        content.resize(SLOT, 0xee);
+        fs_err::write(rig.path("slot-a"), content).unwrap();
+        fs_err::write(rig.path("slot-b"), vec![0xee; SLOT]).unwrap();
+        fs_err::write(rig.path("grubenv"), environment(FACTORY)).unwrap();
+        fs_err::copy(keyring, rig.path("keyring.pem")).unwrap();
+        let conf = "[system]\ncompatible=board\nbootloader=grub\ngrubenv=grubenv\n\
+                    data-directory=data\n[keyring]\npath=keyring.pem\n\
+                    [slot.rootfs.0]\ndevice=slot-a\nbootname=A\n\
+                    [slot.rootfs.1]\ndevice=slot-b\nbootname=B\n";
+        fs_err::write(rig.path("system.conf"), conf).unwrap();
+        rig
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Runs the real program as if the kernel had started `slot`.
+    pub fn run_on(&self, slot: &str, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_slotmgr"))
+            .arg("--conf")
+            .arg(self.path("system.conf"))
+            .args(["--override-boot-slot", slot])
+            .args(arguments)
+            .output()
+            .unwrap()
+    }
+
+    /// Runs the real program on A.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.run_on("A", arguments)
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        let read = |name| fs_err::read(self.path(name)).unwrap();
+        Snapshot {
+            a: read("slot-a"),
+            b: read("slot-b"),
+            env: read("grubenv"),
+        }
+    }
+}
+
+/// Standard output as text.
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Standard error as text.
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}

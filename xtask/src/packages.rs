@@ -1,0 +1,56 @@
+//! The Debian packages that this project asks for, by purpose.
+
+use crate::debian::{Package, PackageSet};
+
+/// What builds the programs.
+pub const BUILD: PackageSet = PackageSet {
+    why: "to build the programs (C linker, OpenSSL with its static library)",
+    packages: &[
+        Package::any("gcc"),
+        Package::any("libc6-dev"),
+        Package::any("libssl-dev"),
+        Package::any("pkgconf"),
+    ],
+};
+
+/// The programs that tests compare our own programs with.
+pub const PEERS: PackageSet = PackageSet {
+    why: "as peers: tests compare our programs with these",
+    packages: &[
+        Package::any("busybox-static"),
+        Package::any("casync"),
+        Package::any("cryptsetup-bin"),
+        Package::any("dosfstools"),
+        Package::any("e2fsprogs"),
+        Package::any("gdisk"),
+        Package::any("grub-common"),
+        Package::any("kmod"),
+        Package::any("libubootenv-tool"),
+        Package::any("mtools"),
+        Package::any("openssl"),
+        Package::any("rauc"),
+        Package::any("squashfs-tools"),
+        Package::any("u-boot-tools"),
+    ],
+};
+
+/// What builds and boots the test machines.
+///
+/// QEMU 10, because with Debian 12's own 7.2 U-Boot cannot save its environment to flash, and
+/// because installing 7.2 beside a newer `qemu-utils` would remove the latter.
+pub const MACHINES: PackageSet = PackageSet {
+    why: "to build and boot the test machines (QEMU, UEFI firmware, GRUB, images)",
+    packages: &[
+        Package::any("busybox-static"),
+        Package::any("e2fsprogs"),
+        Package::any("grub-common"),
+        Package::any("grub-efi-amd64-bin"),
+        Package::any("kmod"),
+        Package::any("ovmf"),
+        Package::at_least("qemu-system-x86", "1:10.0"),
+        Package::at_least("qemu-utils", "1:10.0"),
+        Package::any("squashfs-tools"),
+        Package::any("util-linux"),
+        Package::any("xz-utils"),
+    ],
+};
