@@ -1,6 +1,6 @@
 //! Block devices: length, sector sizes, caches, exclusive opening, device numbers.
 //!
-//! Source of the request numbers: `include/uapi/linux/fs.h` of the kernel's user API.
+//! Source: `include/uapi/linux/fs.h` of the kernel.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -13,32 +13,17 @@ use std::str::FromStr;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::sys::stat::{major, minor};
 
-/// The block ioctls' "magic" number.
-const BLK: u8 = 0x12;
-
 mod raw {
-    use super::BLK;
+    use crate::request;
+    use libc::{c_int, c_uint};
 
-    // The kernel writes a u64 although the number is encoded with the size of size_t.
-    nix::ioctl_read_bad!(
-        blkgetsize64,
-        nix::request_code_read!(BLK, 114, size_of::<usize>()),
-        u64
-    );
-    nix::ioctl_read_bad!(
-        blksszget,
-        nix::request_code_none!(BLK, 104),
-        nix::libc::c_int
-    );
-    nix::ioctl_read_bad!(
-        blkpbszget,
-        nix::request_code_none!(BLK, 123),
-        nix::libc::c_uint
-    );
-    nix::ioctl_read_bad!(blkroget, nix::request_code_none!(BLK, 94), nix::libc::c_int);
-    nix::ioctl_none_bad!(blkflsbuf, nix::request_code_none!(BLK, 97));
-    nix::ioctl_write_ptr_bad!(blkdiscard, nix::request_code_none!(BLK, 119), [u64; 2]);
-    nix::ioctl_write_ptr_bad!(blkzeroout, nix::request_code_none!(BLK, 127), [u64; 2]);
+    nix::ioctl_read_bad!(blkgetsize64, request::BLKGETSIZE64, u64);
+    nix::ioctl_read_bad!(blksszget, request::BLKSSZGET, c_int);
+    nix::ioctl_read_bad!(blkpbszget, request::BLKPBSZGET, c_uint);
+    nix::ioctl_read_bad!(blkroget, request::BLKROGET, c_int);
+    nix::ioctl_none_bad!(blkflsbuf, request::BLKFLSBUF);
+    nix::ioctl_write_ptr_bad!(blkdiscard, request::BLKDISCARD, [u64; 2]);
+    nix::ioctl_write_ptr_bad!(blkzeroout, request::BLKZEROOUT, [u64; 2]);
 }
 
 /// Why a block device could not be opened for this program alone.
@@ -115,6 +100,12 @@ pub fn open_exclusive(path: &Path) -> Result<File, OpenError> {
     })?;
     if !is_block(&file.metadata().map_err(io_error)?) {
         return Err(not_block());
+    }
+    // Some drivers let a protected device be opened for writing, and refuse the first write.
+    if is_read_only(&file).map_err(io_error)? {
+        return Err(OpenError::ReadOnly {
+            path: path.to_owned(),
+        });
     }
     Ok(file)
 }

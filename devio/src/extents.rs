@@ -23,36 +23,40 @@ const FLAG_SYNC: u32 = 0x1;
 
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
-struct Head {
+pub(crate) struct Head {
     start: u64,
     length: u64,
     flags: u32,
-    mapped_extents: u32,
+    pub(crate) mapped_extents: u32,
     extent_count: u32,
     reserved: u32,
 }
 
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
-struct RawExtent {
+pub(crate) struct RawExtent {
     logical: u64,
     physical: u64,
     length: u64,
     reserved64: [u64; 2],
-    flags: u32,
+    pub(crate) flags: u32,
     reserved: [u32; 3],
 }
 
 #[repr(C)]
-struct Request {
+pub(crate) struct Request {
     head: Head,
-    extents: [RawExtent; BATCH],
+    pub(crate) extents: [RawExtent; BATCH],
 }
 
 mod raw {
-    nix::ioctl_readwrite!(fs_ioc_fiemap, b'f', 11, super::Head);
-    nix::ioctl_readwrite_bad!(fibmap, nix::request_code_none!(0, 1), nix::libc::c_int);
-    nix::ioctl_read_bad!(figetbsz, nix::request_code_none!(0, 2), nix::libc::c_int);
+    use super::Head;
+    use crate::request;
+    use libc::c_int;
+
+    nix::ioctl_readwrite_bad!(fs_ioc_fiemap, request::FS_IOC_FIEMAP, Head);
+    nix::ioctl_readwrite_bad!(fibmap, request::FIBMAP, c_int);
+    nix::ioctl_read_bad!(figetbsz, request::FIGETBSZ, c_int);
 }
 
 /// One run of a file's bytes that lies in one piece on the device.
@@ -179,8 +183,8 @@ fn fiemap_batch(file: &File, start: u64) -> Result<Vec<Extent>, ExtentError> {
     };
     let head = (&raw mut request).cast::<Head>();
     // SAFETY: FS_IOC_FIEMAP reads a `struct fiemap` and writes it back with up to `extent_count`
-    // `struct fiemap_extent` right behind it. `request` has that layout (checked below in the
-    // tests) with room for BATCH of them, the pointer was made from the whole of it, and it
+    // `struct fiemap_extent` right behind it. `request` has that layout (a test compares it
+    // with the kernel's headers) with room for BATCH of them, the pointer was made from the whole of it, and it
     // outlives the call.
     unsafe { raw::fs_ioc_fiemap(file.as_raw_fd(), head) }.map_err(refused)?;
     let mapped = usize::try_from(request.head.mapped_extents)
@@ -253,12 +257,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn layouts_are_the_kernels() {
-        assert_eq!(size_of::<Head>(), 32);
+    fn one_number_in_two_types() {
         assert_eq!(u32::try_from(BATCH).unwrap(), BATCH_U32);
-        assert_eq!(size_of::<RawExtent>(), 56);
-        assert_eq!(std::mem::offset_of!(RawExtent, flags), 40);
-        assert_eq!(std::mem::offset_of!(Request, extents), 32);
     }
 
     #[test]

@@ -8,12 +8,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 
 mod raw {
-    // Encoded with the size of long, but the kernel reads and writes an int.
-    nix::ioctl_read_bad!(
-        fs_ioc_getflags,
-        nix::request_code_read!(b'f', 1, size_of::<nix::libc::c_long>()),
-        u32
-    );
+    nix::ioctl_read_bad!(fs_ioc_getflags, crate::request::FS_IOC_GETFLAGS, u32);
 }
 
 /// A file system type, by the magic number of statfs(2).

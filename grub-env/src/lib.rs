@@ -3,7 +3,7 @@
 //! - [`block`]: the bytes, without I/O
 //! - [`paired`]: two copies written in turn and a counter of GRUB's own, without I/O
 //! - [`placement`]: whether GRUB sees what Linux wrote to a file, and can save there itself
-//! - [`file`]: the only module that reads and writes environment files
+//! - [`mod@file`]: the only module that reads and writes environment files
 //! - [`cli`]: the programs `grub-env` and `grub-editenv`
 //!
 //! A write to such a file must be one sector, in place, on a file whose bytes stay where they are:

@@ -6,7 +6,8 @@
 //! ext4, on a snapshot taken the moment each call returned: after `rename` + fsync of file and
 //! directory, and after truncate + write + fsync, GRUB reads the **old** value; after one write in
 //! place of the same size + fsync it reads the **new** one. So the file's blocks must exist, must
-//! be written, and must not move.
+//! be written, and must not move. On XFS the same was seen: in place GRUB reads the new value,
+//! after the usual editor's truncate and write the old one. FAT is asked by FIBMAP, which needs root.
 
 use std::fmt;
 use std::fs::File;
