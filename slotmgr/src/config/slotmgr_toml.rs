@@ -196,6 +196,7 @@ impl SlotmgrToml {
             trust: Policy {
                 allow_weak_digests: raw.trust.allow_weak_digests,
                 allow_short_keys: raw.trust.allow_short_keys,
+                ..Policy::default()
             },
             checks: checks.collect::<Result<_, _>>()?,
         })

@@ -16,9 +16,12 @@ use std::sync::Arc;
 use bundle_format::cms::Purpose;
 use bundle_format::manifest::Format;
 use bundle_format::{Bundle, Limits, Trust, VerifiedBundle};
-use bundle_tool::create::{CreateRequest, ImageSource, Input, NewManifest, PackOptions, create};
+use bundle_tool::create::{
+    CreateRequest, ImageSource, Input, NewManifest, PackOptions, Signature, create,
+};
 use bundle_tool::keys::demo_pki;
 use bundle_tool::output::Overwrite;
+use bundle_tool::rewrite::Target;
 use bundle_tool::sign::KeySource;
 use slotmgr::boot::{Armed, Tries, grub::Grub};
 use slotmgr::install::{self, CheckFirst, InstallError, Machine, Policy, Silent};
@@ -83,22 +86,29 @@ pub fn bundle_file(
         }],
         ..NewManifest::default()
     };
+    let key = KeySource {
+        certificate: pki.join("signer.cert.pem"),
+        key: pki.join("signer.key.pem"),
+        intermediates: Vec::new(),
+        passphrase: None,
+    };
     let request = CreateRequest {
         input: Input::Images(manifest),
-        output: output.clone(),
-        overwrite: Overwrite::Refuse,
-        format: Format::Verity,
-        signer: KeySource {
-            certificate: pki.join("signer.cert.pem"),
-            key: pki.join("signer.key.pem"),
-            intermediates: Vec::new(),
-            passphrase: None,
+        output: Target {
+            path: output.clone(),
+            overwrite: Overwrite::Refuse,
         },
-        signing_time: 1_700_000_000,
+        format: Format::Verity,
+        signature: Signature::By {
+            key,
+            time: 1_700_000_000,
+            keyring: None,
+            purpose: Purpose::default(),
+            recipients: Vec::new(),
+        },
         salt: [7; 32],
+        crypt_key: [0; 32],
         pack: PackOptions::default(),
-        keyring: None,
-        purpose: Purpose::default(),
     };
     create(&request, &mut bundle_tool::observer::Silent).unwrap();
     (output, pki.join("keyring.pem"))
