@@ -1,6 +1,7 @@
 //! A bundle whose signature is trusted, and its images.
 
-use std::io::Read;
+use std::io::Read as _;
+use std::sync::mpsc;
 
 use sha2::{Digest as _, Sha256};
 
@@ -12,11 +13,14 @@ use crate::payload_error::PayloadError;
 use crate::read_at::ReadAt;
 use crate::squashfs::{FileContent, Squashfs};
 
-/// Bytes of an image that are hashed at once.
-const HASH_BUFFER: usize = 256 * 1024;
+/// Bytes of an image that are handed over at once.
+const HASH_PIECE: usize = 512 * 1024;
+
+/// Pieces that are read ahead of the hashing.
+const PIECES_AHEAD: usize = 4;
 
 /// The content of one file of a bundle, read from its start to its end. It knows its size and
-/// implements [`Read`]; an error inside the [`std::io::Error`] is a [`PayloadError`].
+/// implements [`std::io::Read`]; an error inside the [`std::io::Error`] is a [`PayloadError`].
 pub type ImageReader<'a, R> = FileContent<&'a Payload<R>>;
 
 /// The files of a bundle.
@@ -81,7 +85,7 @@ impl<R: ReadAt> VerifiedBundle<R> {
         let Some(name) = &image.filename else {
             return Ok(());
         };
-        let mut content = self.image(name)?;
+        let content = self.image(name)?;
         let chunked = image.kind().is_some_and(ImageType::is_chunked);
         match image.size.filter(|_| !chunked) {
             Some(expected) if expected != content.size() => {
@@ -94,7 +98,7 @@ impl<R: ReadAt> VerifiedBundle<R> {
             }
             _ => {}
         }
-        let found = hash(&mut content, progress)?;
+        let found = hash(content, progress)?;
         match image.sha256.filter(|_| !chunked) {
             Some(expected) if expected != found => Err(PayloadError::ImageDigest {
                 name: name.clone(),
@@ -106,23 +110,39 @@ impl<R: ReadAt> VerifiedBundle<R> {
     }
 }
 
-/// The digest of a whole file.
-fn hash<R: ReadAt>(
-    content: &mut FileContent<R>,
+/// The digest of a whole file: one thread reads, checks and unpacks, this one hashes.
+fn hash<R: ReadAt + Clone>(
+    mut content: FileContent<R>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Digest, PayloadError> {
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; HASH_BUFFER];
-    let mut done = 0;
-    loop {
-        let len = content
-            .read(&mut buffer)
-            .map_err(|error| PayloadError::from_io(done, error))?;
-        if len == 0 {
-            return Ok(Digest::from_bytes(hasher.finalize().into()));
+    let size = content.size();
+    let (sender, pieces) = mpsc::sync_channel::<Result<Vec<u8>, PayloadError>>(PIECES_AHEAD);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            loop {
+                let mut piece = Vec::with_capacity(HASH_PIECE);
+                let read = content
+                    .by_ref()
+                    .take(HASH_PIECE as u64)
+                    .read_to_end(&mut piece);
+                let outcome = read
+                    .map(|_| piece)
+                    .map_err(|error| PayloadError::from_io(0, error));
+                let last = outcome.as_ref().map_or(true, Vec::is_empty);
+                // The receiver goes away only after an error that was sent before.
+                if sender.send(outcome).is_err() || last {
+                    break;
+                }
+            }
+        });
+        let mut hasher = Sha256::new();
+        let mut done = 0;
+        for piece in pieces {
+            let piece = piece?;
+            hasher.update(&piece);
+            done += piece.len() as u64;
+            progress(done, size);
         }
-        hasher.update(&buffer[..len]);
-        done += len as u64;
-        progress(done, content.size());
-    }
+        Ok(Digest::from_bytes(hasher.finalize().into()))
+    })
 }

@@ -27,7 +27,7 @@ pub struct VerityReader<R> {
 impl<R: ReadAt> VerityReader<R> {
     /// `source` holds `data_len` bytes of data (a multiple of the block size, not 0) and the tree
     /// directly behind them.
-    pub(crate) fn new(source: R, data_len: u64, root: Digest, salt: &[u8; 32]) -> Self {
+    pub fn new(source: R, data_len: u64, root: Digest, salt: &[u8; 32]) -> Self {
         let tree = Tree::new(
             data_len / BLOCK_SIZE,
             data_len,
