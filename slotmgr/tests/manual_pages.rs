@@ -32,10 +32,16 @@ fn pages(command: &clap::Command, name: &str, into: &mut Vec<(String, Vec<u8>)>)
 fn they_say_what_the_program_says() {
     let directory: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/man");
     let mut all = Vec::new();
-    let mut command = Options::command();
-    command.build();
-    pages(&command, "slotmgr", &mut all);
-    assert!(all.len() > 4);
+    for (name, mut command) in [
+        ("slotmgr", Options::command()),
+        ("bundle-tool", bundle_tool::cli::Args::command()),
+        ("grub-env", grub_env::cli::command()),
+        ("uboot-env", uboot_env::cli::command()),
+    ] {
+        command.build();
+        pages(&command, name, &mut all);
+    }
+    assert!(all.len() > 20);
     for (name, page) in all {
         let path = directory.join(&name);
         if std::env::var_os("UPDATE_PAGES").is_some() {

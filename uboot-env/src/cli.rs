@@ -20,6 +20,12 @@ use std::path::Path;
 /// Version of the JSON that `--json` writes.
 pub const JSON_SCHEMA: u32 = 1;
 
+/// The command line's definition, for manual pages.
+#[must_use]
+pub fn command() -> clap::Command {
+    <args::Cli as clap::CommandFactory>::command()
+}
+
 /// The three streams. Tests give buffers.
 pub struct Console<'a> {
     /// For scripts from `-`.

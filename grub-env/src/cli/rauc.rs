@@ -27,7 +27,7 @@ pub struct RaucSlot {
     pub name: String,
     /// `_OK`; `None` if it is missing or not 0 or 1.
     pub ok: Option<bool>,
-    /// `_TRY`; `None` if it is missing or not 0 or 1.
+    /// `_TRY`; `None` if it is missing. Anything but `0` counts as tried.
     pub tried: Option<bool>,
     /// `_LEFT`, if it is there.
     pub left: Option<String>,
@@ -44,7 +44,8 @@ impl RaucSlot {
         Self {
             name: name.to_owned(),
             ok: flag("OK"),
-            tried: flag("TRY"),
+            // As the boot scripts read it: everything that is there and is not 0.
+            tried: text("TRY").map(|value| value != "0"),
             left: text("LEFT").map(str::to_owned),
         }
     }
