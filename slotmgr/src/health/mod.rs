@@ -5,6 +5,7 @@
 
 pub mod check;
 mod restart;
+pub mod window;
 
 pub use check::{Report, Verdict};
 pub use restart::restart;
