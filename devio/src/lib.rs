@@ -11,6 +11,7 @@
 //! - [`extents`]: where on the device the bytes of a file lie (FIEMAP, FIBMAP)
 //! - [`filesystem`]: which file system a file lives in, and the inode flags that matter
 //! - [`system`]: sync and reboot
+//! - [`watchdog`]: the hardware watchdog
 
 #![allow(
     unsafe_code,
@@ -21,3 +22,4 @@ pub mod block;
 pub mod extents;
 pub mod filesystem;
 pub mod system;
+pub mod watchdog;
