@@ -111,7 +111,7 @@ fn trial(disks: &mut RecordingDisks<'_>, slot: &str, confirmed: usize) {
         disks,
         record: &mut record,
     };
-    let end = health::trial(&mut machine, "boot", &mut Vec::new).unwrap();
+    let end = health::trial(&mut machine, "boot", &mut health::Examination::default).unwrap();
     assert_eq!(
         usize::from(matches!(end, TrialEnd::Confirmed { .. })),
         confirmed

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::args::{Options, Trial};
 use super::render::Output;
 use super::session::{Session, Surroundings};
-use crate::health::{self, TrialEnd, check};
+use crate::health::{self, TrialEnd, examine};
 use crate::storage::device::Mode;
 
 pub(super) fn run(
@@ -19,14 +19,11 @@ pub(super) fn run(
     let mut session = Session::open(options, around, Mode::ReadWrite)?;
     let own = session.own.clone();
     let mut checks = || {
-        own.checks
-            .iter()
-            .map(|config| {
-                let report = check::run(config);
-                output.check_ended(&report);
-                report
-            })
-            .collect()
+        let mut surroundings = examine::Surroundings {
+            now: &examine::monotonic,
+            told: &mut |report| output.check_ended(report),
+        };
+        examine::examine(&own.trial, &own.checks, &mut surroundings)
     };
     let end = health::trial(&mut session.machine(), &around.boot_id, &mut checks)?;
     output.trial_ended(&session.conf.layout, session.booted, &end);

@@ -3,10 +3,12 @@
 mod keyring;
 mod slotmgr_toml;
 mod system_conf;
+mod trial;
 
 pub use keyring::Keyring;
-pub use slotmgr_toml::{CheckConfig, SlotmgrToml, TomlError};
+pub use slotmgr_toml::{SlotmgrToml, TomlError};
 pub use system_conf::{Bootloader, ConfigError, NotYet, SystemConf};
+pub use trial::{CheckConfig, TrialConfig};
 
 use std::path::{Path, PathBuf};
 

@@ -11,25 +11,29 @@
 //! [trial]
 //! tries = 3                        # 1 to 9
 //! reboot-command = ["systemctl", "reboot"]
+//! window-seconds = 300             # the trial ends then at the latest; 1 to 86400
+//! soak-seconds = 0                 # every required check passes again and again for so long
+//! min-uptime-seconds = 0           # not confirmed before the machine has run for so long
+//! parallel = 4                     # checks that run at once; 1 to 64
 //!
 //! [[check]]
 //! name = "app"
 //! command = ["/usr/bin/app", "--self-test"]
-//! timeout-seconds = 30
+//! timeout-seconds = 30             # of one run; 1 to 3600, not longer than the window
+//! required = true                  # false: its failure is only told
+//! retries = 0                      # failures in a row that are forgiven; at most 1000
+//! interval-seconds = 5             # between two runs; 1 to 3600
 //! ```
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use bundle_format::cms::Policy;
 use serde::Deserialize;
 
+use super::trial::{self, CheckConfig, RawCheck, RawTrial, TrialConfig};
 use crate::boot::Tries;
 use crate::install::CheckFirst;
-
-/// Longest time that a single check may take, in seconds.
-const MAX_TIMEOUT: u64 = 3_600;
 
 /// Our own settings.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,21 +44,12 @@ pub struct SlotmgrToml {
     pub tries: Tries,
     /// What restarts the machine; the fitting one is found when nothing is said.
     pub reboot_command: Option<Vec<String>>,
+    /// How long a trial takes.
+    pub trial: TrialConfig,
     /// What is demanded of keys and digests.
     pub trust: Policy,
     /// What a new system must pass.
     pub checks: Vec<CheckConfig>,
-}
-
-/// One health check.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckConfig {
-    /// For people.
-    pub name: String,
-    /// Program and arguments; no shell.
-    pub command: Vec<String>,
-    /// After that it has failed.
-    pub timeout: Duration,
 }
 
 /// What is wrong with a `slotmgr.toml`.
@@ -119,27 +114,13 @@ struct RawTrust {
     allow_short_keys: bool,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-struct RawTrial {
-    tries: Option<u8>,
-    reboot_command: Option<Vec<String>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawCheck {
-    name: String,
-    command: Vec<String>,
-    timeout_seconds: Option<u64>,
-}
-
 impl Default for SlotmgrToml {
     fn default() -> Self {
         SlotmgrToml {
             check_first: CheckFirst::WhenItMatters,
             tries: Tries::DEFAULT,
             reboot_command: None,
+            trial: TrialConfig::default(),
             trust: Policy::default(),
             checks: Vec::new(),
         }
@@ -167,7 +148,7 @@ impl SlotmgrToml {
     /// # Errors
     /// When it is not understood, or a value cannot be.
     pub fn parse(text: &str, path: &Path) -> Result<SlotmgrToml, TomlError> {
-        let raw: Raw = toml::from_str(text).map_err(|source| TomlError::Syntax {
+        let mut raw: Raw = toml::from_str(text).map_err(|source| TomlError::Syntax {
             path: path.to_owned(),
             source: Box::new(source),
         })?;
@@ -184,7 +165,10 @@ impl SlotmgrToml {
         if raw.trial.reboot_command.as_ref().is_some_and(Vec::is_empty) {
             return Err(wrong("reboot-command is empty".to_owned()));
         }
-        let checks = raw.check.into_iter().map(|raw| check(raw).map_err(wrong));
+        let reboot_command = raw.trial.reboot_command.take();
+        let trial = trial::settings(raw.trial).map_err(wrong)?;
+        let checks = raw.check.into_iter();
+        let checks = checks.map(|raw| trial::check(raw, &trial).map_err(wrong));
         Ok(SlotmgrToml {
             check_first: match raw.install.check_first {
                 RawCheckFirst::WhenItMatters => CheckFirst::WhenItMatters,
@@ -192,39 +176,24 @@ impl SlotmgrToml {
                 RawCheckFirst::Never => CheckFirst::Never,
             },
             tries,
-            reboot_command: raw.trial.reboot_command,
+            reboot_command,
             trust: Policy {
                 allow_weak_digests: raw.trust.allow_weak_digests,
                 allow_short_keys: raw.trust.allow_short_keys,
                 ..Policy::default()
             },
             checks: checks.collect::<Result<_, _>>()?,
+            trial,
         })
     }
 }
 
-fn check(raw: RawCheck) -> Result<CheckConfig, String> {
-    let seconds = raw.timeout_seconds.unwrap_or(30);
-    if raw.command.is_empty() {
-        return Err(format!("check `{}` has an empty command", raw.name));
-    }
-    if !(1..=MAX_TIMEOUT).contains(&seconds) {
-        return Err(format!(
-            "check `{}`: timeout-seconds = {seconds} is not 1 to {MAX_TIMEOUT}",
-            raw.name
-        ));
-    }
-    let timeout = Duration::from_secs(seconds);
-    Ok(CheckConfig {
-        name: raw.name,
-        command: raw.command,
-        timeout,
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::health::window::Demand;
 
     fn parse(text: &str) -> Result<SlotmgrToml, String> {
         SlotmgrToml::parse(text, Path::new("slotmgr.toml")).map_err(|error| {
@@ -245,6 +214,24 @@ mod tests {
         assert_eq!(conf.check_first, CheckFirst::Never);
         assert_eq!(conf.checks[0].timeout, Duration::from_secs(5));
         assert_eq!(conf.checks[0].command, ["/bin/app", "-t"]);
+        assert_eq!(conf.checks[0].demand, Demand::Required);
+        assert_eq!(conf.checks[0].retries, 0);
+        assert_eq!(conf.trial, TrialConfig::default());
+        let conf = parse(
+            "[trial]\nwindow-seconds = 600\nsoak-seconds = 60\nmin-uptime-seconds = 90\n\
+             parallel = 1\n\
+             [[check]]\nname = \"app\"\ncommand = [\"x\"]\nrequired = false\nretries = 3\n\
+             interval-seconds = 7\n",
+        )
+        .unwrap();
+        let seconds = Duration::from_secs;
+        assert_eq!(conf.trial.window, seconds(600));
+        assert_eq!(conf.trial.soak, seconds(60));
+        assert_eq!(conf.trial.min_uptime, seconds(90));
+        assert_eq!(conf.trial.parallel, 1);
+        assert_eq!(conf.checks[0].demand, Demand::Wanted);
+        assert_eq!(conf.checks[0].retries, 3);
+        assert_eq!(conf.checks[0].interval, seconds(7));
     }
 
     #[test]
@@ -263,6 +250,32 @@ mod tests {
                 "not 1 to 3600",
             ),
             ("[install]\ncheck-first = \"perhaps\"", "line 2"),
+            (
+                "[trial]\nwindow-seconds = 0",
+                "window-seconds = 0 is not 1 to",
+            ),
+            (
+                "[trial]\nsoak-seconds = 300",
+                "soak-seconds = 300 is not shorter",
+            ),
+            (
+                "[trial]\nwindow-seconds = 9\nmin-uptime-seconds = 9",
+                "min-uptime-seconds = 9 is not shorter",
+            ),
+            ("[trial]\nparallel = 0", "parallel = 0 is not 1 to 64"),
+            ("[trial]\nsoak = 3", "unknown field `soak`"),
+            (
+                "[[check]]\nname = \"a\"\ncommand = [\"x\"]\ntimeout-seconds = 301",
+                "timeout-seconds = 301 is longer than the window",
+            ),
+            (
+                "[[check]]\nname = \"a\"\ncommand = [\"x\"]\ninterval-seconds = 0",
+                "interval-seconds = 0 is not 1 to",
+            ),
+            (
+                "[[check]]\nname = \"a\"\ncommand = [\"x\"]\nretries = 1001",
+                "retries = 1001 is not 0 to 1000",
+            ),
         ];
         for (text, expected) in table {
             let message = parse(text).unwrap_err();

@@ -8,6 +8,7 @@ use std::fmt;
 use std::io::{self, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use super::window::Demand;
 use crate::config::CheckConfig;
 
 /// Output that is kept of one check, in bytes.
@@ -29,11 +31,31 @@ const POLL: Duration = Duration::from_millis(20);
 /// How long output that is still on its way is waited for once the check has ended.
 const DRAIN: Duration = Duration::from_millis(200);
 
+/// The longest that a check takes past its limit if the kernel lets its processes end.
+pub(super) const OVERTIME: Duration = GRACE.saturating_add(DRAIN.saturating_mul(10));
+
+/// Ends the runs that look at it; shared by all threads.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// From now on nobody waits for a check any more.
+    pub fn now(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// What one check said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// Its name.
     pub name: String,
+    /// Whether it decides.
+    pub demand: Demand,
     /// What came of it.
     pub verdict: Verdict,
     /// The first [`MAX_OUTPUT`] bytes of what it wrote.
@@ -51,6 +73,8 @@ pub enum Verdict {
     Signal(i32),
     /// It did not end in time.
     TimedOut(Duration),
+    /// The trial ended before it did.
+    Unfinished,
     /// It could not be started or watched.
     Broken(String),
 }
@@ -80,17 +104,19 @@ impl fmt::Display for Verdict {
             Verdict::ExitCode(code) => write!(f, "failed with exit code {code}"),
             Verdict::Signal(signal) => write!(f, "was ended by signal {signal}"),
             Verdict::TimedOut(limit) => write!(f, "did not end within {} s", limit.as_secs()),
+            Verdict::Unfinished => f.write_str("did not end before the trial did"),
             Verdict::Broken(why) => write!(f, "could not be run ({why})"),
         }
     }
 }
 
-/// Runs a check to its end or its limit.
+/// Runs a check once, to its end or its limit, or until `stop`. `variables` are added to its
+/// environment.
 #[must_use]
-pub fn run(check: &CheckConfig) -> Report {
+pub fn run(check: &CheckConfig, variables: &[(&str, &str)], stop: &Stop) -> Report {
     let output = Output::default();
-    let verdict = match start(check, &output) {
-        Ok(mut child) => match wait(&mut child, check.timeout) {
+    let verdict = match start(check, variables, &output) {
+        Ok(mut child) => match wait(&mut child, check.timeout, stop) {
             Ok(verdict) => verdict,
             Err(error) => Verdict::Broken(error.to_string()),
         },
@@ -98,12 +124,13 @@ pub fn run(check: &CheckConfig) -> Report {
     };
     Report {
         name: check.name.clone(),
+        demand: check.demand,
         verdict,
         output: output.take(),
     }
 }
 
-fn start(check: &CheckConfig, output: &Output) -> io::Result<Child> {
+fn start(check: &CheckConfig, variables: &[(&str, &str)], output: &Output) -> io::Result<Child> {
     let (program, arguments) = check
         .command
         .split_first()
@@ -111,6 +138,7 @@ fn start(check: &CheckConfig, output: &Output) -> io::Result<Child> {
     let (reader, writer) = io::pipe()?;
     let child = Command::new(program)
         .args(arguments)
+        .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)
         .stderr(writer)
@@ -120,13 +148,18 @@ fn start(check: &CheckConfig, output: &Output) -> io::Result<Child> {
     Ok(child)
 }
 
-fn wait(child: &mut Child, limit: Duration) -> io::Result<Verdict> {
-    let started = Instant::now();
-    if let Some(status) = wait_until(child, started + limit)? {
+fn wait(child: &mut Child, limit: Duration, stop: &Stop) -> io::Result<Verdict> {
+    let deadline = Instant::now() + limit;
+    if let Some(status) = wait_until(child, deadline, || stop.is_wanted())? {
         return Ok(verdict(status));
     }
+    if stop.is_wanted() {
+        // The machine is about to restart: nobody has time for manners.
+        signal_group(child, Signal::SIGKILL);
+        return Ok(Verdict::Unfinished);
+    }
     signal_group(child, Signal::SIGTERM);
-    if wait_until(child, Instant::now() + GRACE)?.is_none() {
+    if wait_until(child, Instant::now() + GRACE, || false)?.is_none() {
         signal_group(child, Signal::SIGKILL);
         child.wait()?;
     }
@@ -135,12 +168,16 @@ fn wait(child: &mut Child, limit: Duration) -> io::Result<Verdict> {
     Ok(Verdict::TimedOut(limit))
 }
 
-fn wait_until(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
+fn wait_until(
+    child: &mut Child,
+    deadline: Instant,
+    given_up: impl Fn() -> bool,
+) -> io::Result<Option<ExitStatus>> {
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
-        if Instant::now() >= deadline {
+        if Instant::now() >= deadline || given_up() {
             return Ok(None);
         }
         thread::sleep(POLL);
@@ -207,11 +244,9 @@ mod tests {
     use super::*;
 
     fn check(script: &str, timeout: Duration) -> Report {
-        run(&CheckConfig {
-            name: "app".into(),
-            command: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
-            timeout,
-        })
+        let command = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
+        let check = CheckConfig::new("app".into(), command, timeout);
+        run(&check, &[("GREETING", "hello")], &Stop::default())
     }
 
     const LONG: Duration = Duration::from_secs(60);
@@ -232,11 +267,8 @@ mod tests {
     #[test]
     fn a_program_that_is_not_there_is_a_failed_check() {
         let command = vec!["/no/such/program".to_owned()];
-        let report = run(&CheckConfig {
-            name: "x".into(),
-            command,
-            timeout: LONG,
-        });
+        let check = CheckConfig::new("x".into(), command, LONG);
+        let report = run(&check, &[], &Stop::default());
         assert!(matches!(report.verdict, Verdict::Broken(_)), "{report}");
         assert!(report.failed());
     }
@@ -253,6 +285,16 @@ mod tests {
         let started = Instant::now();
         assert_eq!(check("sleep 30 & exit 0", LONG).verdict, Verdict::Passed);
         assert!(started.elapsed() < Duration::from_secs(20));
+    }
+
+    #[test]
+    fn a_stop_ends_a_run_and_variables_arrive() {
+        assert_eq!(check("echo $GREETING", LONG).output, "hello\n");
+        let command = ["sleep", "1000"].map(str::to_owned).to_vec();
+        let check = CheckConfig::new("x".into(), command, LONG);
+        let stop = Stop::default();
+        stop.now();
+        assert_eq!(run(&check, &[], &stop).verdict, Verdict::Unfinished);
     }
 
     #[test]

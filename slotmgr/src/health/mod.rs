@@ -4,9 +4,12 @@
 //! is not, nothing is written.
 
 pub mod check;
+pub mod examine;
 mod restart;
+pub mod window;
 
 pub use check::{Report, Verdict};
+pub use examine::Examination;
 pub use restart::restart;
 
 use crate::boot::{self, BootError, Standing};
@@ -20,12 +23,12 @@ pub enum TrialEnd {
         /// How the bootloader stands to the running slot.
         standing: Standing,
     },
-    /// All checks passed; the bootloader starts this system from now on.
+    /// All required checks passed; the bootloader starts this system from now on.
     Confirmed {
         /// What each check said.
         reports: Vec<Report>,
     },
-    /// A check failed. The bootloader's count is left alone: this try is paid.
+    /// A required check failed, or the window passed. The bootloader's count is left alone: this try is paid.
     Failed {
         /// What each check said.
         reports: Vec<Report>,
@@ -45,15 +48,15 @@ pub enum TrialEnd {
 pub fn trial(
     m: &mut Machine<'_>,
     boot_id: &str,
-    checks: &mut dyn FnMut() -> Vec<Report>,
+    checks: &mut dyn FnMut() -> Examination,
 ) -> Result<TrialEnd, BootError> {
     let standing = m.env.read(m.disks)?.standing(m.booted.id());
     let Standing::Trial { left } = standing else {
         return Ok(TrialEnd::NotOnTrial { standing });
     };
-    let reports = checks();
-    if let Some(failed) = reports.iter().find(|report| report.failed()) {
-        m.record.unhealthy(m.disks, &failed.to_string(), boot_id);
+    let Examination { reports, failed } = checks();
+    if let Some(reason) = failed {
+        m.record.unhealthy(m.disks, &reason, boot_id);
         return Ok(TrialEnd::Failed { reports, left });
     }
     boot::confirm(m.env, m.disks, m.booted)?;

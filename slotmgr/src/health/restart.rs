@@ -2,12 +2,15 @@
 
 use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a command has until the next means is used.
 const GRACE: Duration = Duration::from_secs(30);
+
+/// How often the command is looked at.
+const POLL: Duration = Duration::from_millis(200);
 
 /// Restarts the machine: by the command of the configuration or the fitting one, and if it still
 /// runs after 30 s, by the kernel.
@@ -32,13 +35,31 @@ pub fn restart(command: Option<&[String]>) -> io::Error {
         match Command::new(program)
             .args(arguments)
             .stdin(Stdio::null())
-            .status()
+            .spawn()
         {
-            Ok(status) if status.success() => thread::sleep(GRACE),
-            Ok(status) => tracing::warn!(program, %status, "the restart command failed"),
+            Ok(child) => give_time(child, program),
             Err(error) => tracing::warn!(program, %error, "the restart command cannot be run"),
         }
     }
     devio::system::sync_everything();
     devio::system::restart_at_once()
+}
+
+/// Waits for the machine to go down; not longer than [`GRACE`], whether the command ends or hangs,
+/// and not at all once it has failed.
+fn give_time(mut child: Child, program: &str) {
+    let deadline = Instant::now() + GRACE;
+    while Instant::now() < deadline {
+        match child.try_wait() {
+            Ok(Some(status)) if !status.success() => {
+                tracing::warn!(program, %status, "the restart command failed");
+                return;
+            }
+            Ok(_) => thread::sleep(POLL),
+            Err(error) => {
+                tracing::warn!(program, %error, "the restart command cannot be watched");
+                return;
+            }
+        }
+    }
 }

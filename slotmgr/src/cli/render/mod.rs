@@ -128,7 +128,8 @@ impl Output {
             ),
             TrialEnd::Confirmed { reports } => {
                 format!(
-                    "{slot} is confirmed: {} of {0} checks passed",
+                    "{slot} is confirmed: {} of {} checks passed",
+                    reports.iter().filter(|report| !report.failed()).count(),
                     reports.len()
                 )
             }
