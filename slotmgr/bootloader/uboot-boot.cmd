@@ -5,6 +5,7 @@
 #   BOOT_x_GOOD   1: confirmed, started without counting or saving
 #
 # U-Boot must load and save its environment itself (saveenv), in two copies or in one of 512 bytes.
+# From 10 on a count (RAUC writes it in hexadecimal) continues with 9.
 # No setexpr and no arithmetic: some builds have neither.
 
 # --- for the integrator: partitions, kernel, command line ------------------------------------------
@@ -14,6 +15,7 @@ setenv sm_part_A 2
 setenv sm_part_B 3
 # --- end of the part for the integrator ------------------------------------------------------------
 
+# A try is saved before it is used; what cannot be saved must wait for the last resort.
 test -n "${BOOT_ORDER}" || setenv BOOT_ORDER "A B"
 
 for s in ${BOOT_ORDER}; do
@@ -33,7 +35,6 @@ for s in ${BOOT_ORDER}; do
   elif test "${sm_left}" = 7; then setenv sm_next 6
   elif test "${sm_left}" = 8; then setenv sm_next 7
   elif test "${sm_left}" = 9; then setenv sm_next 8
-  # RAUC's hexadecimal: more tries than are needed.
   elif test "${sm_left}" = a || test "${sm_left}" = b || test "${sm_left}" = c; then setenv sm_next 9
   elif test "${sm_left}" = d || test "${sm_left}" = e || test "${sm_left}" = f; then setenv sm_next 9
   fi
@@ -42,7 +43,6 @@ for s in ${BOOT_ORDER}; do
       echo "slotmgr-uboot: slot ${sm_slot}, confirmed"
       run sm_try
     else
-      # A try is saved before it is used; what cannot be counted must wait for the last resort.
       setenv BOOT_${sm_slot}_LEFT ${sm_next}
       if saveenv; then
         echo "slotmgr-uboot: slot ${sm_slot}, tries left ${sm_next}"
