@@ -15,7 +15,7 @@ use std::sync::{Arc, OnceLock};
 use bundle_format::VerifiedBundle;
 use slotmgr::boot::{self, BootEnv, Mark, Standing, Tries, grub::Grub};
 use slotmgr::storage::sim::{Keep, World};
-use slotmgr::storage::{Area, Disks};
+use slotmgr::storage::{Area, Disks, EnvCopy};
 use support::{
     BOTH_GOOD, FACTORY, grub_model, image, install, layout, policy, running, slot_id, world,
 };
@@ -71,7 +71,9 @@ fn fingerprint(world: &World) -> u64 {
             .current(Area::Slot(slot_id(&layout, name)))
             .hash(&mut hasher);
     }
-    world.current(Area::BootEnv).hash(&mut hasher);
+    world
+        .current(Area::BootEnv(EnvCopy::First))
+        .hash(&mut hasher);
     hasher.finish()
 }
 
@@ -247,7 +249,7 @@ fn marks_by_hand() {
         };
         let whole = start();
         apply(&whole).unwrap();
-        let after = whole.current(Area::BootEnv);
+        let after = whole.current(Area::BootEnv(EnvCopy::First));
         for cut in 0..whole.operations() {
             let world = start();
             world.cut_at(cut);
@@ -256,8 +258,8 @@ fn marks_by_hand() {
             for keep in keeps(&world) {
                 let found = world.power_on(keep);
                 tried.states += 1;
-                let now = found.current(Area::BootEnv);
-                assert!(now == after || now == start().current(Area::BootEnv));
+                let now = found.current(Area::BootEnv(EnvCopy::First));
+                assert!(now == after || now == start().current(Area::BootEnv(EnvCopy::First)));
                 assert!(grub_model::boot(&found).unwrap().by_order);
             }
         }

@@ -20,7 +20,7 @@ use grub_env::{Block, Change};
 
 use super::{BootChange, BootEnv, BootError, BootState, ChangeKind, Standing, Tries};
 use crate::slot::{BootName, Layout, SlotId};
-use crate::storage::{Area, Disks, SECTOR, Storage, read_all};
+use crate::storage::{Area, Disks, EnvCopy, SECTOR, Storage, read_all};
 
 /// Largest environment file that is read. GRUB's own have 1,024 bytes.
 pub const MAX_ENV_SIZE: u64 = 64 * 1024;
@@ -147,12 +147,16 @@ impl BootEnv for Grub {
     }
 
     fn read(&self, disks: &mut dyn Disks) -> Result<BootState, BootError> {
-        let mut storage = disks.open(Area::BootEnv).map_err(BootError::Open)?;
+        let mut storage = disks
+            .open(Area::BootEnv(EnvCopy::First))
+            .map_err(BootError::Open)?;
         Ok(self.state(&load(storage.as_mut())?.1))
     }
 
     fn apply(&self, disks: &mut dyn Disks, change: BootChange) -> Result<(), BootError> {
-        let mut storage = disks.open(Area::BootEnv).map_err(BootError::Open)?;
+        let mut storage = disks
+            .open(Area::BootEnv(EnvCopy::First))
+            .map_err(BootError::Open)?;
         let (old, mut block) = load(storage.as_mut())?;
         self.edit(&mut block, change)?;
         // Safe to stop: nothing has been written.
@@ -219,12 +223,12 @@ mod tests {
             block.set(name, value).unwrap();
         }
         let world = World::new();
-        world.add(Area::BootEnv, block.to_bytes(1024).unwrap());
+        world.add(Area::BootEnv(EnvCopy::First), block.to_bytes(1024).unwrap());
         world
     }
 
     fn variables(world: &World) -> String {
-        let block = Block::parse(&world.current(Area::BootEnv)).unwrap();
+        let block = Block::parse(&world.current(Area::BootEnv(EnvCopy::First))).unwrap();
         let mut text: Vec<String> = block
             .iter()
             .map(|(k, v)| {
@@ -391,7 +395,7 @@ mod tests {
     fn something_else_is_not_written_over() {
         for bytes in [vec![], vec![0; 1024], b"# GRUB Environment Bl".to_vec()] {
             let world = World::new();
-            world.add(Area::BootEnv, bytes);
+            world.add(Area::BootEnv(EnvCopy::First), bytes);
             assert!(matches!(
                 apply(&world, 1, ChangeKind::Bad),
                 Err(BootError::Damaged(_))

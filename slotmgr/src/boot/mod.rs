@@ -7,6 +7,7 @@
 //! running slot.
 
 pub mod grub;
+pub mod uboot;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -178,6 +179,31 @@ pub enum BootError {
          changed; remove other variables (`grub-env list`, `grub-env unset`)"
     )]
     NotAtomic,
+    /// No copy of U-Boot's environment can be used, or the variables do not fit.
+    #[error("the U-Boot environment cannot be used. Nothing was changed")]
+    NoPlan(#[source] uboot_env::snapshot::PlanError),
+    /// A single copy that is larger than one sector.
+    #[error(
+        "the U-Boot environment is a single copy of {size} bytes: a power cut while it is written \
+         would destroy it. Nothing was changed; use two copies (CONFIG_ENV_REDUNDANT), or one of \
+         512 bytes that begins at a multiple of 512"
+    )]
+    SingleCopy {
+        /// Bytes of the copy.
+        size: u64,
+    },
+    /// A medium on which the old copy must be marked.
+    #[error("environments on NOR flash are not supported yet. Nothing was changed")]
+    Flash,
+    /// A name or value that U-Boot cannot store.
+    #[error("the boot environment cannot hold {what}")]
+    Variable {
+        /// Variable and value.
+        what: String,
+        /// Why not.
+        #[source]
+        source: uboot_env::env::VarError,
+    },
     /// What was written is not what is read.
     #[error(
         "the boot environment reads back differently from what was written to it: its storage is \

@@ -18,6 +18,16 @@ pub struct Options {
     #[arg(long, global = true, value_name = "FILE")]
     pub keyring: Option<PathBuf>,
 
+    /// Where U-Boot's environment is; for tests
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        hide = true,
+        default_value = "/etc/fw_env.config"
+    )]
+    pub fw_env_config: PathBuf,
+
     /// The slot that is running, where the kernel command line does not tell
     #[arg(long, global = true, value_name = "SLOT")]
     pub override_boot_slot: Option<String>,

@@ -12,6 +12,7 @@ use bundle_format::keyfile::{KeyFile, KeyFileError, Place, Section, SectionReade
 use bundle_format::manifest::Format;
 
 use super::Keyring;
+use crate::boot::Tries;
 use crate::slot::{Access, BootName, Layout, LayoutError, NameError, Slot, SlotKind, SlotName};
 
 /// Largest `system.conf` that is read, in bytes.
@@ -24,6 +25,13 @@ pub enum Bootloader {
     Grub {
         /// `grubenv=`
         grubenv: PathBuf,
+    },
+    /// U-Boot; `fw_env.config` says where its environment is.
+    UBoot {
+        /// `boot-attempts=`: what a confirmed slot is given.
+        attempts: Tries,
+        /// `boot-attempts-primary=`: what a new system is given.
+        primary: Option<Tries>,
     },
     /// One that RAUC knows and that this version does not drive yet.
     Other(String),
@@ -208,6 +216,12 @@ fn read_system(
         "grub" => Bootloader::Grub {
             grubenv: base.join(grubenv.unwrap_or_else(|| "/boot/grub/grubenv".to_owned())),
         },
+        "uboot" => Bootloader::UBoot {
+            attempts: section
+                .parse("boot-attempts", parse_attempts)?
+                .unwrap_or(Tries::DEFAULT),
+            primary: section.parse("boot-attempts-primary", parse_attempts)?,
+        },
         _ => Bootloader::Other(bootloader),
     };
     conf.data_directory = section
@@ -248,6 +262,12 @@ fn read_system(
     }
     section.finish()?;
     Ok(conf)
+}
+
+/// From 10 on RAUC writes hexadecimal where U-Boot's `bootmeth_rauc` reads decimal.
+fn parse_attempts(text: &str) -> Result<Tries, String> {
+    let count = text.trim().parse().ok().and_then(Tries::new);
+    count.ok_or_else(|| "must be 1 to 9".to_owned())
 }
 
 const ALL_FORMATS: [Format; 3] = [Format::Plain, Format::Verity, Format::Crypt];
@@ -490,6 +510,23 @@ readonly=true
         for (text, expected) in table {
             let message = parse(text).unwrap_err();
             assert!(message.contains(expected), "{text}\n{message}");
+        }
+    }
+
+    #[test]
+    fn u_boot_and_its_attempts() {
+        let head = "[system]\ncompatible=b\nbootloader=uboot\n";
+        let conf = parse(&format!("{head}boot-attempts=5\nboot-attempts-primary=2\n")).unwrap();
+        assert_eq!(
+            conf.bootloader,
+            Bootloader::UBoot {
+                attempts: Tries::new(5).unwrap(),
+                primary: Tries::new(2)
+            }
+        );
+        for wrong in ["0", "10", "a", "-1", "300"] {
+            let message = parse(&format!("{head}boot-attempts={wrong}\n")).unwrap_err();
+            assert!(message.contains("must be 1 to 9"), "{message}");
         }
     }
 

@@ -5,12 +5,16 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use devio::filesystem::FsKind;
 use grub_env::file::{EnvFile, FileError, Placement};
 use grub_env::placement::Finding;
+use uboot_env::config::{CopyConfig, EnvConfig};
+use uboot_env::storage::lock::{LockPaths, Locks};
 
-use super::{Area, Disks, OpenError, RecordCopy, Storage};
+use super::{Area, Disks, EnvCopy, OpenError, RecordCopy, Storage};
 use crate::slot::{Layout, SlotId};
 use crate::state::RECORD_SIZE;
 
@@ -23,19 +27,38 @@ pub enum Mode {
     ReadWrite,
 }
 
+/// How long another program may keep the environment locked.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// Where the bootloader's environment is.
+#[derive(Debug, Clone)]
+pub enum EnvPlace {
+    /// GRUB's environment block.
+    Grub(PathBuf),
+    /// U-Boot's copies, as `fw_env.config` has them.
+    UBoot(Box<EnvConfig>),
+}
+
 /// Where the areas of this machine are.
 #[derive(Debug, Clone)]
 pub struct DeviceDisks {
     slots: BTreeMap<SlotId, PathBuf>,
-    env: PathBuf,
+    env: EnvPlace,
+    /// Held as long as a handle to a copy of U-Boot's environment is.
+    locks: Weak<Locks>,
     data_directory: Option<PathBuf>,
     mode: Mode,
 }
 
 impl DeviceDisks {
-    /// The slots of `layout`, the environment file, and the directory of our own record.
+    /// The slots of `layout`, the environment, and the directory of our own record.
     #[must_use]
-    pub fn new(layout: &Layout, env: PathBuf, data_directory: Option<PathBuf>, mode: Mode) -> Self {
+    pub fn new(
+        layout: &Layout,
+        env: EnvPlace,
+        data_directory: Option<PathBuf>,
+        mode: Mode,
+    ) -> Self {
         let slots = layout
             .iter()
             .map(|(id, slot)| (id, slot.device.clone()))
@@ -43,6 +66,7 @@ impl DeviceDisks {
         DeviceDisks {
             slots,
             env,
+            locks: Weak::new(),
             data_directory,
             mode,
         }
@@ -73,15 +97,99 @@ impl DeviceDisks {
         FileStorage::new(file).map_err(open)
     }
 
-    fn open_env(&self) -> Result<Box<dyn Storage>, OpenError> {
-        let path = &self.env;
+    fn open_env(&mut self, copy: EnvCopy) -> Result<Box<dyn Storage>, OpenError> {
+        match (self.env.clone(), copy) {
+            (EnvPlace::Grub(path), EnvCopy::First) => self.open_grub(&path),
+            (EnvPlace::UBoot(config), EnvCopy::First) => self.open_uboot(&config, &config.first),
+            (EnvPlace::UBoot(config), EnvCopy::Second) if config.second.is_some() => {
+                let second = config.second.as_ref().unwrap_or(&config.first);
+                self.open_uboot(&config, second)
+            }
+            _ => Err(OpenError::Absent(
+                "second copy of the boot environment".to_owned(),
+            )),
+        }
+    }
+
+    /// With the locks of U-Boot's own tools, for as long as a handle lives.
+    fn open_uboot(
+        &mut self,
+        config: &EnvConfig,
+        copy: &CopyConfig,
+    ) -> Result<Box<dyn Storage>, OpenError> {
+        let path = &copy.path;
+        if path.to_string_lossy().starts_with("/dev/ubi") {
+            return Err(OpenError::NotYet {
+                path: path.clone(),
+                what: "a UBI volume",
+            });
+        }
+        let open = open_error("the boot environment", path);
+        if fs_err::metadata(path)
+            .map_err(&open)?
+            .file_type()
+            .is_char_device()
+        {
+            return Err(OpenError::NotYet {
+                path: path.clone(),
+                what: "raw flash (MTD)",
+            });
+        }
+        let locks = match self.mode {
+            Mode::ReadOnly => None,
+            Mode::ReadWrite => Some(self.lock(config)?),
+        };
+        let file = File::options()
+            .read(true)
+            .write(self.mode == Mode::ReadWrite)
+            .open(path)
+            .map_err(&open)?;
+        let disk = FileStorage::new(file).map_err(&open)?;
+        let outside = || open(io::Error::other("the copy lies outside of it"));
+        let start = match u64::try_from(copy.offset) {
+            Ok(offset) => offset,
+            Err(_) => disk
+                .len
+                .checked_sub(copy.offset.unsigned_abs())
+                .ok_or_else(outside)?,
+        };
+        if start
+            .checked_add(config.size)
+            .is_none_or(|end| end > disk.len)
+        {
+            return Err(outside());
+        }
+        Ok(Box::new(Window {
+            disk,
+            start,
+            len: config.size,
+            _locks: locks,
+        }))
+    }
+
+    fn lock(&mut self, config: &EnvConfig) -> Result<Arc<Locks>, OpenError> {
+        if let Some(held) = self.locks.upgrade() {
+            return Ok(held);
+        }
+        let files = match self.is_test_rig() {
+            true => Vec::new(),
+            false => LockPaths::files(None, config.lockfile.as_deref()),
+        };
+        let nodes = config.copies().map(|copy| copy.path.clone()).collect();
+        let locks = Locks::acquire(&LockPaths { files, nodes }, LOCK_WAIT);
+        let locks = Arc::new(locks.map_err(OpenError::Locked)?);
+        self.locks = Arc::downgrade(&locks);
+        Ok(locks)
+    }
+
+    fn open_grub(&self, path: &Path) -> Result<Box<dyn Storage>, OpenError> {
         if self.mode == Mode::ReadOnly {
             let open = open_error("reading the boot environment", path);
             let file = File::open(path).map_err(&open)?;
             return Ok(Box::new(FileStorage::new(file).map_err(open)?));
         }
         let environment = |source| OpenError::Environment {
-            path: path.clone(),
+            path: path.to_owned(),
             source,
         };
         let placement = if self.is_test_rig() {
@@ -142,7 +250,7 @@ impl Disks for DeviceDisks {
     fn open(&mut self, area: Area) -> Result<Box<dyn Storage>, OpenError> {
         match area {
             Area::Slot(id) => Ok(Box::new(self.open_slot(id)?)),
-            Area::BootEnv => self.open_env(),
+            Area::BootEnv(copy) => self.open_env(copy),
             Area::Record(copy) => Ok(Box::new(self.open_record(copy)?)),
         }
     }
@@ -213,6 +321,44 @@ impl Storage for FileStorage {
     fn sync(&mut self) -> io::Result<()> {
         // Syncs first; then the next reads come from the medium.
         devio::block::drop_cache(&self.file)
+    }
+}
+
+/// One copy of U-Boot's environment: a part of a disk or file.
+struct Window {
+    disk: FileStorage,
+    start: u64,
+    len: u64,
+    _locks: Option<Arc<Locks>>,
+}
+
+impl Window {
+    fn place(&self, offset: u64, len: usize, error: io::ErrorKind) -> io::Result<u64> {
+        let end = offset.checked_add(len as u64);
+        if end.is_none_or(|end| end > self.len) {
+            return Err(error.into());
+        }
+        self.start.checked_add(offset).ok_or_else(|| error.into())
+    }
+}
+
+impl Storage for Window {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&mut self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        let at = self.place(offset, buf.len(), io::ErrorKind::UnexpectedEof)?;
+        self.disk.read_at(buf, at)
+    }
+
+    fn write_at(&mut self, data: &[u8], offset: u64) -> io::Result<()> {
+        let at = self.place(offset, data.len(), io::ErrorKind::WriteZero)?;
+        self.disk.write_at(data, at)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.disk.sync()
     }
 }
 

@@ -59,10 +59,19 @@ pub trait Storage: Send {
 pub enum Area {
     /// The contents of a slot.
     Slot(SlotId),
-    /// The bootloader's environment.
-    BootEnv,
+    /// The bootloader's environment, or one of its two copies; GRUB has only the first.
+    BootEnv(EnvCopy),
     /// One of the two copies of our own record.
     Record(RecordCopy),
+}
+
+/// Which of the copies of the bootloader's environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EnvCopy {
+    /// The only one, or the first of two.
+    First,
+    /// The second of two.
+    Second,
 }
 
 /// Which of the two copies of the record.
@@ -78,7 +87,8 @@ impl fmt::Display for Area {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Area::Slot(id) => write!(f, "slot#{}", id.index()),
-            Area::BootEnv => f.write_str("boot-env"),
+            Area::BootEnv(EnvCopy::First) => f.write_str("boot-env"),
+            Area::BootEnv(EnvCopy::Second) => f.write_str("boot-env.1"),
             Area::Record(RecordCopy::First) => f.write_str("record.0"),
             Area::Record(RecordCopy::Second) => f.write_str("record.1"),
         }
@@ -126,6 +136,21 @@ pub enum OpenError {
         /// Why not.
         #[source]
         source: grub_env::file::FileError,
+    },
+    /// Another program is working on the environment, or it cannot be locked.
+    #[error("the boot environment cannot be locked")]
+    Locked(#[source] uboot_env::storage::lock::LockError),
+    /// A medium that this version does not drive.
+    #[error(
+        "{} is {what}, which slotmgr does not support yet: the environment must be on a block \
+         device or in a file",
+        path.display()
+    )]
+    NotYet {
+        /// Device.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
     },
     /// This machine has no such area.
     #[error("there is no {0} on this machine")]

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use slotmgr::slot::SlotId;
 use slotmgr::storage::sim::World;
-use slotmgr::storage::{Area, Disks};
+use slotmgr::storage::{Area, Disks, EnvCopy};
 
 use super::{layout, slot_id};
 
@@ -42,7 +42,7 @@ pub fn load_env(bytes: &[u8]) -> Option<Variables> {
 ///
 /// `None` if the power fails (again) while GRUB writes.
 pub fn boot(world: &World) -> Option<Boot> {
-    let before = load_env(&world.current(Area::BootEnv)).unwrap_or_default();
+    let before = load_env(&world.current(Area::BootEnv(EnvCopy::First))).unwrap_or_default();
     let mut variables = before.clone();
     let by_order = choose(&mut variables);
     if variables != before {
@@ -128,7 +128,7 @@ pub fn render(variables: &Variables) -> Vec<u8> {
 
 fn save_env(world: &World, variables: &Variables) -> Option<()> {
     let bytes = render(variables);
-    let mut disk = world.clone().open(Area::BootEnv).ok()?;
+    let mut disk = world.clone().open(Area::BootEnv(EnvCopy::First)).ok()?;
     // Two separate writes, and no flush: the firmware's disk driver has none to offer.
     disk.write_at(&bytes[..512], 0).ok()?;
     disk.write_at(&bytes[512..], 512).ok()

@@ -28,7 +28,7 @@ use slotmgr::install::{self, CheckFirst, InstallError, Machine, Policy, Silent};
 use slotmgr::slot::{Access, BootName, Booted, Evidence, Layout, Slot, SlotId, SlotKind, SlotName};
 use slotmgr::state::{RECORD_SIZE, Record};
 use slotmgr::storage::sim::World;
-use slotmgr::storage::{Area, Disks, RecordCopy};
+use slotmgr::storage::{Area, Disks, EnvCopy, RecordCopy};
 
 /// Bytes of a slot of the small machine.
 pub const SLOT: usize = 96 * 1024;
@@ -152,7 +152,7 @@ pub fn world(a: &[u8], b: &[u8], variables: &str) -> World {
     };
     world.add(Area::Slot(slot_id(&layout, "A")), fill(a));
     world.add(Area::Slot(slot_id(&layout, "B")), fill(b));
-    world.add(Area::BootEnv, environment(variables));
+    world.add(Area::BootEnv(EnvCopy::First), environment(variables));
     for copy in [RecordCopy::First, RecordCopy::Second] {
         world.add(Area::Record(copy), vec![0; RECORD_SIZE]);
     }
