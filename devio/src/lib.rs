@@ -16,7 +16,6 @@
 //! - [`ubi`]: UBI volumes
 //! - [`mmc`]: the boot areas of eMMC
 //! - [`system`]: sync and reboot
-
 //!
 //! What was tried where: block devices, partitions and extents run in the tests here, on loop
 //! devices. Flash, UBI and watchdogs need hardware or a virtual machine: `examples/self_check.rs`

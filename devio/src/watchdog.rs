@@ -57,7 +57,7 @@ pub enum WatchdogError {
         /// The device node.
         path: PathBuf,
     },
-    /// The path is something else. It was not opened.
+    /// The path is something else. Character devices were opened to find out, others were not.
     #[error("{} is not a watchdog device", path.display())]
     NotAWatchdog {
         /// The path.
