@@ -24,6 +24,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod block_hash_index;
 mod bundle;
 pub mod cms;
 pub mod container;

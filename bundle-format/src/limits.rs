@@ -35,6 +35,9 @@ pub const MAX_PAYLOAD_SIZE: u64 = 1 << 40;
 /// CVE-2026-34155, where a truncated length left the rest of the file unsigned.
 pub const MAX_PLAIN_PAYLOAD_SIZE: u64 = (1 << 31) - 1;
 
+/// Blocks of an image that the adaptive method block-hash-index covers, at most (RAUC's limit).
+pub const MAX_INDEX_BLOCKS: u64 = 0x7ff_ffff;
+
 /// Threads that hash at the same time, at most.
 pub const MAX_HASH_THREADS: usize = 8;
 

@@ -86,7 +86,7 @@ impl Output {
         self.file.as_file_mut()
     }
 
-    /// Cuts the file off.
+    /// Cuts the file off, or fills it up with zeros.
     ///
     /// # Errors
     /// The system refuses.

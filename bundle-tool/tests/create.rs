@@ -85,13 +85,14 @@ fn a_directory_with_a_manifest() {
     let workshop = Workshop::new();
     let input = workshop.path("input");
     fs_err::create_dir_all(input.join("tree/deep")).unwrap();
-    write(&input.join("rootfs.img"), &workshop.rootfs);
+    let rootfs = &workshop.rootfs[..40 * 4096];
+    write(&input.join("rootfs.img"), rootfs);
     write(&input.join("hook.sh"), b"#!/bin/sh\n");
     write(&input.join("tree/deep/file"), b"x");
     symlink("rootfs.img", input.join("alias.img")).unwrap();
     let manifest = "[update]\ncompatible=Board\nmin-rauc-version=1.14\n[hooks]\nfilename=hook.sh\n\
         hooks=install-check\n[image.rootfs]\nfilename=rootfs.img\nhooks=post-install\n\
-        adaptive=some-method\n[image.app.v2]\nfilename=alias.img\n[meta.a]\nkey=value\n\
+        adaptive=block-hash-index\n[image.app.v2]\nfilename=alias.img\n[meta.a]\nkey=value\n\
         [rollout]\npercent=5\n";
     write(&input.join("manifest.raucm"), manifest.as_bytes());
     let mut request = workshop.request("a.raucb");
@@ -105,10 +106,7 @@ fn a_directory_with_a_manifest() {
         created.manifest.rollout,
         [("percent".to_owned(), "5".to_owned())]
     );
-    assert_eq!(
-        created.manifest.images[1].size,
-        Some(workshop.rootfs.len() as u64)
-    );
+    assert_eq!(created.manifest.images[1].size, Some(rootfs.len() as u64));
     let again = Manifest::parse(&created.manifest.to_bytes()).unwrap();
     assert_eq!(again, created.manifest);
 }
@@ -143,8 +141,16 @@ fn wrong_input_is_refused_with_a_reason() {
         ),
         ("U[image.rootfs]\nfilename=../rootfs.img\n", "has a '/'"),
         (
-            "U[image.rootfs]\nfilename=what.bin\n",
-            "nothing tells what kind of data what.bin is",
+            "UIadaptive=magic\n",
+            "asks for the adaptive method magic; only block-hash-index",
+        ),
+        (
+            "UIadaptive=block-hash-index\n",
+            "has 4 bytes, which is not a multiple of 4096",
+        ),
+        (
+            "U[image.r]\nfilename=r.img.caibx\n",
+            "[image.r] is chunked: the manifest has to say",
         ),
         (
             "UI[handler]\nfilename=no.sh\n",
@@ -171,7 +177,7 @@ fn wrong_input_is_refused_with_a_reason() {
         let input = workshop.path(&format!("input{index}"));
         fs_err::create_dir(&input).unwrap();
         write(&input.join("rootfs.img"), b"data");
-        write(&input.join("what.bin"), b"data");
+        write(&input.join("r.img.caibx"), b"data");
         let text = text.replacen("UI", &format!("{update}{image}"), 1);
         let text = if text.starts_with('U') {
             text.replacen('U', update, 1)
@@ -272,4 +278,37 @@ fn a_bundle_that_its_own_keyring_refuses_is_not_left_behind() {
         .filter(|name| name.to_string_lossy().starts_with('.'))
         .collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+struct Warnings(Vec<String>);
+
+impl bundle_tool::observer::Observer for Warnings {
+    fn step(&mut self, _: &str) {}
+    fn progress(&mut self, _: u64, _: u64) {}
+    fn warn(&mut self, what: &str) {
+        self.0.push(what.to_owned());
+    }
+}
+
+#[test]
+fn doubtful_input_gives_a_warning() {
+    let workshop = Workshop::new();
+    let input = workshop.path("input");
+    fs_err::create_dir(&input).unwrap();
+    write(&input.join("what.bin"), b"data");
+    let manifest = "[update]\ncompatible=a\n[image.rootfs]\nfilename=what.bin\nsize=1\n";
+    write(&input.join("manifest.raucm"), manifest.as_bytes());
+    let mut request = workshop.request("a.raucb");
+    request.input = Input::Directory(input);
+    let mut warnings = Warnings(Vec::new());
+    let created = bundle_tool::create::create(&request, &mut warnings).unwrap();
+    assert_eq!(created.manifest.images[0].size, Some(4));
+    let [kind, old] = warnings.0.as_slice() else {
+        panic!("two warnings: {:?}", warnings.0)
+    };
+    assert!(
+        kind.contains("nothing tells what kind of data what.bin is"),
+        "{kind}"
+    );
+    assert!(old.contains("is old and was replaced"), "{old}");
 }

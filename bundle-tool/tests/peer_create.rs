@@ -183,3 +183,43 @@ fn rauc_refuses_what_a_stranger_signed() {
             .success()
     );
 }
+
+#[test]
+fn the_block_hash_index_is_that_of_rauc() {
+    let workshop = Workshop::new();
+    let input = workshop.path("input");
+    fs_err::create_dir(&input).unwrap();
+    support::write(&input.join("rootfs.img"), &support::noise(600 * 4096));
+    let manifest = "[update]\ncompatible=a\n[bundle]\nformat=verity\n[image.rootfs]\n\
+                    filename=rootfs.img\nadaptive=block-hash-index\n";
+    support::write(&input.join("manifest.raucm"), manifest.as_bytes());
+    let theirs = workshop.path("theirs.raucb");
+    let (cert, key) = (
+        text(&workshop.pki.signer_cert),
+        text(&workshop.pki.signer_key),
+    );
+    run(
+        "rauc",
+        &[
+            "bundle",
+            "--cert",
+            cert,
+            "--key",
+            key,
+            text(&input),
+            text(&theirs),
+        ],
+    );
+    let mut request = workshop.request("ours.raucb");
+    request.input = bundle_tool::create::Input::Directory(input);
+    workshop.create(&request).unwrap();
+    let index = |bundle: &std::path::Path| {
+        run(
+            "unsquashfs",
+            &["-cat", text(bundle), "rootfs.img.block-hash-index"],
+        )
+        .stdout
+    };
+    assert_eq!(index(&theirs).len(), 600 * 32);
+    assert!(index(&theirs) == index(&request.output.path));
+}

@@ -4,17 +4,14 @@ use std::collections::BTreeMap;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use bundle_format::Manifest;
+use bundle_format::block_hash_index::IndexError;
 use bundle_format::limits::MAX_KEYFILE_SIZE;
-use bundle_format::manifest::{
-    Format, Image, ImageHook, ImageType, MANIFEST_FILE, ManifestError, Update,
-};
-use bundle_format::{Digest, Manifest};
+use bundle_format::manifest::{Format, Image, MANIFEST_FILE, ManifestError, Update};
 
+use super::images;
 use super::request::{Input, NewManifest};
 use crate::observer::Observer;
-
-/// Bytes that are hashed at once.
-const HASH_BUFFER: usize = 1024 * 1024;
 
 /// What is wrong with the input.
 #[derive(Debug, thiserror::Error)]
@@ -75,25 +72,27 @@ pub enum ContentError {
         /// The name.
         name: String,
     },
-    /// A type of image that nobody can install.
-    #[error(
-        "{what}: nothing tells what kind of data {name} is; use an ending like .ext4, .vfat, .squashfs, .img or .tar.gz"
-    )]
-    Kind {
+    /// An image that is chunked already does not say what it expands to.
+    #[error("{what} is chunked: the manifest has to say sha256 and size of what it expands to")]
+    Chunked {
         /// Which section.
         what: String,
-        /// The file name.
-        name: String,
     },
-    /// The digest in the manifest is not that of the file.
-    #[error("{what} has the digest {found}, but the manifest says {expected}")]
-    Digest {
+    /// A method that we do not know how to prepare.
+    #[error("{what} asks for the adaptive method {method}; only block-hash-index can be prepared")]
+    Adaptive {
         /// Which section.
         what: String,
-        /// What the manifest says.
-        expected: Digest,
-        /// What the file has.
-        found: Digest,
+        /// The method.
+        method: String,
+    },
+    /// The index for an adaptive method cannot be made.
+    #[error("{what}: no block-hash-index can be made")]
+    Index {
+        /// Which section.
+        what: String,
+        /// Why.
+        source: IndexError,
     },
     /// The install hook stands alone.
     #[error(
@@ -115,8 +114,10 @@ pub enum ContentError {
 pub struct Gathered {
     /// The manifest, with size and digest of every image.
     pub manifest: Manifest,
-    /// Every file and directory for the root of the payload, by name; without the manifest.
+    /// Every file and directory for the root of the payload, by name; without what is made here.
     pub sources: BTreeMap<String, PathBuf>,
+    /// Files that are made here, by name; without the manifest.
+    pub made: BTreeMap<String, Vec<u8>>,
 }
 
 /// Collects the input and fills in the manifest.
@@ -125,7 +126,7 @@ pub(super) fn gather(
     format: Format,
     observer: &mut dyn Observer,
 ) -> Result<Gathered, ContentError> {
-    let (mut manifest, sources) = match input {
+    let (mut manifest, mut sources) = match input {
         Input::Directory(directory) => from_directory(directory)?,
         Input::Images(new) => from_images(new)?,
     };
@@ -139,14 +140,16 @@ pub(super) fn gather(
     manifest.bundle.format = format;
     manifest.bundle.format_assumed = false;
     check_programs(&manifest, &sources)?;
-    for image in &mut manifest.images {
-        fill_in(image, &sources, observer)?;
-    }
+    let made = images::fill_in(&mut manifest, &mut sources, observer)?;
     Manifest::parse(&manifest.to_bytes()).map_err(|e| ContentError::NewManifest(e.into()))?;
-    Ok(Gathered { manifest, sources })
+    Ok(Gathered {
+        manifest,
+        sources,
+        made,
+    })
 }
 
-type Sources = BTreeMap<String, PathBuf>;
+pub(super) type Sources = BTreeMap<String, PathBuf>;
 
 fn from_directory(directory: &Path) -> Result<(Manifest, Sources), ContentError> {
     let mut sources = Sources::new();
@@ -267,72 +270,6 @@ fn check_programs(manifest: &Manifest, sources: &Sources) -> Result<(), ContentE
         }
     }
     Ok(())
-}
-
-/// Size and digest of an image, and what RAUC checks about it.
-fn fill_in(
-    image: &mut Image,
-    sources: &Sources,
-    observer: &mut dyn Observer,
-) -> Result<(), ContentError> {
-    let what = format!("[image.{}]", image.label());
-    if image.hooks.contains(&ImageHook::Install) && image.hooks.len() > 1 {
-        return Err(ContentError::InstallHook { what });
-    }
-    let Some(name) = image.filename.clone() else {
-        return Ok(());
-    };
-    let Some(path) = sources.get(&name) else {
-        return Err(ContentError::Missing {
-            what,
-            path: name.into(),
-        });
-    };
-    let kind = image.kind();
-    if kind.is_none() && image.artifact.is_none() && !image.hooks.contains(&ImageHook::Install) {
-        return Err(ContentError::Kind { what, name });
-    }
-    // What a chunked image expands to is not here to be measured.
-    if kind.is_some_and(ImageType::is_chunked) {
-        return match (image.sha256, image.size) {
-            (Some(_), Some(_)) => Ok(()),
-            _ => Err(ContentError::Missing {
-                what,
-                path: format!("{name} unpacked").into(),
-            }),
-        };
-    }
-    let (found, size) = hash(path, observer)?;
-    match image.sha256 {
-        Some(expected) if expected != found => {
-            return Err(ContentError::Digest {
-                what,
-                expected,
-                found,
-            });
-        }
-        _ => {}
-    }
-    image.sha256 = Some(found);
-    image.size = Some(size);
-    Ok(())
-}
-
-fn hash(path: &Path, observer: &mut dyn Observer) -> Result<(Digest, u64), ContentError> {
-    let mut file = fs_err::File::open(path)?;
-    let total = file.metadata()?.len();
-    let mut hasher = openssl::sha::Sha256::new();
-    let mut buffer = vec![0; HASH_BUFFER];
-    let mut done = 0;
-    loop {
-        let len = file.read(&mut buffer)?;
-        if len == 0 {
-            return Ok((Digest::from_bytes(hasher.finish()), done));
-        }
-        hasher.update(&buffer[..len]);
-        done += len as u64;
-        observer.progress(done, total);
-    }
 }
 
 fn file_name(path: &Path) -> Result<String, ContentError> {

@@ -1,6 +1,7 @@
 //! Creating a bundle: pack, hash, sign, check, and only then give the file its name.
 
 mod content;
+mod images;
 mod request;
 mod squashfs;
 
@@ -109,7 +110,7 @@ pub fn create(
     observer.step("packing the payload");
     squashfs::pack(&gathered, output.temporary_path(), &request.pack)?;
 
-    let payload = payload_len(&mut output)?;
+    let payload = pad(&mut output)?;
     match request.format {
         Format::Plain if payload > MAX_PLAIN_PAYLOAD_SIZE => {
             return Err(CreateError::PlainTooLarge { len: payload });
@@ -212,6 +213,16 @@ impl Signer {
 fn payload_len(output: &mut Output) -> Result<u64, OutputError> {
     let len = output.file().seek(SeekFrom::End(0));
     len.map_err(|error| output.failed(error))
+}
+
+/// A tree needs two blocks of data at least; zeros behind a squashfs mean nothing.
+fn pad(output: &mut Output) -> Result<u64, OutputError> {
+    let len = payload_len(output)?;
+    if len > BLOCK_SIZE {
+        return Ok(len);
+    }
+    output.truncate(2 * BLOCK_SIZE)?;
+    Ok(2 * BLOCK_SIZE)
 }
 
 fn append_tree(

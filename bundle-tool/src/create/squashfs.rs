@@ -26,9 +26,9 @@ pub enum PackError {
         /// What it said.
         message: String,
     },
-    /// The manifest cannot be put beside the rest.
+    /// What is made here cannot be put beside the rest.
     #[error("cannot write the manifest into a temporary directory")]
-    Manifest(#[source] io::Error),
+    Staging(#[source] io::Error),
     /// An option that would change more than packing.
     #[error("the mksquashfs option {option} is not allowed here")]
     Option {
@@ -68,12 +68,20 @@ pub(super) fn pack(
     output: &Path,
     options: &PackOptions,
 ) -> Result<(), PackError> {
-    let staging = tempfile::tempdir().map_err(PackError::Manifest)?;
-    let manifest = staging.path().join(MANIFEST_FILE);
-    write(&manifest, &gathered.manifest.to_bytes()).map_err(PackError::Manifest)?;
+    let staging = tempfile::tempdir().map_err(PackError::Staging)?;
+    let manifest = gathered.manifest.to_bytes();
+    let made = gathered
+        .made
+        .iter()
+        .map(|(name, bytes)| (name.as_str(), bytes));
     // A directory as the only source would give its content instead of itself; the manifest makes
     // sure that there is another one whenever there is a directory.
-    let mut sources = vec![manifest];
+    let mut sources = Vec::new();
+    for (name, bytes) in std::iter::once((MANIFEST_FILE, &manifest)).chain(made) {
+        let path = staging.path().join(name);
+        write(&path, bytes).map_err(PackError::Staging)?;
+        sources.push(path);
+    }
     sources.extend(gathered.sources.values().map(|path| absolute(path)));
 
     let mut command = Command::new(PROGRAM);
