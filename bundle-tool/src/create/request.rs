@@ -10,7 +10,7 @@ use crate::rewrite::Target;
 use crate::sign::KeySource;
 
 /// Everything that creating a bundle depends on: the same request gives the same bundle (with RSA
-/// and Ed25519 keys).
+/// keys).
 #[derive(Clone)]
 pub struct CreateRequest {
     /// What goes into it.

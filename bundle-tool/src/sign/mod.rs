@@ -1,8 +1,8 @@
 //! Signing: a CMS SignedData as RAUC makes it, with a signing time that is an argument.
 //!
 //! OpenSSL makes the signature value; the structure around it is written here. OpenSSL's own CMS
-//! writer takes the signing time from the clock (so no bundle could be built twice alike), wants
-//! the whole payload of a plain bundle in memory, and cannot use Ed25519 keys before version 3.2.
+//! writer takes the signing time from the clock (so no bundle could be built twice alike) and
+//! wants the whole payload of a plain bundle in memory.
 
 mod der;
 mod identity;
@@ -26,9 +26,7 @@ pub enum SignError {
     #[error("OpenSSL cannot sign with this key")]
     OpenSsl(#[from] ErrorStack),
     /// A kind of key that bundles are not signed with.
-    #[error(
-        "keys of this kind cannot sign bundles; use RSA, an elliptic curve (P-256), or Ed25519"
-    )]
+    #[error("keys of this kind cannot sign bundles; use RSA or an elliptic curve (P-256)")]
     KeyKind,
     /// The time of signing cannot be written.
     #[error("the signing time {time} (seconds since 1970) lies outside of the years 1970 to 9999")]
@@ -56,8 +54,7 @@ const ID_SHA256: &str = "2.16.840.1.101.3.4.2.1";
 
 /// How one kind of key signs.
 struct Scheme {
-    /// `None` where the algorithm has its own digest.
-    digest: Option<MessageDigest>,
+    digest: MessageDigest,
     /// AlgorithmIdentifier of the signature.
     algorithm: Vec<u8>,
 }
@@ -65,7 +62,7 @@ struct Scheme {
 /// Signs `content` at `time` (seconds since 1970). The result is DER and holds the signer's
 /// certificate and the intermediate ones.
 ///
-/// The same input gives the same bytes with RSA and Ed25519 keys; ECDSA signatures hold a random
+/// The same input gives the same bytes with RSA keys; ECDSA signatures hold a random
 /// number and differ each time.
 ///
 /// # Errors
@@ -135,24 +132,21 @@ fn issuer_and_serial(certificate: &X509Ref) -> Result<Vec<u8>, SignError> {
 
 impl Scheme {
     fn of(signer: &Identity) -> Result<Self, SignError> {
-        let sha256 = Some(MessageDigest::sha256());
+        let digest = MessageDigest::sha256();
         let null = [0x05, 0x00];
-        let (digest, algorithm) = match signer.key.id() {
+        let algorithm = match signer.key.id() {
             // rsaEncryption, PKCS #1 v1.5
-            Id::RSA => (sha256, sequence(&[&oid("1.2.840.113549.1.1.1")?, &null])),
+            Id::RSA => sequence(&[&oid("1.2.840.113549.1.1.1")?, &null]),
             // ecdsa-with-SHA256
-            Id::EC => (sha256, sequence(&[&oid("1.2.840.10045.4.3.2")?])),
-            Id::ED25519 => (None, sequence(&[&oid("1.3.101.112")?])),
+            Id::EC => sequence(&[&oid("1.2.840.10045.4.3.2")?]),
+            // Ed25519 among them: OpenSSL 3.0 does not verify such a CMS, so no device could.
             _ => return Err(SignError::KeyKind),
         };
         Ok(Self { digest, algorithm })
     }
 
     fn sign(&self, signer: &Identity, bytes: &[u8]) -> Result<Vec<u8>, SignError> {
-        let mut engine = match self.digest {
-            Some(digest) => Signer::new(digest, &signer.key)?,
-            None => Signer::new_without_digest(&signer.key)?,
-        };
+        let mut engine = Signer::new(self.digest, &signer.key)?;
         Ok(engine.sign_oneshot_to_vec(bytes)?)
     }
 }
