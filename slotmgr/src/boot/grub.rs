@@ -14,9 +14,7 @@
 //! GRUB reads its environment without replaying a journal and writes it in place, sector by
 //! sector. So do we: same size, only the sectors that change, and only if all of it is the first.
 
-use std::ops::Range;
-
-use grub_env::{Block, Change};
+use grub_env::{Block, Change, changed_sectors};
 
 use super::{BootChange, BootEnv, BootError, BootState, ChangeKind, Standing, Tries};
 use crate::slot::{BootName, Layout, SlotId};
@@ -163,15 +161,16 @@ impl BootEnv for Grub {
         let new = block
             .to_bytes(old.len())
             .map_err(|_| BootError::NotAtomic)?;
-        let Some(changed) = changed_sectors(&old, &new) else {
-            return Ok(());
-        };
-        if !block.fits_first_sector() || changed != (0..SECTOR.min(new.len())) {
-            return Err(BootError::NotAtomic);
+        match changed_sectors(&old, &new).as_slice() {
+            [] => return Ok(()),
+            [0] if block.fits_first_sector() => {}
+            _ => return Err(BootError::NotAtomic),
         }
         let io = |doing| move |source| BootError::Io { doing, source };
         // From here on the old or the new sector is there, as a whole.
-        storage.write_at(&new[changed], 0).map_err(io("writing"))?;
+        storage
+            .write_at(&new[..SECTOR.min(new.len())], 0)
+            .map_err(io("writing"))?;
         storage.sync().map_err(io("syncing"))?;
         let after = read_all(storage.as_mut(), MAX_ENV_SIZE).map_err(io("reading back"))?;
         if after == new {
@@ -189,13 +188,6 @@ fn load(storage: &mut dyn Storage) -> Result<(Vec<u8>, Block), BootError> {
     })?;
     let block = Block::parse(&bytes).map_err(BootError::Damaged)?;
     Ok((bytes, block))
-}
-
-/// The run of whole sectors that covers every difference; `None` if there is none.
-fn changed_sectors(old: &[u8], new: &[u8]) -> Option<Range<usize>> {
-    let first = old.iter().zip(new).position(|(a, b)| a != b)?;
-    let last = old.iter().zip(new).rposition(|(a, b)| a != b)?;
-    Some(first / SECTOR * SECTOR..((last / SECTOR + 1) * SECTOR).min(new.len()))
 }
 
 #[cfg(test)]

@@ -52,6 +52,18 @@ pub enum Standing {
     Bad,
 }
 
+impl Standing {
+    /// Good, or with a try left. A slot whose tries are used up has shown that it does not come up.
+    #[must_use]
+    pub fn can_start(self) -> bool {
+        match self {
+            Standing::Good => true,
+            Standing::Trial { left } => left > 0,
+            Standing::Bad => false,
+        }
+    }
+}
+
 impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -83,12 +95,8 @@ impl BootState {
     /// The slot that is started next: the first of the order that is good or has a try left.
     #[must_use]
     pub fn primary(&self) -> Option<SlotId> {
-        let startable = |id: &SlotId| match self.standing(*id) {
-            Standing::Good => true,
-            Standing::Trial { left } => left > 0,
-            Standing::Bad => false,
-        };
-        self.order.iter().copied().find(startable)
+        let mut order = self.order.iter().copied();
+        order.find(|id| self.standing(*id).can_start())
     }
 }
 

@@ -73,7 +73,7 @@ fn refuse_without_fallback(session: &mut Session) -> Result<()> {
     let other = state
         .order
         .iter()
-        .any(|id| *id != booted && !matches!(state.standing(*id), boot::Standing::Bad));
+        .any(|id| *id != booted && state.standing(*id).can_start());
     if other {
         return Ok(());
     }
