@@ -4,22 +4,24 @@ use std::env;
 use std::path::Path;
 use std::process::ExitCode;
 
+use xtask::fuzz::DEFAULT_SECONDS;
 use xtask::progress::{Progress, Style};
 use xtask::suite::{Part, Suite, workspace_root};
 
 const USAGE: &str = "\
-Usage: cargo xtask test [--no-qemu] [--only fmt|clippy|unit|qemu]
+Usage: cargo xtask test [--no-qemu] [--only fmt|clippy|unit|fuzz|qemu] [--fuzz-seconds N]
        cargo xtask packages
 
 test      install the Debian packages that the tests need, then run them all:
-          formatting, clippy, unit and peer tests, machines in QEMU
+          formatting, clippy, unit and peer tests, fuzz targets (a minute each),
+          machines in QEMU
 packages  install these packages only
 ";
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
 enum Task {
-    Test(Vec<Part>),
+    Test { parts: Vec<Part>, fuzz_seconds: u32 },
     Packages,
     Help,
 }
@@ -34,6 +36,7 @@ fn parse(arguments: &[String]) -> Result<Task, String> {
         None => return Err("no task was named".to_owned()),
     }
     let mut parts = Part::ALL.to_vec();
+    let mut fuzz_seconds = DEFAULT_SECONDS;
     while let Some(word) = words.next() {
         match word {
             "--no-qemu" => parts.retain(|part| *part != Part::Qemu),
@@ -41,13 +44,20 @@ fn parse(arguments: &[String]) -> Result<Task, String> {
                 let name = words.next().unwrap_or_default();
                 parts.retain(|part| part.name() == name);
             }
+            "--fuzz-seconds" => {
+                let number = words.next().and_then(|word| word.parse().ok());
+                fuzz_seconds = number.ok_or("--fuzz-seconds needs a number")?;
+            }
             other => return Err(format!("there is no option {other:?}")),
         }
     }
     if parts.is_empty() {
         return Err("these options leave nothing to run".to_owned());
     }
-    Ok(Task::Test(parts))
+    Ok(Task::Test {
+        parts,
+        fuzz_seconds,
+    })
 }
 
 fn main() -> ExitCode {
@@ -62,7 +72,12 @@ fn main() -> ExitCode {
     // As cargo says it now; as it was at compile time when the program is started by itself.
     let manifest_dir =
         env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let fuzz_seconds = match task {
+        Task::Test { fuzz_seconds, .. } => fuzz_seconds,
+        Task::Packages | Task::Help => DEFAULT_SECONDS,
+    };
     let suite = Suite {
+        fuzz_seconds,
         cargo: env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),
         root: workspace_root(Path::new(&manifest_dir)),
         progress: &progress,
@@ -73,7 +88,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Task::Packages => suite.install(&Part::ALL),
-        Task::Test(parts) => suite.run(&parts),
+        Task::Test { parts, .. } => suite.run(&parts),
     };
     println!("\n{}", progress.table());
     match result {
@@ -100,10 +115,22 @@ mod tests {
 
     #[test]
     fn command_lines() {
-        assert_eq!(parsed("test"), Ok(Task::Test(Part::ALL.to_vec())));
-        let without = vec![Part::Fmt, Part::Clippy, Part::Unit];
-        assert_eq!(parsed("test --no-qemu"), Ok(Task::Test(without)));
-        assert_eq!(parsed("test --only qemu"), Ok(Task::Test(vec![Part::Qemu])));
+        let test = |parts: &[Part], fuzz_seconds| {
+            let parts = parts.to_vec();
+            Ok(Task::Test {
+                parts,
+                fuzz_seconds,
+            })
+        };
+        assert_eq!(parsed("test"), test(&Part::ALL, DEFAULT_SECONDS));
+        let without = [Part::Fmt, Part::Clippy, Part::Unit, Part::Fuzz];
+        assert_eq!(parsed("test --no-qemu"), test(&without, DEFAULT_SECONDS));
+        assert_eq!(
+            parsed("test --only qemu"),
+            test(&[Part::Qemu], DEFAULT_SECONDS)
+        );
+        let long = parsed("test --only fuzz --fuzz-seconds 3600");
+        assert_eq!(long, test(&[Part::Fuzz], 3600));
         assert_eq!(parsed("packages"), Ok(Task::Packages));
         for wrong in [
             "",
@@ -111,6 +138,8 @@ mod tests {
             "test --fast",
             "test --only",
             "test --only x",
+            "test --fuzz-seconds",
+            "test --fuzz-seconds soon",
             "packages x",
         ] {
             assert!(parsed(wrong).is_err(), "{wrong}");

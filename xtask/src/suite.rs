@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::command::shown;
 use crate::debian::Debian;
+use crate::fuzz::Fuzzing;
 use crate::packages;
 use crate::progress::Progress;
 
@@ -20,13 +21,15 @@ pub enum Part {
     Clippy,
     /// Unit, peer and property tests, and those in the documentation.
     Unit,
+    /// Every fuzz target for a while.
+    Fuzz,
     /// Machines in QEMU.
     Qemu,
 }
 
 impl Part {
     /// All parts, in the order in which they run.
-    pub const ALL: [Self; 4] = [Self::Fmt, Self::Clippy, Self::Unit, Self::Qemu];
+    pub const ALL: [Self; 5] = [Self::Fmt, Self::Clippy, Self::Unit, Self::Fuzz, Self::Qemu];
 
     /// The name on the command line.
     #[must_use]
@@ -35,6 +38,7 @@ impl Part {
             Self::Fmt => "fmt",
             Self::Clippy => "clippy",
             Self::Unit => "unit",
+            Self::Fuzz => "fuzz",
             Self::Qemu => "qemu",
         }
     }
@@ -49,6 +53,8 @@ pub struct Suite<'a> {
     pub root: PathBuf,
     /// Where people see what happens.
     pub progress: &'a Progress,
+    /// How long each fuzz target runs.
+    pub fuzz_seconds: u32,
 }
 
 impl Suite<'_> {
@@ -73,6 +79,7 @@ impl Suite<'_> {
                     ],
                 )?,
                 Part::Unit => self.unit()?,
+                Part::Fuzz => self.fuzz()?,
                 Part::Qemu => self.qemu()?,
             }
         }
@@ -90,6 +97,9 @@ impl Suite<'_> {
         }
         if parts.contains(&Part::Unit) {
             sets.push(packages::PEERS);
+        }
+        if parts.contains(&Part::Fuzz) {
+            sets.push(packages::FUZZING);
         }
         if parts.contains(&Part::Qemu) {
             sets.push(packages::MACHINES);
@@ -117,6 +127,16 @@ impl Suite<'_> {
             "tests in the documentation",
             &[&["test", "--doc"][..], &suite].concat(),
         )
+    }
+
+    /// Fuzz targets, instrumented with the same compiler.
+    fn fuzz(&self) -> Result<()> {
+        let fuzzing = Fuzzing {
+            cargo: self.cargo.clone(),
+            root: self.root.clone(),
+            progress: self.progress,
+        };
+        fuzzing.run(self.fuzz_seconds)
     }
 
     /// Tests that boot machines: ignored by plain `cargo test`, since they need root, Debian's
