@@ -1,24 +1,28 @@
 //! `system.conf` as RAUC defines it, strict: what is not known is an error with file and line.
 //!
-//! Every section and key of RAUC is known here. Some are not acted upon yet. Where leaving them out
-//! would change what an installation does or whom it trusts, they are collected in
-//! [`SystemConf::not_yet`], and `slotmgr install` refuses to run; the others (mount options for
-//! things that we do not mount, the cache of a download that we do not make) have no effect here.
+//! The names of sections and keys are one table ([`known`]), the values are read by a file per section.
 
+mod known;
+mod sections;
 mod slot;
 mod system;
 #[cfg(test)]
 mod tests;
 
+pub use sections::{
+    Encryption, EventKind, EventLog, Handlers, InfoHeader, LogFormat, Repository, RepositoryKind,
+    Streaming,
+};
+pub use system::{Activation, LateFallback, System};
+
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bundle_format::keyfile::{KeyFile, KeyFileError, Place, SectionReader};
-use bundle_format::manifest::Format;
+use bundle_format::keyfile::{KeyFile, KeyFileError, Place};
 
 use super::Keyring;
 use crate::boot::Tries;
-use crate::slot::{Layout, LayoutError, NameError};
+use crate::slot::{Layout, LayoutError, NameError, Slot};
 
 /// Largest `system.conf` that is read, in bytes.
 const MAX_SIZE: u64 = 1 << 20;
@@ -42,36 +46,61 @@ pub enum Bootloader {
     Other(String),
 }
 
-/// A setting that is understood but not acted upon yet, and that matters.
+impl Bootloader {
+    /// Its name in `bootloader=`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Bootloader::Grub { .. } => "grub",
+            Bootloader::UBoot { .. } => "uboot",
+            Bootloader::Other(name) => name,
+        }
+    }
+}
+
+/// Which variant of the machine this is: images may be for one variant only.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotYet {
-    /// Where it stands.
-    pub place: Place,
-    /// What it is.
-    pub what: String,
+pub enum VariantSource {
+    /// There are no variants.
+    None,
+    /// `variant-name=`
+    Name(String),
+    /// `variant-file=`: the content of this file.
+    File(PathBuf),
+    /// `variant-dtb=true`: the first `compatible` of the device tree.
+    DeviceTree,
+}
+
+/// Where RAUC's slot status is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StatusPlace {
+    /// In this file.
+    Central(PathBuf),
+    /// In `slot.raucs` in each slot.
+    PerSlot,
 }
 
 /// A checked `system.conf`.
 #[derive(Debug, Clone)]
 pub struct SystemConf {
-    /// `compatible=`
-    pub compatible: String,
-    /// `bootloader=`
-    pub bootloader: Bootloader,
-    /// `data-directory=`: where our record is kept.
-    pub data_directory: Option<PathBuf>,
-    /// `bundle-formats=`: those that may be installed.
-    pub formats: Vec<Format>,
-    /// `perform-pre-check=`: read everything before the first write, always.
-    pub pre_check: bool,
-    /// `max-bundle-signature-size=`, in bytes.
-    pub max_signature_size: Option<u64>,
+    /// `[system]`
+    pub system: System,
     /// `[keyring]`
     pub keyring: Keyring,
+    /// `[handlers]`
+    pub handlers: Handlers,
+    /// `[encryption]`
+    pub encryption: Encryption,
+    /// `[streaming]`
+    pub streaming: Streaming,
+    /// `[log.NAME]`
+    pub logs: Vec<EventLog>,
+    /// `[artifacts.NAME]`
+    pub repositories: Vec<Repository>,
     /// The slots.
     pub layout: Layout,
-    /// Settings that keep `slotmgr install` from running.
-    pub not_yet: Vec<NotYet>,
+    /// Sections that are understood and not acted upon.
+    pub idle: Vec<Place>,
 }
 
 /// What is wrong with a `system.conf`.
@@ -89,6 +118,34 @@ pub enum ConfigError {
     /// It is not understood.
     #[error(transparent)]
     Syntax(#[from] KeyFileError),
+    /// A section that nobody knows.
+    #[error("{place}: unknown section [{section}]{hint}")]
+    UnknownSection {
+        /// Where.
+        place: Place,
+        /// The section.
+        section: String,
+        /// What was probably meant, as the end of the sentence.
+        hint: String,
+    },
+    /// A key that nobody knows.
+    #[error("{place}: unknown key '{key}' in [{section}]{hint}")]
+    UnknownKey {
+        /// Where.
+        place: Place,
+        /// Its section.
+        section: String,
+        /// The key.
+        key: String,
+        /// What was probably meant, as the end of the sentence.
+        hint: String,
+    },
+    /// `bootloader=custom` without a program.
+    #[error("{file}: bootloader=custom needs bootloader-custom-backend in [handlers]")]
+    NoBackend {
+        /// The file.
+        file: String,
+    },
     /// A slot without a valid name.
     #[error("{place}: section [{section}] does not name a slot")]
     SlotName {
@@ -110,15 +167,6 @@ pub enum ConfigError {
         source: LayoutError,
     },
 }
-
-/// Sections whose keys have no effect on what this version does.
-const WITHOUT_EFFECT: [&str; 5] = [
-    "casync",
-    "encryption",
-    "autoinstall",
-    "streaming",
-    "polling",
-];
 
 impl SystemConf {
     /// Reads and checks the file.
@@ -147,86 +195,60 @@ impl SystemConf {
     /// With file and line where there is one.
     pub fn parse(bytes: &[u8], file: &str, base: &Path) -> Result<SystemConf, ConfigError> {
         let keys = KeyFile::parse(bytes, file)?;
-        let mut not_yet = Vec::new();
-        let mut slots = Vec::new();
-        let mut keyring = Keyring::default();
+        known::check_names(&keys)?;
+        let system = system::read(keys.required("system")?, base)?;
+        let mut rest = Rest::default();
         for section in keys.sections() {
             let reader = keys.read(section);
             match section.name.split('.').next().unwrap_or_default() {
-                "system" if section.name == "system" => {}
-                "keyring" if section.name == "keyring" => {
-                    keyring = Keyring::read(reader, base)?;
+                "system" => {}
+                "keyring" => rest.keyring = Keyring::read(reader, base)?,
+                "handlers" => rest.handlers = sections::handlers(reader, base)?,
+                "encryption" => rest.encryption = sections::encryption(reader, base)?,
+                "streaming" => rest.streaming = sections::streaming(reader, base)?,
+                "log" => rest.logs.push(sections::log(reader, base)?),
+                "artifacts" => rest.repositories.push(sections::artifacts(reader, base)?),
+                "slot" => rest.slots.push(slot::read(&keys, section, base)?),
+                _ => {
+                    rest.idle.push(keys.place(section.line));
+                    sections::without_effect(reader)?;
                 }
-                "handlers" if section.name == "handlers" => read_handlers(reader, &mut not_yet)?,
-                "slot" => slots.push(slot::read(&keys, section, base, &mut not_yet)?),
-                "log" | "artifacts" => {}
-                name if WITHOUT_EFFECT.contains(&name) && name == section.name => {}
-                _ => return Err(keys.unknown(section).into()),
             }
         }
-        let layout = Layout::new(slots).map_err(|source| ConfigError::Layout {
+        if matches!(&system.bootloader, Bootloader::Other(name) if name == "custom")
+            && rest.handlers.bootloader.is_none()
+        {
+            return Err(ConfigError::NoBackend {
+                file: file.to_owned(),
+            });
+        }
+        let layout = Layout::new(rest.slots).map_err(|source| ConfigError::Layout {
             file: file.to_owned(),
             source,
         })?;
-        let system = keys.required("system")?;
-        system::read(system, base, SystemConf::empty(layout, keyring, not_yet))
-    }
-
-    fn empty(layout: Layout, keyring: Keyring, not_yet: Vec<NotYet>) -> SystemConf {
-        SystemConf {
-            compatible: String::new(),
-            bootloader: Bootloader::Other(String::new()),
-            data_directory: None,
-            formats: system::ALL_FORMATS.to_vec(),
-            pre_check: false,
-            max_signature_size: None,
-            keyring,
+        Ok(SystemConf {
+            system,
+            keyring: rest.keyring,
+            handlers: rest.handlers,
+            encryption: rest.encryption,
+            streaming: rest.streaming,
+            logs: rest.logs,
+            repositories: rest.repositories,
             layout,
-            not_yet,
-        }
+            idle: rest.idle,
+        })
     }
 }
 
-fn read_handlers(
-    mut section: SectionReader<'_>,
-    list: &mut Vec<NotYet>,
-) -> Result<(), ConfigError> {
-    for key in ["pre-install", "post-install"] {
-        block_if_present(&mut section, key, list);
-    }
-    for key in ["system-info", "bootloader-custom-backend"] {
-        section.take(key);
-    }
-    section.finish()?;
-    Ok(())
-}
-
-fn block_if(section: &mut SectionReader<'_>, key: &str, value: &str, list: &mut Vec<NotYet>) {
-    if let Some(entry) = section.take(key)
-        && (entry.raw.trim() == value || !matches!(entry.raw.trim(), "true" | "false"))
-    {
-        not_yet(
-            list,
-            section,
-            entry.line,
-            &format!("{key}={}", entry.raw.trim()),
-        );
-    }
-}
-
-fn block_if_present(section: &mut SectionReader<'_>, key: &str, list: &mut Vec<NotYet>) {
-    if let Some(entry) = section.take(key) {
-        not_yet(list, section, entry.line, key);
-    }
-}
-
-fn not_yet(list: &mut Vec<NotYet>, section: &SectionReader<'_>, line: u64, what: &str) {
-    let place = Place {
-        line,
-        ..section.place_of_header()
-    };
-    list.push(NotYet {
-        place,
-        what: what.to_owned(),
-    });
+/// What stands beside `[system]`, while it is being read.
+#[derive(Default)]
+struct Rest {
+    keyring: Keyring,
+    handlers: Handlers,
+    encryption: Encryption,
+    streaming: Streaming,
+    logs: Vec<EventLog>,
+    repositories: Vec<Repository>,
+    slots: Vec<Slot>,
+    idle: Vec<Place>,
 }
