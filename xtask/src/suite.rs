@@ -53,16 +53,15 @@ pub struct Suite<'a> {
     pub root: PathBuf,
     /// Where people see what happens.
     pub progress: &'a Progress,
-    /// How long each fuzz target runs.
-    pub fuzz_seconds: u32,
 }
 
 impl Suite<'_> {
-    /// Installs the packages that `parts` need, then runs these; stops at the first that fails.
+    /// Installs the packages that `parts` need, then runs these (each fuzz target for
+    /// `fuzz_seconds`); stops at the first that fails.
     ///
     /// # Errors
     /// A package cannot be installed, or a part fails.
-    pub fn run(&self, parts: &[Part]) -> Result<()> {
+    pub fn run(&self, parts: &[Part], fuzz_seconds: u32) -> Result<()> {
         self.install(parts)?;
         for part in parts {
             match part {
@@ -79,7 +78,7 @@ impl Suite<'_> {
                     ],
                 )?,
                 Part::Unit => self.unit()?,
-                Part::Fuzz => self.fuzz()?,
+                Part::Fuzz => self.fuzz(fuzz_seconds)?,
                 Part::Qemu => self.qemu()?,
             }
         }
@@ -130,13 +129,13 @@ impl Suite<'_> {
     }
 
     /// Fuzz targets, instrumented with the same compiler.
-    fn fuzz(&self) -> Result<()> {
+    fn fuzz(&self, seconds: u32) -> Result<()> {
         let fuzzing = Fuzzing {
             cargo: self.cargo.clone(),
             root: self.root.clone(),
             progress: self.progress,
         };
-        fuzzing.run(self.fuzz_seconds)
+        fuzzing.run(seconds)
     }
 
     /// Tests that boot machines: ignored by plain `cargo test`, since they need root, Debian's
