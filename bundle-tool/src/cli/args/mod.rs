@@ -249,7 +249,7 @@ pub struct InfoArgs {
 /// `verify …`.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct VerifyArgs {
-    /// PEM file with the certificates to trust
+    /// PEM file with the certificates to trust, or a directory of them (openssl rehash)
     #[arg(long, value_name = "PEM")]
     pub keyring: PathBuf,
     /// Check signature and blocks, but do not unpack the images to compare their digests
@@ -268,7 +268,7 @@ pub struct VerifyArgs {
 /// `extract …`.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct ExtractArgs {
-    /// PEM file with the certificates to trust
+    /// PEM file with the certificates to trust, or a directory of them (openssl rehash)
     #[arg(long, value_name = "PEM")]
     pub keyring: PathBuf,
     /// How to check.
