@@ -7,32 +7,36 @@
 use super::{Image, Manifest};
 
 impl Manifest {
-    /// In what `copy` contradicts this manifest; `None` if both speak of the same update.
+    /// In what `copy` contradicts this manifest; `None` if both can speak of the same update.
     ///
-    /// The copy is written before the hash tree exists, and some writers lose keys in it: only what
-    /// says which update this is and what is installed counts.
+    /// The copy may say less: it is written before images are hashed and the tree is built, and
+    /// some writers lose keys in it.
     pub(crate) fn contradiction(&self, copy: &Self) -> Option<String> {
         if self.update.compatible != copy.update.compatible {
             return Some("compatible".to_owned());
         }
-        if self.update.version != copy.update.version {
+        if differ(self.update.version.as_ref(), copy.update.version.as_ref()) {
             return Some("version".to_owned());
         }
-        let mut pairs = self.images.iter().zip(&copy.images);
-        if let Some((image, _)) = pairs.find(|(image, copy)| !image.installs_the_same(copy)) {
-            return Some(format!("image {}", image.label()));
-        }
-        (self.images.len() != copy.images.len()).then(|| "the number of images".to_owned())
+        let other = copy.images.iter().find(|other| {
+            let mut ours = self.images.iter();
+            !ours.any(|image| image.label() == other.label() && !image.contradicts(other))
+        });
+        other.map(|image| format!("image {}", image.label()))
     }
 }
 
 impl Image {
-    fn installs_the_same(&self, other: &Self) -> bool {
-        self.label() == other.label()
-            && self.filename == other.filename
-            && self.sha256 == other.sha256
-            && self.size.unwrap_or(0) == other.size.unwrap_or(0)
+    fn contradicts(&self, copy: &Self) -> bool {
+        differ(self.filename.as_ref(), copy.filename.as_ref())
+            || differ(self.sha256, copy.sha256)
+            || differ(self.size, copy.size)
     }
+}
+
+/// Whether both say something, and not the same.
+fn differ<T: PartialEq>(signed: Option<T>, copy: Option<T>) -> bool {
+    matches!((signed, copy), (Some(signed), Some(copy)) if signed != copy)
 }
 
 #[cfg(test)]
@@ -51,12 +55,19 @@ mod tests {
         assert_eq!(against("[update]\n", "[update]\nbuild=5\n"), None);
         assert_eq!(against("=a", "=b").unwrap(), "compatible");
         assert_eq!(against("=1", "=2").unwrap(), "version");
-        for (from, to) in [("rootfs", "boot"), ("x.img", "y.img"), ("size=7", "size=8")] {
+        for (from, to) in [("x.img", "y.img"), ("size=7", "size=8")] {
             assert_eq!(against(from, to).unwrap(), "image rootfs");
         }
-        let more = against("[image.rootfs]", "[image.b]\nfilename=b\n[image.rootfs]");
-        assert_eq!(more.unwrap(), "image rootfs");
+        assert_eq!(against("rootfs", "boot").unwrap(), "image boot");
         let more = against("size=7\n", "size=7\n[image.b]\nfilename=b\n");
-        assert_eq!(more.unwrap(), "the number of images");
+        assert_eq!(more.unwrap(), "image b");
+        // A copy that says less is what builders write before they have hashed anything.
+        for less in [
+            "size=7\n",
+            "version=1\n",
+            "[image.rootfs]\nfilename=x.img\nsize=7\n",
+        ] {
+            assert_eq!(against(less, ""), None);
+        }
     }
 }
