@@ -49,12 +49,14 @@ fn signature(args: &CreateArgs, environment: &Environment) -> Result<Signature> 
         };
     };
     Ok(Signature::By {
-        key: KeySource {
+        key: Box::new(KeySource {
             certificate: cert.clone(),
             key: key.clone(),
             intermediates: args.intermediate.clone(),
             passphrase: environment.key_passphrase.clone(),
-        },
+            token: environment.token.clone(),
+            valid_at: args.expiry.now(environment),
+        }),
         time: signing_time(environment)?,
         keyring: args.keyring.clone(),
         purpose: bundle_format::cms::Purpose::default(),

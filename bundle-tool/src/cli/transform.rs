@@ -7,13 +7,13 @@ use bundle_format::{Limits, Trust};
 
 use super::args::{
     EncryptArgs, ExtractArgs, ExtractSignatureArgs, RecipientArgs, ReplaceSignatureArgs,
-    ResignArgs, SignArgs, SignerArgs,
+    ResignArgs, SignArgs,
 };
 use super::create::signing_time;
 use super::{Environment, UsageError, render};
 use crate::observer::Observer;
 use crate::open::Source;
-use crate::sign::Identity;
+use crate::sign::{Identity, KeySource};
 use crate::unsigned::Signing;
 use crate::{encrypt, extract, signature, unsigned};
 
@@ -22,21 +22,28 @@ pub(super) fn sign(
     environment: &Environment,
     observer: &mut dyn Observer,
 ) -> Result<String> {
-    let prepared = Prepared::new(
-        &args.signer,
-        args.keyring.as_deref(),
-        &args.recipients,
-        environment,
-    )?;
+    let source = args
+        .signer
+        .source(environment, args.expiry.now(environment));
+    let keyring = args.keyring.as_deref();
+    let prepared = Prepared::new(&source, keyring, &args.recipients, environment)?;
+    prepared.warn(observer)?;
     let target = args.force.target(&args.output);
     let signed = unsigned::sign(&args.input, &prepared.signing(), &target, observer)
         .with_context(|| format!("cannot sign {}", args.input.display()))?;
     Ok(render::signed(&args.output, &signed))
 }
 
-pub(super) fn resign(args: &ResignArgs, environment: &Environment) -> Result<String> {
+pub(super) fn resign(
+    args: &ResignArgs,
+    environment: &Environment,
+    observer: &mut dyn Observer,
+) -> Result<String> {
     let keyring = args.signing_keyring.as_deref();
-    let prepared = Prepared::new(&args.signer, keyring, &args.recipients, environment)?;
+    let now = (!args.check.rules.no_check_time).then_some(environment.now);
+    let source = args.signer.source(environment, now);
+    let prepared = Prepared::new(&source, keyring, &args.recipients, environment)?;
+    prepared.warn(observer)?;
     let check = args.check.load()?;
     let key = args.check.decrypt.load(environment)?;
     let source = Source {
@@ -123,17 +130,25 @@ struct Prepared {
 
 impl Prepared {
     fn new(
-        signer: &SignerArgs,
+        signer: &KeySource,
         keyring: Option<&Path>,
         recipients: &RecipientArgs,
         environment: &Environment,
     ) -> Result<Self> {
         Ok(Self {
-            signer: Identity::load(&signer.source(environment))?,
+            signer: Identity::load(signer)?,
             time: signing_time(environment)?,
             keyring: keyring.map(Trust::from_keyring_file).transpose()?,
             recipients: recipients.load()?,
         })
+    }
+
+    fn warn(&self, observer: &mut dyn Observer) -> Result<()> {
+        self.signer
+            .warnings()?
+            .iter()
+            .for_each(|text| observer.warn(text));
+        Ok(())
     }
 
     fn signing(&self) -> Signing<'_> {
