@@ -2,13 +2,17 @@
 
 mod asn1;
 mod envelope;
+mod name;
 mod policy;
+mod recipients;
 mod structure;
 mod trust;
 mod verify;
 
 pub use envelope::{DecryptError, DecryptionKey};
+pub use name::one_line;
 pub use policy::{Policy, PolicyError};
+pub use recipients::{Recipient, recipients};
 pub use structure::{CmsKind, StructureError, kind};
 pub use trust::{CheckTime, Purpose, Revocation, Trust, TrustError};
 pub use verify::{Signer, VerifyError};

@@ -8,7 +8,7 @@ mod render;
 mod transform;
 
 pub use args::{Args, Command, CreateArgs, InfoArgs, KeysCommand, VerifyArgs};
-pub use environment::Environment;
+pub use environment::{Environment, random_bytes};
 
 use std::process::ExitCode;
 

@@ -3,16 +3,16 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use bundle_format::{Limits, Trust};
+use bundle_format::{Envelope, Limits, Trust};
 
 use super::args::{
     EncryptArgs, ExtractArgs, ExtractSignatureArgs, RecipientArgs, ReplaceSignatureArgs,
     ResignArgs, SignArgs, SignerArgs,
 };
-use super::create::signing_time;
 use super::{Environment, UsageError, render};
 use crate::observer::Observer;
 use crate::open::Source;
+use crate::output::Overwrite;
 use crate::sign::Identity;
 use crate::unsigned::Signing;
 use crate::{encrypt, extract, signature, unsigned};
@@ -75,7 +75,14 @@ pub(super) fn extract(
     let count = source
         .verified(&trust)
         .map_err(anyhow::Error::from)
-        .and_then(|bundle| Ok(extract::extract(&bundle, &args.directory, observer)?))
+        .and_then(|bundle| {
+            Ok(extract::extract(
+                &bundle.files()?,
+                &args.directory,
+                Overwrite::Refuse,
+                observer,
+            )?)
+        })
         .with_context(|| format!("cannot extract {}", args.bundle.display()))?;
     Ok(render::extracted(&args.directory, count))
 }
@@ -91,8 +98,13 @@ pub(super) fn extract_signature(
         limits: &Limits::default(),
         decryption: key.as_ref(),
     };
-    signature::extract(&source, &check.as_check(), &args.force.target(&args.output))
-        .with_context(|| format!("cannot take the signature out of {}", args.input.display()))?;
+    signature::extract(
+        &source,
+        &check.as_check(),
+        Envelope::None,
+        &args.force.target(&args.output),
+    )
+    .with_context(|| format!("cannot take the signature out of {}", args.input.display()))?;
     Ok(render::wrote("signature", &args.output))
 }
 
@@ -130,7 +142,7 @@ impl Prepared {
     ) -> Result<Self> {
         Ok(Self {
             signer: Identity::load(&signer.source(environment))?,
-            time: signing_time(environment)?,
+            time: environment.signing_time()?,
             keyring: keyring.map(Trust::from_keyring_file).transpose()?,
             recipients: recipients.load()?,
         })

@@ -15,6 +15,7 @@ use bundle_format::{Envelope, Manifest, Signer};
 use crate::create::{CreateRequest, Created, Signature};
 use crate::info::{Info, Proof};
 use crate::keys::DemoPki;
+use crate::output::OutputError;
 use crate::unsigned::Signed;
 use crate::verify::Verified;
 
@@ -38,6 +39,12 @@ pub(in crate::cli) fn print_error(error: &anyhow::Error) {
     eprintln!("error: {error}");
     for cause in error.chain().skip(1) {
         eprintln!("  because: {cause}");
+    }
+    let exists = |cause: &(dyn std::error::Error + 'static)| {
+        matches!(cause.downcast_ref(), Some(OutputError::Exists { .. }))
+    };
+    if error.chain().any(exists) {
+        eprintln!("  next: give another name, or --force to replace it");
     }
 }
 
