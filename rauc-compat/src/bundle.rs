@@ -8,6 +8,7 @@ use bundle_format::Manifest;
 use bundle_format::limits::MAX_KEYFILE_SIZE;
 use bundle_format::manifest::MANIFEST_FILE;
 use bundle_tool::cli::{Environment, random_bytes};
+use bundle_tool::convert::{ChunkOptions, Chunking, ConvertRequest};
 use bundle_tool::create::{self, CreateRequest, Input, PackOptions, Signature};
 use bundle_tool::output::Overwrite;
 use bundle_tool::rewrite::Target;
@@ -15,6 +16,7 @@ use bundle_tool::rewrite::Target;
 use crate::arguments::{BundleArguments, ConvertArguments};
 use crate::config::Config;
 use crate::report::Output;
+use crate::rewrite::check;
 
 pub(crate) fn create(
     arguments: &BundleArguments,
@@ -58,8 +60,40 @@ pub(crate) fn convert(
     environment: &Environment,
     output: &mut Output,
 ) -> Result<()> {
-    let _ = (arguments, environment, output);
-    bail!("convert")
+    let global = &arguments.global;
+    let key = global.signer(environment)?;
+    let config = Config::load(&global.without_key(), environment)?;
+    // As in RAUC: a keyring is needed even if the old signature is not checked.
+    let trust = config.trust()?;
+    let signing = arguments.signature.signing_keyring.as_deref();
+    let target = new(&arguments.outbundle)?;
+    let manifest = config.manifest(&arguments.inbundle)?;
+    let casync = words("--casync-args", arguments.casync_args.as_deref())?;
+    let request = ConvertRequest {
+        source: config.source(&arguments.inbundle),
+        check: check((!arguments.no_verify).then_some(&trust)),
+        output: target,
+        ignored: arguments.ignore_image.clone(),
+        chunking: Chunking::new(ChunkOptions::from_words(&casync)?)?,
+        signature: Signature::By {
+            key,
+            time: environment.signing_time()?,
+            keyring: config.trust_for_new(signing)?,
+            recipients: Vec::new(),
+        },
+        salt: random_bytes()?,
+        crypt_key: random_bytes()?,
+        pack: pack(arguments.mksquashfs_args.as_deref(), environment)?,
+    };
+    let format = manifest.bundle.format.name();
+    output.line(&format!("Creating bundle in '{format}' format"));
+    bundle_tool::convert::convert(request, output)
+        .with_context(|| format!("cannot convert {}", arguments.inbundle.display()))?;
+    output.line(&format!(
+        "Bundle written to {}",
+        arguments.outbundle.display()
+    ));
+    Ok(())
 }
 
 /// A file that must not exist yet.

@@ -6,10 +6,12 @@ use anyhow::{Context as _, Result};
 use bundle_format::{Envelope, Limits, Trust};
 
 use super::args::{
-    EncryptArgs, ExtractArgs, ExtractSignatureArgs, RecipientArgs, ReplaceSignatureArgs,
-    ResignArgs, SignArgs, SignerArgs,
+    ConvertArgs, EncryptArgs, ExtractArgs, ExtractSignatureArgs, RecipientArgs,
+    ReplaceSignatureArgs, ResignArgs, SignArgs, SignerArgs,
 };
-use super::{Environment, UsageError, render};
+use super::{Environment, UsageError, random_bytes, render};
+use crate::convert::{self, ChunkOptions, Chunking, ConvertRequest};
+use crate::create::{PackOptions, Signature};
 use crate::observer::Observer;
 use crate::open::Source;
 use crate::output::Overwrite;
@@ -58,6 +60,46 @@ pub(super) fn encrypt(args: &EncryptArgs) -> Result<String> {
     encrypt::encrypt(&args.input, &check.as_check(), &recipients, &target)
         .with_context(|| format!("cannot encrypt {}", args.input.display()))?;
     Ok(render::encrypted(&args.output, recipients.count()))
+}
+
+pub(super) fn convert(
+    args: &ConvertArgs,
+    environment: &Environment,
+    observer: &mut dyn Observer,
+) -> Result<String> {
+    let key = args.check.decrypt.load(environment)?;
+    let check = args.check.load()?;
+    let keyring = args.signing_keyring.as_deref();
+    let request = ConvertRequest {
+        source: Source {
+            path: &args.input,
+            limits: &Limits::default(),
+            decryption: key.as_ref(),
+        },
+        check: check.as_check(),
+        output: args.force.target(&args.output),
+        ignored: args.ignore_image.clone(),
+        chunking: Chunking::new(ChunkOptions {
+            sizes: args.chunk_size,
+            digest: args.digest,
+            packing: args.compression,
+        })?,
+        signature: Signature::By {
+            key: args.signer.source(environment),
+            time: environment.signing_time()?,
+            keyring: keyring.map(Trust::from_keyring_file).transpose()?,
+            recipients: args.recipients.to.clone(),
+        },
+        salt: random_bytes()?,
+        crypt_key: random_bytes()?,
+        pack: PackOptions {
+            time: environment.source_date_epoch()?,
+            ..PackOptions::default()
+        },
+    };
+    let converted = convert::convert(request, observer)
+        .with_context(|| format!("cannot convert {}", args.input.display()))?;
+    Ok(render::converted(&args.output, &converted))
 }
 
 pub(super) fn extract(

@@ -110,6 +110,11 @@ impl<R: Read> Decoder<R> {
         }
     }
 
+    /// What the archive records; `None` before the first node.
+    pub fn feature_flags(&self) -> Option<FeatureFlags> {
+        self.flags.map(FeatureFlags::for_archive)
+    }
+
     /// The next node, or the end of a directory; `None` behind the root directory. Content that was
     /// not read is skipped.
     ///
