@@ -11,10 +11,10 @@ mod progress;
 mod readback;
 
 pub use assemble::{AssembleError, CHUNK, Opened, Written};
+pub use bundle_format::Version;
 pub use plan::{Plan, PlanError, Step};
 pub use progress::{Progress, Silent, Stage};
 pub use readback::{Proven, ReadBackError, Synced};
-pub use bundle_format::Version;
 
 use bundle_format::{PayloadError, ReadAt, VerifiedBundle};
 
