@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bundle_format::cms::{VerifyError, kind};
 use bundle_format::manifest::Format;
-use bundle_format::{Bundle, BundleError, FileReader, Manifest, PayloadError, ReadAt};
+use bundle_format::{Bundle, BundleError, Envelope, FileReader, Manifest, PayloadError, ReadAt};
 use openssl::error::ErrorStack;
 use openssl::hash::{Hasher, MessageDigest};
 
@@ -59,18 +59,22 @@ pub enum SignatureError {
     Output(#[from] OutputError),
 }
 
-/// Writes the signature of a bundle, as it stands in it, into a file.
+/// Writes the signature of a bundle into a file: as it stands in it ([`Envelope::None`]), or as it
+/// comes out of its envelope.
 ///
 /// # Errors
 /// The input is no bundle, or not trusted; writing fails.
 pub fn extract(
     source: &Source<'_>,
     check: &Check<'_>,
+    envelope: Envelope,
     target: &Target,
 ) -> Result<(), SignatureError> {
-    // As it stands: an envelope stays closed.
-    let closed = source.open_closed()?;
-    let signature = closed.signature().to_vec();
+    let bundle = match envelope {
+        Envelope::None => source.open_closed()?,
+        Envelope::Opened => source.open()?,
+    };
+    let signature = bundle.signature().to_vec();
     if let Check::Trust(trust) = check {
         source.verified(trust)?;
     }

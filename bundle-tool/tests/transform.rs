@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 
 use bundle_format::cms::DecryptionKey;
 use bundle_format::manifest::Format;
-use bundle_format::{Bundle, BundleError, FileReader, Limits};
+use bundle_format::{Bundle, BundleError, Envelope, FileReader, Limits};
 use bundle_tool::create::Signature;
 use bundle_tool::encrypt::{Recipients, encrypt};
 use bundle_tool::extract::extract;
 use bundle_tool::observer::Silent;
 use bundle_tool::open::{Check, Source};
+use bundle_tool::output::Overwrite;
 use bundle_tool::unsigned::Signing;
 use bundle_tool::{signature, unsigned, verify};
 use support::{Workshop, chain, run, text, write};
@@ -359,7 +360,7 @@ fn signed_by_openssl_from_the_extracted_manifest() {
     let limits = limits();
     let manifest = workshop.target("manifest.txt");
     let unsigned = source(&request.output.path, &limits, None);
-    signature::extract(&unsigned, &Check::None, &manifest).unwrap();
+    signature::extract(&unsigned, &Check::None, Envelope::None, &manifest).unwrap();
     let cms = workshop.path("cms");
     let (cert, key) = (
         text(&workshop.pki.signer_cert),
@@ -411,13 +412,18 @@ fn a_signature_can_be_taken_out_and_put_back() {
     let (limits, trust) = (limits(), workshop.trust());
     let cms = workshop.target("a.cms");
     let opened = source(&bundle, &limits, None);
-    signature::extract(&opened, &Check::Trust(&trust), &cms).unwrap();
+    signature::extract(&opened, &Check::Trust(&trust), Envelope::None, &cms).unwrap();
     let same = workshop.target("same.raucb");
     signature::replace(&opened, &cms.path, &Check::Trust(&trust), &same).unwrap();
     assert!(fs_err::read(&same.path).unwrap() == fs_err::read(&bundle).unwrap());
 
     let strangers = other.trust();
-    let refused = signature::extract(&opened, &Check::Trust(&strangers), &workshop.target("x"));
+    let refused = signature::extract(
+        &opened,
+        &Check::Trust(&strangers),
+        Envelope::None,
+        &workshop.target("x"),
+    );
     assert!(refused.unwrap_err().to_string().contains("is not trusted"));
     let refused = signature::replace(
         &opened,
@@ -573,7 +579,9 @@ fn everything_comes_out() {
         .verified(&workshop.trust())
         .unwrap();
     let out = workshop.path("out");
-    assert_eq!(extract(&verified, &out, &mut Silent).unwrap(), 7);
+    let files = verified.files().unwrap();
+    let take = |overwrite| extract(&files, &out, overwrite, &mut Silent);
+    assert_eq!(take(Overwrite::Refuse).unwrap(), 7);
     assert!(fs_err::read(out.join("rootfs.img")).unwrap() == workshop.rootfs);
     assert_eq!(fs_err::read(out.join("tree/deep/file")).unwrap(), b"inside");
     assert_eq!(fs_err::read(out.join("empty")).unwrap(), b"");
@@ -581,8 +589,20 @@ fn everything_comes_out() {
         fs_err::read_link(out.join("alias.img")).unwrap(),
         Path::new("rootfs.img")
     );
-    let exists = extract(&verified, &out, &mut Silent)
-        .unwrap_err()
-        .to_string();
+    let exists = take(Overwrite::Refuse).unwrap_err().to_string();
     assert!(exists.ends_with("extract into a new directory"), "{exists}");
+
+    // Into a directory that exists, files are replaced and links never followed.
+    let precious = workshop.path("precious");
+    write(&precious, b"mine");
+    fs_err::remove_file(out.join("empty")).unwrap();
+    std::os::unix::fs::symlink(&precious, out.join("empty")).unwrap();
+    write(&out.join("tree/deep/file"), b"changed");
+    assert_eq!(take(Overwrite::Replace).unwrap(), 7);
+    assert_eq!(fs_err::read(&precious).unwrap(), b"mine");
+    assert_eq!(fs_err::read(out.join("empty")).unwrap(), b"");
+    assert_eq!(fs_err::read(out.join("tree/deep/file")).unwrap(), b"inside");
+    fs_err::remove_dir_all(out.join("tree")).unwrap();
+    std::os::unix::fs::symlink(workshop.path("pki"), out.join("tree")).unwrap();
+    assert!(take(Overwrite::Replace).is_err());
 }

@@ -3,14 +3,18 @@
 mod asn1;
 mod ed25519;
 mod envelope;
+mod name;
 mod policy;
+mod recipients;
 mod signer;
 mod structure;
 mod trust;
 mod verify;
 
 pub use envelope::{DecryptError, DecryptionKey};
+pub use name::one_line;
 pub use policy::{Policy, PolicyError};
+pub use recipients::{Recipient, recipients};
 pub use signer::{Signer, name as certificate_name};
 pub use structure::{CmsKind, StructureError, kind};
 pub use trust::{CheckTime, Purpose, Revocation, Trust, TrustError};

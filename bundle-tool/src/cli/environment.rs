@@ -4,6 +4,8 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use anyhow::{Context as _, Result};
+
 use crate::sign::TokenAccess;
 
 /// What the process brings with it.
@@ -43,4 +45,35 @@ impl Environment {
             terminal: std::io::stderr().is_terminal(),
         }
     }
+    /// The time that a signature names, in seconds since 1970: `SOURCE_DATE_EPOCH`, or now.
+    ///
+    /// # Errors
+    /// `SOURCE_DATE_EPOCH` is no number.
+    pub fn signing_time(&self) -> Result<i64> {
+        Ok(self.source_date_epoch()?.map_or(self.now, i64::from))
+    }
+
+    /// `SOURCE_DATE_EPOCH` as a number; `None` if it is not set.
+    ///
+    /// # Errors
+    /// It is no number.
+    pub fn source_date_epoch(&self) -> Result<Option<u32>> {
+        let Some(text) = &self.source_date_epoch else {
+            return Ok(None);
+        };
+        let epoch = text.parse().with_context(|| {
+            format!("SOURCE_DATE_EPOCH is '{text}', which is not a number of seconds since 1970")
+        })?;
+        Ok(Some(epoch))
+    }
+}
+
+/// Random bytes for a salt or a key.
+///
+/// # Errors
+/// The system has none.
+pub fn random_bytes() -> Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    openssl::rand::rand_bytes(&mut bytes).context("no random numbers")?;
+    Ok(bytes)
 }

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use bundle_format::Trust;
-use bundle_format::cms::Purpose;
 use bundle_format::manifest::Format;
 use bundle_tool::create::{
     CreateError, CreateRequest, Created, ImageSource, Input, NewManifest, PackOptions, Signature,
@@ -94,8 +93,7 @@ impl Workshop {
         Signature::By {
             key: Box::new(self.key()),
             time: TIME,
-            keyring: Some(self.pki.keyring.clone()),
-            purpose: Purpose::default(),
+            keyring: Some(self.trust()),
             recipients: Vec::new(),
         }
     }
@@ -172,7 +170,7 @@ pub fn stdout(output: &Output) -> String {
 /// Changes who signs, or checks, in a request.
 pub fn change(
     request: &mut CreateRequest,
-    with: impl FnOnce(&mut KeySource, &mut i64, &mut Option<PathBuf>),
+    with: impl FnOnce(&mut KeySource, &mut i64, &mut Option<Trust>),
 ) {
     match &mut request.signature {
         Signature::By {

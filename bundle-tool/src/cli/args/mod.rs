@@ -51,6 +51,8 @@ pub enum Command {
     Info(InfoArgs),
     /// Check signature, every block and every image of a bundle
     Verify(VerifyArgs),
+    /// Move the images of a bundle into a casync chunk store beside it
+    Convert(Box<ConvertArgs>),
     /// Take the files out of a bundle
     Extract(ExtractArgs),
     /// Write the signature of a bundle into a file
@@ -264,6 +266,55 @@ pub struct VerifyArgs {
     /// The bundle
     pub bundle: PathBuf,
 }
+
+/// `convert …`.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+#[command(after_help = CONVERT_EXAMPLE)]
+pub struct ConvertArgs {
+    /// Who signs.
+    #[command(flatten)]
+    pub signer: SignerArgs,
+    /// Whether certificates have to be valid.
+    #[command(flatten)]
+    pub expiry: ExpiryArgs,
+    /// Whom to trust with the old signature.
+    #[command(flatten)]
+    pub check: CheckArgs,
+    /// Check the new bundle with this keyring
+    #[arg(long, value_name = "PEM")]
+    pub signing_keyring: Option<PathBuf>,
+    /// Leave the images of this slot class as they are; may be given several times
+    #[arg(long, value_name = "CLASS")]
+    pub ignore_image: Vec<String>,
+    /// How large chunks are in bytes: AVG or MIN:AVG:MAX
+    #[arg(long, value_name = "SIZES", default_value = "65536", value_parser = crate::convert::sizes)]
+    pub chunk_size: casync::ChunkSizes,
+    /// What names chunks: sha512-256 or sha256
+    #[arg(long, value_name = "NAME", default_value = "sha512-256", value_parser = crate::convert::digest)]
+    pub digest: casync::chunk::DigestKind,
+    /// How chunks are packed: zstd, xz or gzip
+    #[arg(long, value_name = "NAME", default_value = "zstd", value_parser = crate::convert::packing)]
+    pub compression: casync::codec::Packing,
+    /// To whom it is encrypted.
+    #[command(flatten)]
+    pub recipients: RecipientArgs,
+    /// Where the result goes.
+    #[command(flatten)]
+    pub force: ForceArgs,
+    /// The bundle
+    pub input: PathBuf,
+    /// The bundle to create; the chunks go into a directory beside it that ends in .castr
+    pub output: PathBuf,
+}
+
+const CONVERT_EXAMPLE: &str = "\
+Example:
+  bundle-tool convert --keyring keyring.pem --cert signer.cert.pem --key signer.key.pem \\
+      update.raucb update-chunked.raucb
+
+writes update-chunked.raucb and the directory update-chunked.castr. Put both on the web server, side
+by side: devices look for the chunks there. Tar images become archives of casync (.caidx), without
+extended attributes; all others are cut as they are (.caibx).";
 
 /// `extract …`.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
