@@ -80,14 +80,14 @@ pub(super) fn check_program() -> Result<(), PackError> {
 
 /// The first two numbers of what `mksquashfs -version` says: `mksquashfs version 4.5.1 (…)`.
 fn version(said: &str) -> Option<(u32, u32)> {
-    let numbers = said
+    let mut numbers = said
         .split_whitespace()
         .skip_while(|word| *word != "version");
     let number = |text: &str| {
         let digits = text.split(|c: char| !c.is_ascii_digit()).next()?;
         digits.parse().ok()
     };
-    let mut parts = numbers.skip(1).next()?.split('.');
+    let mut parts = numbers.nth(1)?.split('.');
     Some((number(parts.next()?)?, number(parts.next()?)?))
 }
 
