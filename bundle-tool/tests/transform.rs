@@ -227,6 +227,72 @@ fn built_here_and_signed_there() {
     }
 }
 
+/// Other tools may sign what we would not create: it is shown, but not accepted.
+#[test]
+fn a_bundle_for_a_newer_rauc_is_refused() {
+    let workshop = Workshop::new();
+    let input = workshop.path("input");
+    fs_err::create_dir(&input).unwrap();
+    write(&input.join("rootfs.img"), &support::noise(9000));
+    let manifest = |version: &str| {
+        format!(
+            "[update]\ncompatible=Board\nmin-rauc-version={version}\n\
+             [image.rootfs]\nfilename=rootfs.img\n"
+        )
+    };
+    write(&input.join("manifest.raucm"), manifest("1.15.2").as_bytes());
+    let mut request = workshop.request("a.unsigned");
+    request.input = bundle_tool::create::Input::Directory(input.clone());
+    request.signature = Signature::Later;
+    workshop.create(&request).unwrap();
+    let sign = |output: &str| {
+        let signer = workshop.identity();
+        let signing = Signing {
+            signer: &signer,
+            time: support::TIME,
+            keyring: None,
+            recipients: None,
+        };
+        let target = workshop.target(output);
+        unsigned::sign(&request.output.path, &signing, &target, &mut Silent).unwrap();
+        let limits = limits();
+        let source = source(&target.path, &limits, None);
+        let info = bundle_tool::info::info(&source, &Check::Trust(&workshop.trust())).unwrap();
+        let text = String::from_utf8(info.manifest.to_bytes()).unwrap();
+        assert!(text.contains("min-rauc-version="), "{text}");
+        verify::verify(
+            &source,
+            &workshop.trust(),
+            verify::Depth::Images,
+            &mut Silent,
+        )
+        .map(drop)
+    };
+    sign("good.raucb").unwrap();
+
+    let unsigned = fs_err::read(&request.output.path).unwrap();
+    let needle = b"min-rauc-version=1.15.2";
+    let at = (0..unsigned.len() - needle.len())
+        .rfind(|at| unsigned[*at..].starts_with(needle))
+        .unwrap();
+    let mut newer = unsigned.clone();
+    newer[at + needle.len() - 1] = b'3';
+    write(&request.output.path, &newer);
+    let refused = chain(&sign("newer.raucb").unwrap_err());
+    assert!(
+        refused.contains("min-rauc-version=1.15.3: the bundle needs a newer RAUC than 1.15.2"),
+        "{refused}"
+    );
+
+    write(&input.join("manifest.raucm"), manifest("1.15.3").as_bytes());
+    request.output = workshop.target("b.unsigned");
+    let refused = chain(&workshop.create(&request).unwrap_err());
+    assert!(
+        refused.contains("needs a newer RAUC than 1.15.2"),
+        "{refused}"
+    );
+}
+
 #[test]
 fn a_damaged_unsigned_bundle_is_not_signed() {
     let workshop = Workshop::new();

@@ -40,7 +40,7 @@ pub(crate) fn create(
         output: target,
         format,
         signature: Signature::By {
-            key,
+            key: Box::new(key),
             time: environment.signing_time()?,
             keyring,
             recipients: Vec::new(),
@@ -76,7 +76,7 @@ pub(crate) fn convert(
         ignored: arguments.ignore_image.clone(),
         chunking: Chunking::new(ChunkOptions::from_words(&casync)?)?,
         signature: Signature::By {
-            key,
+            key: Box::new(key),
             time: environment.signing_time()?,
             keyring: config.trust_for_new(signing)?,
             recipients: Vec::new(),

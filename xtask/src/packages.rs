@@ -27,11 +27,19 @@ pub const PEERS: PackageSet = PackageSet {
         Package::any("kmod"),
         Package::any("libubootenv-tool"),
         Package::any("mtools"),
+        Package::any("opensc"),
         Package::any("openssl"),
         Package::any("rauc"),
+        Package::any("softhsm2"),
         Package::any("squashfs-tools"),
         Package::any("u-boot-tools"),
     ],
+};
+
+/// What fuzzing needs beyond [`BUILD`].
+pub const FUZZING: PackageSet = PackageSet {
+    why: "to build libFuzzer, which the fuzz targets run in",
+    packages: &[Package::any("g++")],
 };
 
 /// What `cargo xtask bench` measures with, beside the peers themselves.

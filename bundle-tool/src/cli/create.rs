@@ -53,12 +53,14 @@ fn signature(args: &CreateArgs, environment: &Environment) -> Result<Signature> 
     let keyring = args.keyring.as_deref();
     let keyring = keyring.map(Trust::from_keyring_file).transpose()?;
     Ok(Signature::By {
-        key: KeySource {
+        key: Box::new(KeySource {
             certificate: cert.clone(),
             key: key.clone(),
             intermediates: args.intermediate.clone(),
             passphrase: environment.key_passphrase.clone(),
-        },
+            token: environment.token.clone(),
+            valid_at: args.expiry.now(environment),
+        }),
         time: environment.signing_time()?,
         keyring,
         recipients: args.recipients.to.clone(),

@@ -1,12 +1,15 @@
 //! Everything that comes from outside of the arguments, taken once at the start.
 
 use std::io::IsTerminal as _;
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 
+use crate::sign::TokenAccess;
+
 /// What the process brings with it.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Environment {
     /// Seconds since 1970.
     pub now: i64,
@@ -14,6 +17,8 @@ pub struct Environment {
     pub source_date_epoch: Option<String>,
     /// `RAUC_KEY_PASSPHRASE`.
     pub key_passphrase: Option<String>,
+    /// `RAUC_PKCS11_MODULE` and `RAUC_PKCS11_PIN`.
+    pub token: TokenAccess,
     /// `NO_COLOR` is set and not empty.
     pub no_color: bool,
     /// Progress goes to a terminal.
@@ -32,6 +37,10 @@ impl Environment {
                 .unwrap_or(0),
             source_date_epoch: variable("SOURCE_DATE_EPOCH"),
             key_passphrase: variable("RAUC_KEY_PASSPHRASE"),
+            token: TokenAccess {
+                module: variable("RAUC_PKCS11_MODULE").map(PathBuf::from),
+                pin: variable("RAUC_PKCS11_PIN"),
+            },
             no_color: variable("NO_COLOR").is_some(),
             terminal: std::io::stderr().is_terminal(),
         }

@@ -70,7 +70,7 @@ pub fn run(args: &Args, environment: &Environment, observer: &mut dyn Observer) 
             Ok(render::created(&request, &created))
         }
         Command::Sign(arguments) => transform::sign(arguments, environment, observer),
-        Command::Resign(arguments) => transform::resign(arguments, environment),
+        Command::Resign(arguments) => transform::resign(arguments, environment, observer),
         Command::Encrypt(arguments) => transform::encrypt(arguments),
         Command::Info(arguments) => {
             let shown = show(arguments, environment)

@@ -7,7 +7,7 @@ use bundle_format::{Envelope, Limits, Trust};
 
 use super::args::{
     ConvertArgs, EncryptArgs, ExtractArgs, ExtractSignatureArgs, RecipientArgs,
-    ReplaceSignatureArgs, ResignArgs, SignArgs, SignerArgs,
+    ReplaceSignatureArgs, ResignArgs, SignArgs,
 };
 use super::{Environment, UsageError, random_bytes, render};
 use crate::convert::{self, ChunkOptions, Chunking, ConvertRequest};
@@ -15,7 +15,7 @@ use crate::create::{PackOptions, Signature};
 use crate::observer::Observer;
 use crate::open::Source;
 use crate::output::Overwrite;
-use crate::sign::Identity;
+use crate::sign::{Identity, KeySource};
 use crate::unsigned::Signing;
 use crate::{encrypt, extract, signature, unsigned};
 
@@ -24,21 +24,28 @@ pub(super) fn sign(
     environment: &Environment,
     observer: &mut dyn Observer,
 ) -> Result<String> {
-    let prepared = Prepared::new(
-        &args.signer,
-        args.keyring.as_deref(),
-        &args.recipients,
-        environment,
-    )?;
+    let source = args
+        .signer
+        .source(environment, args.expiry.now(environment));
+    let keyring = args.keyring.as_deref();
+    let prepared = Prepared::new(&source, keyring, &args.recipients, environment)?;
+    prepared.warn(observer)?;
     let target = args.force.target(&args.output);
     let signed = unsigned::sign(&args.input, &prepared.signing(), &target, observer)
         .with_context(|| format!("cannot sign {}", args.input.display()))?;
     Ok(render::signed(&args.output, &signed))
 }
 
-pub(super) fn resign(args: &ResignArgs, environment: &Environment) -> Result<String> {
+pub(super) fn resign(
+    args: &ResignArgs,
+    environment: &Environment,
+    observer: &mut dyn Observer,
+) -> Result<String> {
     let keyring = args.signing_keyring.as_deref();
-    let prepared = Prepared::new(&args.signer, keyring, &args.recipients, environment)?;
+    let now = (!args.check.rules.no_check_time).then_some(environment.now);
+    let source = args.signer.source(environment, now);
+    let prepared = Prepared::new(&source, keyring, &args.recipients, environment)?;
+    prepared.warn(observer)?;
     let check = args.check.load()?;
     let key = args.check.decrypt.load(environment)?;
     let source = Source {
@@ -70,6 +77,7 @@ pub(super) fn convert(
     let key = args.check.decrypt.load(environment)?;
     let check = args.check.load()?;
     let keyring = args.signing_keyring.as_deref();
+    let now = (!args.check.rules.no_check_time).then_some(environment.now);
     let request = ConvertRequest {
         source: Source {
             path: &args.input,
@@ -85,7 +93,7 @@ pub(super) fn convert(
             packing: args.compression,
         })?,
         signature: Signature::By {
-            key: args.signer.source(environment),
+            key: Box::new(args.signer.source(environment, now)),
             time: environment.signing_time()?,
             keyring: keyring.map(Trust::from_keyring_file).transpose()?,
             recipients: args.recipients.to.clone(),
@@ -177,17 +185,25 @@ struct Prepared {
 
 impl Prepared {
     fn new(
-        signer: &SignerArgs,
+        signer: &KeySource,
         keyring: Option<&Path>,
         recipients: &RecipientArgs,
         environment: &Environment,
     ) -> Result<Self> {
         Ok(Self {
-            signer: Identity::load(&signer.source(environment))?,
+            signer: Identity::load(signer)?,
             time: environment.signing_time()?,
             keyring: keyring.map(Trust::from_keyring_file).transpose()?,
             recipients: recipients.load()?,
         })
+    }
+
+    fn warn(&self, observer: &mut dyn Observer) -> Result<()> {
+        self.signer
+            .warnings()?
+            .iter()
+            .for_each(|text| observer.warn(text));
+        Ok(())
     }
 
     fn signing(&self) -> Signing<'_> {

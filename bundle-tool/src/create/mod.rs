@@ -95,6 +95,9 @@ pub fn create(
     observer: &mut dyn Observer,
 ) -> Result<Created, CreateError> {
     let signer = Signer::load(request)?;
+    for warning in signer.iter().map(|signer| signer.identity.warnings()) {
+        warning?.iter().for_each(|text| observer.warn(text));
+    }
     squashfs::check_program()?;
     let mut output = Output::create(&request.output.path, request.output.overwrite)?;
 

@@ -37,7 +37,7 @@ pub enum Signature {
     /// Somebody.
     By {
         /// Certificate and key.
-        key: KeySource,
+        key: Box<KeySource>,
         /// The time that the signature names, in seconds since 1970.
         time: i64,
         /// Check the finished bundle with this keyring.

@@ -52,12 +52,7 @@ impl Workshop {
     }
 
     pub fn key(&self) -> KeySource {
-        KeySource {
-            certificate: self.pki.signer_cert.clone(),
-            key: self.pki.signer_key.clone(),
-            intermediates: Vec::new(),
-            passphrase: None,
-        }
+        KeySource::new(self.pki.signer_cert.clone(), self.pki.signer_key.clone())
     }
 
     pub fn request(&self, output: &str) -> CreateRequest {
@@ -96,7 +91,7 @@ impl Workshop {
 
     pub fn signature(&self) -> Signature {
         Signature::By {
-            key: self.key(),
+            key: Box::new(self.key()),
             time: TIME,
             keyring: Some(self.trust()),
             recipients: Vec::new(),

@@ -87,12 +87,7 @@ pub fn bundle_file(
         }],
         ..NewManifest::default()
     };
-    let key = KeySource {
-        certificate: pki.join("signer.cert.pem"),
-        key: pki.join("signer.key.pem"),
-        intermediates: Vec::new(),
-        passphrase: None,
-    };
+    let key = KeySource::new(pki.join("signer.cert.pem"), pki.join("signer.key.pem"));
     let request = CreateRequest {
         input: Input::Images(manifest),
         output: Target {
@@ -101,7 +96,7 @@ pub fn bundle_file(
         },
         format: Format::Verity,
         signature: Signature::By {
-            key,
+            key: Box::new(key),
             time: 1_700_000_000,
             keyring: None,
             recipients: Vec::new(),
