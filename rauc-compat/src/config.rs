@@ -54,12 +54,12 @@ impl Config {
             None => conf.keyring,
         };
         let mut limits = Limits::default();
-        if let Some(size) = conf.max_signature_size {
+        if let Some(size) = conf.system.max_signature_size {
             limits.max_signature_size = size;
         }
         Ok(Self {
             keyring,
-            formats: conf.formats,
+            formats: conf.system.formats,
             limits,
             decryption: decryption(&conf.encryption, global, environment)?,
         })
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(section.bool("check-crl").unwrap(), Some(true));
         let text = changed(NO_CONF, "system:bundle-formats=verity").unwrap();
         let conf = SystemConf::parse(&text, "conf", Path::new("")).unwrap();
-        assert_eq!(conf.formats, [Format::Verity]);
+        assert_eq!(conf.system.formats, [Format::Verity]);
         for wrong in ["", "system:bundle-formats", "a=b"] {
             assert!(changed(NO_CONF, wrong).is_err(), "{wrong}");
         }
