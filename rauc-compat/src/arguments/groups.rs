@@ -74,7 +74,7 @@ impl Global {
             intermediates: self.intermediate.clone(),
             passphrase: environment.key_passphrase.clone(),
             token: environment.token.clone(),
-            // RAUC signs with certificates that have expired; --keyring finds them.
+            // As in RAUC, the check of the finished bundle decides.
             valid_at: None,
         })
     }

@@ -6,6 +6,7 @@
 )]
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
+pub mod bus;
 pub mod grub_model;
 pub mod rig;
 pub mod server;
