@@ -274,9 +274,6 @@ pub struct ConvertArgs {
     /// Who signs.
     #[command(flatten)]
     pub signer: SignerArgs,
-    /// Whether certificates have to be valid.
-    #[command(flatten)]
-    pub expiry: ExpiryArgs,
     /// Whom to trust with the old signature.
     #[command(flatten)]
     pub check: CheckArgs,
