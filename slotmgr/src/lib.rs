@@ -14,6 +14,7 @@ pub mod cli;
 pub mod config;
 pub mod health;
 pub mod install;
+pub mod partition;
 pub mod slot;
 pub mod source;
 pub mod state;

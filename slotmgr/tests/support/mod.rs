@@ -6,9 +6,11 @@
 )]
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
+pub mod cuts;
 pub mod grub_model;
 pub mod rig;
 pub mod server;
+pub mod table_disk;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,0 +1,61 @@
+//! What every test with the power-cut machine needs: which disks may be found after a cut, and how
+//! much was tried.
+
+use slotmgr::storage::sim::{Keep, World};
+
+/// Random subsets that are tried for each cut.
+const RANDOM: u64 = 48;
+
+/// What was tried, for the report at the end of a test.
+#[derive(Default)]
+pub struct Tried {
+    pub cuts: u64,
+    pub states: u64,
+    pub recoveries: u64,
+}
+
+impl Tried {
+    pub fn report(&self, what: &str) {
+        println!(
+            "power-cut machine: {what}: {} cut points, {} states after a cut, {} recoveries run to \
+             their end",
+            self.cuts, self.states, self.recoveries
+        );
+        assert!(
+            self.cuts > 0 && self.states > self.cuts,
+            "nothing was tried"
+        );
+    }
+}
+
+/// Every way in which the unconfirmed sectors of `world` may have ended up.
+pub fn keeps(world: &World) -> impl Iterator<Item = Keep> + use<> {
+    let sectors = world.unconfirmed();
+    [Keep::None, Keep::All]
+        .into_iter()
+        .chain((1..sectors).map(Keep::Prefix))
+        .chain((0..if sectors > 1 { RANDOM } else { 0 }).map(Keep::Random))
+}
+
+/// Cuts `work` at every operation. `check` gets each world that may be found afterwards, with the
+/// number of the cut and what was kept.
+pub fn cut_everywhere(
+    start: &dyn Fn() -> World,
+    work: &dyn Fn(&World),
+    tried: &mut Tried,
+    check: &mut dyn FnMut(&World, (u64, Keep)),
+) {
+    let whole = start();
+    work(&whole);
+    for cut in 0..whole.operations() {
+        let world = start();
+        world.cut_at(cut);
+        work(&world);
+        assert!(world.is_off(), "operation {cut} was not reached");
+        tried.cuts += 1;
+        for keep in keeps(&world) {
+            tried.states += 1;
+            check(&world.power_on(keep), (cut, keep));
+        }
+    }
+}
