@@ -60,10 +60,11 @@ pub struct Priority {
 }
 
 impl Priority {
-    /// Never started.
+    /// Never started. The try that is left tells it from a slot whose last try ChromeOS has taken:
+    /// that one has neither priority nor tries.
     pub const OFF: Priority = Priority {
         priority: 0,
-        tries: 0,
+        tries: 1,
         successful: false,
     };
 
@@ -114,7 +115,10 @@ mod tests {
             let same = Priority::of(attributes).put_into(attributes);
             assert_eq!(same, attributes);
             let off = Priority::OFF.put_into(attributes);
-            assert_eq!(off, attributes & !0x01ff_0000_0000_0000);
+            assert_eq!(
+                off,
+                attributes & !0x01ff_0000_0000_0000 | 0x0010_0000_0000_0000
+            );
         }
         let priority = Priority {
             priority: 2,

@@ -16,10 +16,13 @@ pub struct Tried {
 
 impl Tried {
     pub fn report(&self, what: &str) {
+        let recoveries = match self.recoveries {
+            0 => String::new(),
+            count => format!(", {count} recoveries run to their end"),
+        };
         println!(
-            "power-cut machine: {what}: {} cut points, {} states after a cut, {} recoveries run to \
-             their end",
-            self.cuts, self.states, self.recoveries
+            "power-cut machine: {what}: {} cut points, {} states after a cut{recoveries}",
+            self.cuts, self.states
         );
         assert!(
             self.cuts > 0 && self.states > self.cuts,

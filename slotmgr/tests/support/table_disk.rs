@@ -110,7 +110,7 @@ pub fn disk(shape: &Shape, parts: &[Part]) -> Vec<u8> {
         put(&mut array, at + 32, &part.first.to_le_bytes());
         put(&mut array, at + 40, &part.last.to_le_bytes());
         put(&mut array, at + 48, &part.attributes.to_le_bytes());
-        let name = format!("P{}", part.number);
+        let name = name(part.number);
         let units: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
         put(&mut array, at + 56, &units);
         // What a later version of the format may keep in larger entries.
@@ -127,6 +127,15 @@ pub fn disk(shape: &Shape, parts: &[Part]) -> Vec<u8> {
         put(&mut bytes, usize::try_from(at).unwrap() * size, &array);
     }
     bytes
+}
+
+/// Two of the partitions are slots.
+pub fn name(number: usize) -> String {
+    match number {
+        1 => "A".to_owned(),
+        3 => "B".to_owned(),
+        number => format!("P{number}"),
+    }
 }
 
 fn header(shape: &Shape, array: &[u8], (own, other, at): (u64, u64, u64)) -> Vec<u8> {
