@@ -24,7 +24,8 @@ use slotmgr::slot::{BootName, Layout, Slot};
 use slotmgr::storage::sim::World;
 use slotmgr::storage::{Area, EnvCopy};
 use support::cuts::{Tried, cut_everywhere};
-use support::{bundle, image, layout, policy, running, slot_id};
+use support::rig::{Rig, stderr, stdout};
+use support::{bundle, bundle_file, image, layout, policy, running, slot_id};
 
 const GOOD: Standing = Standing::Good;
 const ON_TRIAL: Standing = Standing::Trial { left: 1 };
@@ -305,7 +306,35 @@ fn the_real_barebox_state_knows_these_options() {
 
 const GUID: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
 
-fn efivars(place: &Place) -> EfiVarFs {
+/// efivarfs takes each write as the whole new content; a plain file keeps what is behind it.
+struct LikeEfivarfs(EfiVarFs);
+
+impl EfiVars for LikeEfivarfs {
+    fn names(&self) -> Result<Vec<String>, BootError> {
+        self.0.names()
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, BootError> {
+        self.0.read(name)
+    }
+
+    fn write(&self, name: &str, content: &[u8]) -> Result<(), BootError> {
+        self.0.remove(name)?;
+        self.0.write(name, content)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), BootError> {
+        self.0.remove(name)
+    }
+}
+
+fn like_efivarfs(place: &Place) -> LikeEfivarfs {
+    LikeEfivarfs(EfiVarFs {
+        root: place.0.path().to_owned(),
+    })
+}
+
+fn efivars(place: &Place) -> LikeEfivarfs {
     let variable = |name: &str, content: &[u8]| {
         let bytes = [&7_u32.to_le_bytes()[..], content].concat();
         fs_err::write(place.path(&format!("{name}-{GUID}")), bytes).unwrap();
@@ -320,9 +349,7 @@ fn efivars(place: &Place) -> EfiVarFs {
         b"x",
     )
     .unwrap();
-    EfiVarFs {
-        root: place.0.path().to_owned(),
-    }
+    like_efivarfs(place)
 }
 
 #[test]
@@ -358,13 +385,8 @@ fn entries_that_the_firmware_would_pass_over_are_none() {
         b"\0\0\0\0\x04\0B\0\0\0\x7f\xff\x04\0",
         b"\x01\0\0\0\xff\xffB\0\0\0",
     ] {
-        // A plain file keeps what is behind the new content, as efivarfs does not.
-        fs_err::remove_file(place.path(&format!("Boot0002-{GUID}"))).unwrap();
         vars.write("Boot0002", broken).unwrap();
-        let vars = EfiVarFs {
-            root: place.0.path().to_owned(),
-        };
-        let env = Efi::new(&layout(), Box::new(vars), Activate::Once);
+        let env = Efi::new(&layout(), Box::new(like_efivarfs(&place)), Activate::Once);
         assert_eq!(standings(&env), [GOOD, Standing::Bad]);
         assert!(matches!(
             mark(&env, "B", Mark::Active),
@@ -458,4 +480,137 @@ fn tryboot_from_arm_to_confirmation() {
     );
     mark(new, Mark::Bad);
     assert_eq!(world.current(AUTOBOOT), autoboot(2, 3));
+}
+
+/// The machine of files, with another bootloader.
+fn rig(bootloader: &str, more: &str) -> (tempfile::TempDir, PathBuf, Rig) {
+    let dir = tempfile::tempdir().unwrap();
+    let (bundle, keyring) = bundle_file(dir.path(), &image(3), "3");
+    let rig = Rig::new(&image(1), &keyring);
+    let conf = fs_err::read_to_string(rig.path("system.conf")).unwrap();
+    let conf = conf.replace("bootloader=grub\ngrubenv=grubenv", bootloader) + more;
+    fs_err::write(rig.path("system.conf"), conf).unwrap();
+    (dir, bundle, rig)
+}
+
+fn run(rig: &Rig, slot: &str, arguments: &[&str]) -> String {
+    let output = rig.run_on(slot, arguments);
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {}",
+        stderr(&output)
+    );
+    stdout(&output)
+}
+
+#[test]
+fn the_program_with_a_custom_bootloader() {
+    let (place, _) = custom(&HANDLER.replace("${KNOWS:-good}", "${SLOTMGR_PROTOCOL:+trial}"));
+    let backend = place.path("program").display().to_string();
+    let handlers = format!("[handlers]\nbootloader-custom-backend={backend}\n");
+    let (_dir, bundle, rig) = rig("bootloader=custom", &handlers);
+    run(&rig, "A", &["install", bundle.to_str().unwrap()]);
+    assert_eq!(place.get("primary"), "B\n");
+    assert!(run(&rig, "B", &["trial"]).contains("rootfs.1 is confirmed"));
+    assert_eq!(place.get("state.B"), "good\n");
+    run(&rig, "B", &["status"]);
+    run(&rig, "B", &["mark", "bad", "other"]);
+    assert_eq!(place.get("state.A"), "bad\n");
+}
+
+#[test]
+fn the_program_with_priorities_that_sgdisk_reads() {
+    let (_dir, bundle, rig) = rig("bootloader=gpt-priority\ngpt-disk=disk.img", "");
+    let disk = rig.path("disk.img");
+    std::fs::File::create(&disk)
+        .unwrap()
+        .set_len(1 << 20)
+        .unwrap();
+    let sgdisk = |arguments: &[&str]| {
+        let output = std::process::Command::new("sgdisk")
+            .args(arguments)
+            .arg(&disk)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", stdout(&output));
+        stdout(&output)
+    };
+    sgdisk(&[
+        "-a",
+        "1",
+        "-n",
+        "2:100:+64K",
+        "-c",
+        "2:A",
+        "-n",
+        "7:300:+64K",
+        "-c",
+        "7:B",
+    ]);
+    sgdisk(&[
+        "-A", "2:set:56", "-A", "2:set:48", "-A", "7:set:52", "-A", "7:set:60",
+    ]);
+    let flags = |number: &str| {
+        let info = sgdisk(&["-i", number]);
+        let line = info
+            .lines()
+            .find(|line| line.starts_with("Attribute flags"))
+            .unwrap();
+        line.to_owned()
+    };
+    assert_eq!(flags("2"), "Attribute flags: 0101000000000000");
+    run(&rig, "A", &["install", bundle.to_str().unwrap()]);
+    assert_eq!(
+        flags("7"),
+        "Attribute flags: 1032000000000000",
+        "priority 2, three tries"
+    );
+    run(&rig, "B", &["trial"]);
+    assert_eq!(
+        flags("7"),
+        "Attribute flags: 1102000000000000",
+        "successful"
+    );
+    assert_eq!(
+        flags("2"),
+        "Attribute flags: 0101000000000000",
+        "the old system stays"
+    );
+    assert!(sgdisk(&["-v"]).contains("No problems found"));
+    let before = fs_err::read(&disk).unwrap();
+    run(&rig, "B", &["trial"]);
+    assert!(
+        fs_err::read(&disk).unwrap() == before,
+        "an ordinary start writes nothing"
+    );
+}
+
+#[test]
+fn the_program_with_noop() {
+    let (_dir, bundle, rig) = rig("bootloader=noop", "");
+    run(&rig, "A", &["install", bundle.to_str().unwrap()]);
+    let told = stderr(&rig.run(&["status"]));
+    assert!(told.contains("bootloader=noop remembers nothing"), "{told}");
+}
+
+/// The program that we ship to begin with.
+#[test]
+fn the_shipped_program_speaks_the_protocol() {
+    let place = Place::new();
+    for (name, text) in [
+        ("primary", "A\n"),
+        ("state.A", "good\n"),
+        ("state.B", "good\n"),
+    ] {
+        place.put(name, text);
+    }
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("bootloader/custom-backend.sh");
+    let program = place.program(&format!("STATE=$D exec {} \"$@\"", shipped.display()));
+    let custom = Custom::new(&layout(), program);
+    assert_eq!(standings(&custom), [GOOD, GOOD]);
+    assert!(installed(&custom));
+    assert_eq!(standings(&custom), [GOOD, ON_TRIAL]);
+    mark(&custom, "B", Mark::Good).unwrap();
+    mark(&custom, "A", Mark::Bad).unwrap();
+    assert_eq!(standings(&custom), [Standing::Bad, GOOD]);
 }
