@@ -37,7 +37,7 @@ fn start(lab: &Lab) -> World {
 fn install(lab: &Lab, world: &World) -> bool {
     let env = (lab.env)(world);
     let what = (bundle(), &policy());
-    support::install_with(env.as_ref(), &mut world.clone(), "A", what).is_ok()
+    support::install_by(env.as_ref(), &mut world.clone(), "A", what).is_ok()
 }
 
 fn mark(lab: &Lab, world: &World, name: &str, mark: Mark) -> bool {

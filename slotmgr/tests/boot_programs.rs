@@ -118,7 +118,7 @@ fn installed(env: &dyn BootEnv) -> bool {
     let mut world = support::world(&image(1), &image(2), "");
     let bundle = bundle(&image(3), "3");
     let what = (&bundle, &policy());
-    support::install_with(env, &mut world, "A", what).is_ok()
+    support::install_by(env, &mut world, "A", what).is_ok()
 }
 
 #[test]

@@ -8,15 +8,13 @@
 mod support;
 
 use std::collections::HashSet;
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
 use bundle_format::VerifiedBundle;
 use slotmgr::boot::{self, BootEnv, Mark, Standing, Tries, grub::Grub};
 use slotmgr::storage::sim::{Keep, World};
 use slotmgr::storage::{Area, Disks, EnvCopy};
-use support::cuts::{Tried, keeps};
+use support::cuts::{Tried, fingerprint, keeps};
 use support::{
     BOTH_GOOD, FACTORY, grub_model, image, install, layout, policy, running, slot_id, world,
 };
@@ -28,20 +26,6 @@ const NEW: u8 = 3;
 fn new_bundle() -> &'static VerifiedBundle<Arc<Vec<u8>>> {
     static BUNDLE: OnceLock<VerifiedBundle<Arc<Vec<u8>>>> = OnceLock::new();
     BUNDLE.get_or_init(|| support::bundle(&image(NEW), "3"))
-}
-
-fn fingerprint(world: &World) -> u64 {
-    let layout = layout();
-    let mut hasher = DefaultHasher::new();
-    for name in ["A", "B"] {
-        world
-            .current(Area::Slot(slot_id(&layout, name)))
-            .hash(&mut hasher);
-    }
-    world
-        .current(Area::BootEnv(EnvCopy::First))
-        .hash(&mut hasher);
-    hasher.finish()
 }
 
 fn holds(world: &World, name: &str, seed: u8) -> bool {

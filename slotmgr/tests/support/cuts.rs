@@ -1,7 +1,12 @@
-//! What every test with the power-cut machine needs: which disks may be found after a cut, and how
-//! much was tried.
+//! Cutting the power: which states are tried after a cut, and how many there were.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
 
 use slotmgr::storage::sim::{Keep, World};
+use slotmgr::storage::{Area, EnvCopy};
+
+use super::{layout, slot_id};
 
 /// Random subsets that are tried for each cut.
 const RANDOM: u64 = 48;
@@ -15,6 +20,7 @@ pub struct Tried {
 }
 
 impl Tried {
+    /// Prints it; nothing tried is a failure.
     pub fn report(&self, what: &str) {
         let recoveries = match self.recoveries {
             0 => String::new(),
@@ -38,6 +44,18 @@ pub fn keeps(world: &World) -> impl Iterator<Item = Keep> + use<> {
         .into_iter()
         .chain((1..sectors).map(Keep::Prefix))
         .chain((0..if sectors > 1 { RANDOM } else { 0 }).map(Keep::Random))
+}
+
+/// The same for disks with the same content: a recovery that was tried once need not be tried again.
+pub fn fingerprint(world: &World) -> u64 {
+    let layout = layout();
+    let slots = ["A", "B"].map(|name| Area::Slot(slot_id(&layout, name)));
+    let copies = [EnvCopy::First, EnvCopy::Second].map(Area::BootEnv);
+    let mut hasher = DefaultHasher::new();
+    for area in slots.into_iter().chain(copies) {
+        world.current(area).hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 /// Cuts `work` at every operation. `check` gets each world that may be found afterwards, with the

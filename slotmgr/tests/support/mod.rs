@@ -204,11 +204,11 @@ pub fn install(
     bundle: &VerifiedBundle<Arc<Vec<u8>>>,
     policy: &Policy,
 ) -> Result<Armed, InstallError> {
-    install_with(&Grub::new(&layout()), disks, running_slot, (bundle, policy))
+    install_by(&Grub::new(&layout()), disks, running_slot, (bundle, policy))
 }
 
 /// The same with another bootloader.
-pub fn install_with(
+pub fn install_by(
     env: &dyn BootEnv,
     disks: &mut dyn Disks,
     running_slot: &str,
