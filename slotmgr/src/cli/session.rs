@@ -17,6 +17,7 @@ use crate::install::Machine;
 use crate::slot::{Booted, Evidence, Layout, parse_cmdline};
 use crate::state::Record;
 use crate::storage::device::{DeviceDisks, EnvPlace, Mode};
+use crate::storage::uboot_copy;
 
 /// What the program finds around it. `main` asks for it once; nothing else does.
 #[derive(Debug, Clone)]
@@ -117,7 +118,8 @@ fn bootloader(
         )),
         Bootloader::UBoot { attempts, .. } => {
             let place = fw_env_config(&options.fw_env_config)?;
-            let env = UBoot::new(&conf.layout, &place, *attempts);
+            let scheme = uboot_copy::scheme(&place)?;
+            let env = UBoot::new(&conf.layout, &place, *attempts).with_scheme(scheme);
             Ok((Box::new(env), EnvPlace::UBoot(Box::new(place))))
         }
         Bootloader::Other(name) => bail!(

@@ -8,7 +8,7 @@ use crate::limits::{MAX_CONFIG_BYTES, MAX_SYSFS_BYTES};
 use crate::select::{CopyId, Standing};
 use crate::snapshot::Snapshot;
 use crate::storage::lock::{LockError, LockPaths, Locks};
-use crate::storage::{Devices, NoRawDevices, SysPaths};
+use crate::storage::{Devices, KernelDevices, SysPaths};
 use crate::txn::Txn;
 use anyhow::{Context, Result, bail};
 use std::fs::File;
@@ -47,7 +47,7 @@ impl Session {
         console: &mut Console<'_>,
     ) -> Result<Self> {
         let config = read_config(place)?;
-        let devices = Devices::open(&config, endian, &SysPaths::default(), &NoRawDevices)?;
+        let devices = Devices::open(&config, endian, &SysPaths::default(), &KernelDevices)?;
         let files = LockPaths::files(place.lock.as_deref(), config.lockfile.as_deref());
         let locks = match Locks::acquire(
             &LockPaths {
