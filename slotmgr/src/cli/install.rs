@@ -21,7 +21,6 @@ pub(super) fn run(
 ) -> Result<ExitCode> {
     let location = Location::parse(&verb.bundle)?;
     let mut session = Session::open(options, around, Mode::ReadWrite)?;
-    refuse_not_yet(&session)?;
     let trust = trust(options, &session)?;
     let (reader, local): (Box<dyn ReadAt>, bool) = match &location {
         Location::Path(path) => (Box::new(open_file(path)?), true),
@@ -39,20 +38,8 @@ pub(super) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-fn refuse_not_yet(session: &Session) -> Result<()> {
-    let Some(first) = session.conf.not_yet.first() else {
-        return Ok(());
-    };
-    bail!(
-        "{}: `{}` is not supported by this version of slotmgr, and leaving it out would change \
-         what an installation does. Nothing was written",
-        first.place,
-        first.what
-    );
-}
-
 fn refuse_format(session: &Session, format: Format) -> Result<()> {
-    if session.conf.formats.contains(&format) {
+    if session.conf.system.formats.contains(&format) {
         return Ok(());
     }
     bail!(
@@ -79,7 +66,7 @@ fn verify(
     trust: &Trust,
 ) -> Result<VerifiedBundle<Box<dyn ReadAt>>> {
     let mut limits = Limits::default();
-    if let Some(size) = session.conf.max_signature_size {
+    if let Some(size) = session.conf.system.max_signature_size {
         limits.max_signature_size = size;
     }
     Ok(Bundle::open(reader, &limits)?.verify(trust)?)
@@ -88,11 +75,11 @@ fn verify(
 fn policy(session: &Session, around: &Surroundings, local: bool) -> Policy {
     // Reading a local file twice costs little; over the network it is done when it matters.
     let check_first = match session.own.check_first {
-        CheckFirst::WhenItMatters if local || session.conf.pre_check => CheckFirst::Always,
+        CheckFirst::WhenItMatters if local || session.conf.system.pre_check => CheckFirst::Always,
         configured => configured,
     };
     Policy {
-        compatible: session.conf.compatible.clone(),
+        compatible: session.conf.system.compatible.clone(),
         tries: session.own.tries,
         check_first,
         chunk: install::CHUNK,

@@ -57,7 +57,7 @@ impl Session {
         if let Bootloader::UBoot {
             primary: Some(primary),
             ..
-        } = conf.bootloader
+        } = conf.system.bootloader
             && own.tries == Tries::DEFAULT
         {
             own.tries = primary;
@@ -71,7 +71,7 @@ impl Session {
             DeviceDisks::new(
                 &conf.layout,
                 place.clone(),
-                conf.data_directory.clone(),
+                conf.system.data_directory.clone(),
                 mode,
             )
         };
@@ -111,7 +111,7 @@ fn bootloader(
     options: &Options,
     path: &Path,
 ) -> Result<(Box<dyn BootEnv>, EnvPlace)> {
-    match &conf.bootloader {
+    match &conf.system.bootloader {
         Bootloader::Grub { grubenv } => Ok((
             Box::new(Grub::new(&conf.layout)),
             EnvPlace::Grub(grubenv.clone()),
