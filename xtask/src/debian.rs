@@ -185,7 +185,7 @@ impl Debian<'_> {
             );
         };
         let mut unpack = Command::new("dpkg-source");
-        unpack.arg("-x").arg(description).arg(into);
+        unpack.args(["--no-copy", "-x"]).arg(description).arg(into);
         logged(&mut unpack, &self.log)?;
         Ok(fs_err::remove_dir_all(&work)?)
     }
