@@ -200,7 +200,7 @@ fn cut(
 
 /// Flags bytes as a writer leaves them, many of them, and all around the step over the end.
 fn flag_pairs() -> impl Iterator<Item = (u8, u8)> {
-    let some = |flags: &u8| flags.is_multiple_of(4) || *flags > 250;
+    let some = |flags: &u8| flags.is_multiple_of(2) || *flags > 250;
     (0..=255_u8).filter(some).flat_map(|flags| {
         let next = flags.wrapping_add(1);
         [(flags, next), (next, flags)]
