@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 /// Lines after which waiting for anything else makes no sense.
-const FATAL: [&str; 3] = [
+const FATAL: [&str; 4] = [
     "Kernel panic",
     "initramfs: cannot",
     "slotmgr-grub: no slot can be started",
+    "slotmgr-uboot: no slot can be started",
 ];
 /// How many of the last lines an error shows.
 const TAIL_LINES: usize = 15;

@@ -20,6 +20,8 @@ const FIRMWARE_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 pub const BOOT_LIMIT: Duration = Duration::from_secs(90);
 /// From power-on to the boot loader's decision: 7 s.
 pub const GRUB_LIMIT: Duration = Duration::from_secs(60);
+/// From power-on to the boot script's decision on the ARM board: 2 s.
+pub const UBOOT_LIMIT: Duration = Duration::from_secs(60);
 /// A small command in the guest, or its end.
 pub const COMMAND_LIMIT: Duration = Duration::from_secs(40);
 
@@ -81,6 +83,14 @@ impl<'a> Machine<'a> {
                 "virtio-net-pci,netdev=n0,romfile=",
             ]);
         }
+        Self::run(&mut command, setup.log, watcher)
+    }
+
+    /// Starts QEMU as `command` says; its serial console must be on standard input and output.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn run(command: &mut Command, log: &Path, watcher: Watcher<'a>) -> Result<Self> {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -88,7 +98,7 @@ impl<'a> Machine<'a> {
             .context("cannot start QEMU")?;
         let input = child.stdin.take().context("QEMU has no input")?;
         let output = child.stdout.take().context("QEMU has no output")?;
-        let console = Console::new(input, output, setup.log, watcher)?;
+        let console = Console::new(input, output, log, watcher)?;
         Ok(Self { console, child })
     }
 
@@ -143,7 +153,7 @@ pub fn new_dir(dir: &Path) -> Result<PathBuf> {
 }
 
 /// The argument of `-drive` for a raw image.
-fn drive(options: &str, file: &Path) -> String {
+pub(crate) fn drive(options: &str, file: &Path) -> String {
     format!(
         "{options},format=raw,file={}",
         escaped(&file.to_string_lossy())

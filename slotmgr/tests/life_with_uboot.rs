@@ -74,4 +74,12 @@ fn the_peer_reads_every_step() {
         peer(&rig),
         "BOOT_A_LEFT=0,BOOT_B_GOOD=1,BOOT_B_LEFT=3,BOOT_ORDER=B"
     );
+
+    let yaml = format!(
+        "board:\n  size: 0x1000\n  devices:\n    - path: {env}\n      offset: 0x0\n    \
+         - path: {env}\n      offset: 0x1000\n"
+    );
+    fs_err::write(rig.path("fw_env.config"), yaml).unwrap();
+    let status = stdout(&run(&rig, "B", &["status"]));
+    assert!(status.contains("(B)"), "libubootenv's YAML: {status}");
 }

@@ -10,7 +10,10 @@ mod yaml;
 
 use crate::access::Rule;
 use crate::codec::{ImageError, Layout, check_size};
-use std::path::PathBuf;
+use crate::limits::MAX_SYSFS_BYTES;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// Where one copy is.
@@ -225,6 +228,24 @@ pub fn parse(file: &str, bytes: &[u8]) -> Result<Vec<EnvConfig>, ConfigError> {
     } else {
         Ok(envs)
     }
+}
+
+/// Where the boot loader can name the namespace of a YAML configuration.
+pub const DEVICE_TREE_NAMESPACE: &str = "/proc/device-tree/chosen/u-boot,env-config";
+
+/// The namespace that the device tree names in the property `path`, if there is one, and if `envs`
+/// have names at all.
+#[must_use]
+pub fn namespace_of_device_tree(envs: &[EnvConfig], path: &Path) -> Option<String> {
+    if envs.iter().all(|env| env.namespace.is_none()) {
+        return None;
+    }
+    let mut text = String::new();
+    let property = File::open(path).ok()?;
+    let mut capped = property.take(MAX_SYSFS_BYTES);
+    capped.read_to_string(&mut text).ok()?;
+    let name = text.trim_end_matches('\0').trim();
+    (!name.is_empty()).then(|| name.to_owned())
 }
 
 /// Picks a namespace: the named one, or the first.

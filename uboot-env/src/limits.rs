@@ -26,3 +26,6 @@ pub const MAX_SCAN_ENV_SIZE: usize = 1024 * 1024;
 
 /// Most environments that one scan reports.
 pub const MAX_SCAN_HITS: usize = 64;
+
+/// What storage of every kind writes as a whole, in bytes: a power cut leaves it old or new.
+pub const SECTOR: u64 = 512;

@@ -3,6 +3,7 @@
 pub mod emmc;
 pub mod file;
 pub mod flash;
+pub mod kernel;
 pub mod lock;
 pub mod media;
 pub mod mtd;
@@ -15,6 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
+pub use kernel::KernelDevices;
 pub use media::Media;
 pub use open::{Devices, NoRawDevices, OpenError, RawDevices, SysPaths};
 

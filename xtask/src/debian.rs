@@ -134,6 +134,62 @@ impl Debian<'_> {
         attempt()
     }
 
+    /// Unpacks the source of a package, with Debian's patches, as the new folder `into`. The
+    /// machine's own package sources stay as they are.
+    ///
+    /// # Errors
+    /// This version cannot be downloaded or unpacked.
+    pub fn source(&self, package: &str, version: &str, into: &Path) -> Result<()> {
+        let release = Release::parse(&fs_err::read_to_string("/etc/os-release")?);
+        let mut work = into.as_os_str().to_owned();
+        work.push(".apt");
+        let work = PathBuf::from(work);
+        for old in [into, &work] {
+            if old.exists() {
+                fs_err::remove_dir_all(old)?;
+            }
+        }
+        fs_err::create_dir_all(work.join("lists/partial"))?;
+        fs_err::create_dir_all(work.join("parts"))?;
+        let text =
+            sources::source_packages(&sources::read(Path::new("/etc/apt"))?, &release.codename)?;
+        fs_err::write(work.join("parts/source.sources"), text)?;
+        let apt = |arguments: &[&str]| {
+            let mut command = Command::new("apt-get");
+            let folder = |name: &str| work.join(name).display().to_string();
+            for option in [
+                "Dir::Etc::sourcelist=/dev/null".to_owned(),
+                format!("Dir::Etc::sourceparts={}", folder("parts")),
+                format!("Dir::State::lists={}", folder("lists")),
+                // Without a user to switch to: _apt cannot write to our folder, and says so.
+                "APT::Sandbox::User=root".to_owned(),
+                "Acquire::Retries=3".to_owned(),
+            ] {
+                command.args(["-q", "-o", &option]);
+            }
+            logged(command.args(arguments).current_dir(&work), &self.log)
+        };
+        apt(&["update"])?;
+        apt(&["source", "--download-only", &format!("{package}={version}")])?;
+        let mut descriptions = Vec::new();
+        for entry in fs_err::read_dir(&work)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|ending| ending == "dsc") {
+                descriptions.push(path);
+            }
+        }
+        let [description] = descriptions.as_slice() else {
+            bail!(
+                "apt-get left {} source packages of {package}",
+                descriptions.len()
+            );
+        };
+        let mut unpack = Command::new("dpkg-source");
+        unpack.args(["--no-copy", "-x"]).arg(description).arg(into);
+        logged(&mut unpack, &self.log)?;
+        Ok(fs_err::remove_dir_all(&work)?)
+    }
+
     fn announce(&self, sets: &[PackageSet], missing: &[Package]) {
         self.progress
             .say("Debian packages that are missing here will be installed now:");

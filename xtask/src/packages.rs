@@ -57,17 +57,27 @@ pub const BENCH: PackageSet = PackageSet {
 /// QEMU 10, because with Debian 12's own 7.2 U-Boot cannot save its environment to flash, and
 /// because installing 7.2 beside a newer `qemu-utils` would remove the latter.
 pub const MACHINES: PackageSet = PackageSet {
-    why: "to build and boot the test machines (QEMU, UEFI firmware, GRUB, images)",
+    why: "to build and boot the test machines (QEMU, UEFI firmware, GRUB, U-Boot, images)",
     packages: &[
+        // bison, flex, dpkg-dev and the cross compiler: to build U-Boot with two copies.
+        Package::any("bison"),
         Package::any("busybox-static"),
+        Package::any("dpkg-dev"),
         Package::any("e2fsprogs"),
+        Package::any("flex"),
+        Package::any("gcc-aarch64-linux-gnu"),
         Package::any("grub-common"),
         Package::any("grub-efi-amd64-bin"),
         Package::any("kmod"),
+        Package::any("libubootenv-tool"),
+        Package::any("make"),
         Package::any("ovmf"),
+        Package::at_least("qemu-system-arm", "1:10.0"),
         Package::at_least("qemu-system-x86", "1:10.0"),
         Package::at_least("qemu-utils", "1:10.0"),
         Package::any("squashfs-tools"),
+        Package::any("u-boot-qemu"),
+        Package::any("u-boot-tools"),
         Package::any("util-linux"),
         Package::any("xz-utils"),
     ],

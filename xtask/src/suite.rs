@@ -141,17 +141,15 @@ impl Suite<'_> {
     /// Tests that boot machines: ignored by plain `cargo test`, since they need root, Debian's
     /// packages and minutes.
     fn qemu(&self) -> Result<()> {
-        let boots = [
-            "test",
-            "--locked",
-            "--package",
-            "qemu-tests",
-            "--test",
-            "boots_the_right_slot",
-        ];
+        let package = ["test", "--locked", "--package", "qemu-tests", "--test"];
         // Two machines at a time run at full speed on two cores, more do not.
         let threads = ["--", "--ignored", "--test-threads=2"];
-        self.cargo("GRUB's choice of slot", &[&boots[..], &threads].concat())?;
+        for (what, test) in [
+            ("GRUB's choice of slot", "boots_the_right_slot"),
+            ("U-Boot's choice of slot", "uboot_boots_what_we_write"),
+        ] {
+            self.cargo(what, &[&package[..], &[test], &threads].concat())?;
+        }
         self.cargo("demo", &["demo"])?;
         self.cargo("demo of a bad update", &["demo", "--bad"])
     }

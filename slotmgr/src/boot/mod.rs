@@ -208,9 +208,6 @@ pub enum BootError {
         /// Bytes of the copy.
         size: u64,
     },
-    /// A medium on which the old copy must be marked.
-    #[error("environments on NOR flash are not supported yet. Nothing was changed")]
-    Flash,
     /// A name or value that U-Boot cannot store.
     #[error("the boot environment cannot hold {what}")]
     Variable {

@@ -13,13 +13,16 @@
 //! A `_LEFT` above 9 is never written: RAUC writes hexadecimal, U-Boot's `bootmeth_rauc` reads
 //! decimal, and takes `a` for 0.
 //!
-//! One change is one write of the copy that does not count, synced and read back. A pair of copies
-//! that no writer leaves is put in order with a second write, after the first is durable.
+//! One change is one write of the copy that does not count, synced and read back; on NOR flash the
+//! old copy is then marked as obsolete. A pair of copies that no writer leaves is put in order with
+//! a second write, after the first is durable.
 
-use uboot_env::codec::Endian;
+use std::io;
+
+use uboot_env::codec::{Endian, FLAGS_OFFSET};
 use uboot_env::config::EnvConfig;
 use uboot_env::env::{Env, VarName};
-use uboot_env::select::{CopyId, FlagScheme};
+use uboot_env::select::{CopyId, FLAG_OBSOLETE, FlagScheme};
 use uboot_env::snapshot::{PlanError, Shape, Snapshot, WriteStep};
 use uboot_env::storage::{CopyError, Op};
 
@@ -41,7 +44,8 @@ pub struct UBoot {
 type Opened = Result<Box<dyn Storage>, OpenError>;
 
 impl UBoot {
-    /// For the slots of `layout` that have a boot name; a confirmed slot gets `attempts`.
+    /// For the slots of `layout` that have a boot name; a confirmed slot gets `attempts`. Two copies
+    /// count up, as everywhere but on NOR flash.
     #[must_use]
     pub fn new(layout: &Layout, config: &EnvConfig, attempts: Tries) -> Self {
         let one_sector = config.size <= SECTOR as u64
@@ -64,6 +68,13 @@ impl UBoot {
             atomic: config.second.is_some() || one_sector,
             attempts,
         }
+    }
+
+    /// On a medium that uses the flags byte in this way.
+    #[must_use]
+    pub fn with_scheme(mut self, scheme: FlagScheme) -> Self {
+        self.shape.scheme = scheme;
+        self
     }
 
     fn open(&self, disks: &mut dyn Disks) -> Vec<(CopyId, Opened)> {
@@ -114,11 +125,7 @@ impl UBoot {
     }
 
     fn standing(&self, env: &Env, name: &BootName) -> Standing {
-        let left = match get(env, name, "LEFT") {
-            Some(&[digit]) => char::from(digit).to_digit(16).unwrap_or(0),
-            _ => 0,
-        };
-        let left = u8::try_from(left).unwrap_or(0);
+        let left = tries_left(get(env, name, "LEFT").unwrap_or_default());
         let good = get(env, name, "GOOD") == Some(b"1");
         if !self.order(env).contains(&name.as_str()) {
             Standing::Bad
@@ -177,27 +184,43 @@ impl UBoot {
     }
 
     fn write(&self, copies: &mut [(CopyId, Opened)], step: &WriteStep) -> Result<(), BootError> {
-        let io = |doing| move |source| BootError::Io { doing, source };
-        let copy = copies.iter_mut().find(|(copy, _)| *copy == step.copy);
-        let Some((_, opened)) = copy else {
-            return Err(BootError::ReadBack);
-        };
-        let storage = match opened {
-            Ok(storage) => storage,
-            Err(_) => {
-                let lost = std::mem::replace(opened, Err(OpenError::PowerOff));
-                return lost.map(|_| ()).map_err(BootError::Open);
-            }
-        };
+        let storage = opened(copies, step.copy)?;
         // Until the last byte is there the CRC is wrong, and the other copy counts.
         storage.write_at(&step.image, 0).map_err(io("writing"))?;
         storage.sync().map_err(io("syncing"))?;
-        let after = read_all(storage.as_mut(), self.shape.size).map_err(io("reading back"))?;
-        match after == step.image {
-            true => Ok(()),
-            false => Err(BootError::ReadBack),
+        let after = read_all(storage, self.shape.size).map_err(io("reading back"))?;
+        if after != step.image {
+            return Err(BootError::ReadBack);
         }
+        let Some(old) = step.then_obsolete else {
+            return Ok(());
+        };
+        // Both copies are valid and active until this byte is 0, and either may be taken: a cut
+        // before it leaves the old environment or the new one.
+        let storage = opened(copies, old)?;
+        let flags = FLAGS_OFFSET as u64;
+        storage
+            .write_at(&[FLAG_OBSOLETE], flags)
+            .map_err(io("writing"))?;
+        storage.sync().map_err(io("syncing"))
     }
+}
+
+/// A copy that is to be written.
+fn opened(copies: &mut [(CopyId, Opened)], copy: CopyId) -> Result<&mut dyn Storage, BootError> {
+    let found = copies.iter_mut().find(|(other, _)| *other == copy);
+    match found {
+        Some((_, Ok(storage))) => Ok(storage.as_mut()),
+        Some((_, lost)) => match std::mem::replace(lost, Err(OpenError::PowerOff)) {
+            Err(error) => Err(BootError::Open(error)),
+            Ok(_) => Err(BootError::ReadBack),
+        },
+        None => Err(BootError::ReadBack),
+    }
+}
+
+fn io(doing: &'static str) -> impl FnOnce(io::Error) -> BootError {
+    move |source| BootError::Io { doing, source }
 }
 
 impl BootEnv for UBoot {
@@ -226,9 +249,6 @@ impl BootEnv for UBoot {
                 size: self.shape.size,
             });
         }
-        if plan.steps.iter().any(|step| step.then_obsolete.is_some()) {
-            return Err(BootError::Flash);
-        }
         // Safe to stop: nothing has been written.
         for step in &plan.steps {
             self.write(&mut copies, step)?;
@@ -245,6 +265,18 @@ fn area(copy: CopyId) -> EnvCopy {
         CopyId::First => EnvCopy::First,
         CopyId::Second => EnvCopy::Second,
     }
+}
+
+/// A count as our script takes it: one hexadecimal digit (RAUC), or several decimal ones
+/// (`bootmeth_rauc`), of which it makes nine. Anything else is no try.
+fn tries_left(value: &[u8]) -> u8 {
+    let text = std::str::from_utf8(value).unwrap_or_default();
+    let left = match value {
+        [digit] if !digit.is_ascii_uppercase() => char::from(*digit).to_digit(16),
+        _ if value.iter().all(u8::is_ascii_digit) => text.parse().ok().filter(|left| *left > 9),
+        _ => None,
+    };
+    u8::try_from(left.unwrap_or(0)).unwrap_or(u8::MAX)
 }
 
 fn variable(name: &BootName, suffix: &str) -> String {

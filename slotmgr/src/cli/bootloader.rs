@@ -22,6 +22,7 @@ use crate::boot::uboot::UBoot;
 use crate::config::{Bootloader, SystemConf};
 use crate::partition::live::sector_size;
 use crate::storage::device::EnvPlace;
+use crate::storage::uboot_copy;
 
 /// How long a bootloader's own program may take. It writes some sectors.
 const PROGRAM_LIMIT: Duration = Duration::from_secs(30);
@@ -35,7 +36,8 @@ pub(super) fn of(conf: &SystemConf, fw_env: &Path) -> Result<(Box<dyn BootEnv>, 
         }
         Bootloader::UBoot { attempts, .. } => {
             let place = fw_env_config(fw_env)?;
-            let env = UBoot::new(layout, &place, *attempts);
+            let scheme = uboot_copy::scheme(&place)?;
+            let env = UBoot::new(layout, &place, *attempts).with_scheme(scheme);
             (Box::new(env), EnvPlace::UBoot(Box::new(place)))
         }
         Bootloader::Barebox {
@@ -86,7 +88,7 @@ fn program(path: &Path) -> Program {
     }
 }
 
-/// Reads U-Boot's `fw_env.config`, strictly.
+/// Reads U-Boot's `fw_env.config`, or libubootenv's YAML in its place, strictly.
 fn fw_env_config(path: &Path) -> Result<EnvConfig> {
     let cannot = || {
         format!(
@@ -104,5 +106,11 @@ fn fw_env_config(path: &Path) -> Result<EnvConfig> {
     }
     let name = path.display().to_string();
     let found = uboot_env::config::parse(&name, &bytes)?;
-    Ok(uboot_env::config::select(&name, found, None)?)
+    let tree = Path::new(uboot_env::config::DEVICE_TREE_NAMESPACE);
+    let namespace = uboot_env::config::namespace_of_device_tree(&found, tree);
+    Ok(uboot_env::config::select(
+        &name,
+        found,
+        namespace.as_deref(),
+    )?)
 }

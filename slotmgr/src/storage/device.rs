@@ -11,9 +11,11 @@ use std::time::Duration;
 use devio::filesystem::FsKind;
 use grub_env::file::{EnvFile, FileError, Placement};
 use grub_env::placement::Finding;
-use uboot_env::config::{CopyConfig, EnvConfig};
+use uboot_env::config::EnvConfig;
+use uboot_env::select::CopyId;
 use uboot_env::storage::lock::{LockPaths, Locks};
 
+use super::uboot_copy::UBootCopy;
 use super::{Area, Disks, EnvCopy, OpenError, RecordCopy, Storage};
 use crate::slot::{Layout, SlotId};
 use crate::state::RECORD_SIZE;
@@ -113,10 +115,9 @@ impl DeviceDisks {
             (EnvPlace::Elsewhere, EnvCopy::First) => {
                 Err(OpenError::Absent("boot environment on a disk".to_owned()))
             }
-            (EnvPlace::UBoot(config), EnvCopy::First) => self.open_uboot(&config, &config.first),
+            (EnvPlace::UBoot(config), EnvCopy::First) => self.open_uboot(&config, CopyId::First),
             (EnvPlace::UBoot(config), EnvCopy::Second) if config.second.is_some() => {
-                let second = config.second.as_ref().unwrap_or(&config.first);
-                self.open_uboot(&config, second)
+                self.open_uboot(&config, CopyId::Second)
             }
             _ => Err(OpenError::Absent(
                 "second copy of the boot environment".to_owned(),
@@ -145,56 +146,13 @@ impl DeviceDisks {
     fn open_uboot(
         &mut self,
         config: &EnvConfig,
-        copy: &CopyConfig,
+        copy: CopyId,
     ) -> Result<Box<dyn Storage>, OpenError> {
-        let path = &copy.path;
-        if path.to_string_lossy().starts_with("/dev/ubi") {
-            return Err(OpenError::NotYet {
-                path: path.clone(),
-                what: "a UBI volume",
-            });
-        }
-        let open = open_error("the boot environment", path);
-        if fs_err::metadata(path)
-            .map_err(&open)?
-            .file_type()
-            .is_char_device()
-        {
-            return Err(OpenError::NotYet {
-                path: path.clone(),
-                what: "raw flash (MTD)",
-            });
-        }
         let locks = match self.mode {
             Mode::ReadOnly => None,
             Mode::ReadWrite => Some(self.lock(config)?),
         };
-        let file = File::options()
-            .read(true)
-            .write(self.mode == Mode::ReadWrite)
-            .open(path)
-            .map_err(&open)?;
-        let disk = FileStorage::new(file).map_err(&open)?;
-        let outside = || open(io::Error::other("the copy lies outside of it"));
-        let start = match u64::try_from(copy.offset) {
-            Ok(offset) => offset,
-            Err(_) => disk
-                .len
-                .checked_sub(copy.offset.unsigned_abs())
-                .ok_or_else(outside)?,
-        };
-        if start
-            .checked_add(config.size)
-            .is_none_or(|end| end > disk.len)
-        {
-            return Err(outside());
-        }
-        Ok(Box::new(Window {
-            disk,
-            start,
-            len: config.size,
-            _locks: locks,
-        }))
+        Ok(Box::new(UBootCopy::open(config, copy, locks)?))
     }
 
     fn lock(&mut self, config: &EnvConfig) -> Result<Arc<Locks>, OpenError> {
@@ -351,44 +309,6 @@ impl Storage for FileStorage {
     fn sync(&mut self) -> io::Result<()> {
         // Syncs first; then the next reads come from the medium.
         devio::block::drop_cache(&self.file)
-    }
-}
-
-/// One copy of U-Boot's environment: a part of a disk or file.
-struct Window {
-    disk: FileStorage,
-    start: u64,
-    len: u64,
-    _locks: Option<Arc<Locks>>,
-}
-
-impl Window {
-    fn place(&self, offset: u64, len: usize, error: io::ErrorKind) -> io::Result<u64> {
-        let end = offset.checked_add(len as u64);
-        if end.is_none_or(|end| end > self.len) {
-            return Err(error.into());
-        }
-        self.start.checked_add(offset).ok_or_else(|| error.into())
-    }
-}
-
-impl Storage for Window {
-    fn len(&self) -> u64 {
-        self.len
-    }
-
-    fn read_at(&mut self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        let at = self.place(offset, buf.len(), io::ErrorKind::UnexpectedEof)?;
-        self.disk.read_at(buf, at)
-    }
-
-    fn write_at(&mut self, data: &[u8], offset: u64) -> io::Result<()> {
-        let at = self.place(offset, data.len(), io::ErrorKind::WriteZero)?;
-        self.disk.write_at(data, at)
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        self.disk.sync()
     }
 }
 

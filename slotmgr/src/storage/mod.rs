@@ -7,6 +7,7 @@
 pub mod device;
 pub mod record;
 pub mod sim;
+pub mod uboot_copy;
 
 use std::fmt;
 use std::io;
@@ -140,18 +141,9 @@ pub enum OpenError {
     /// Another program is working on the environment, or it cannot be locked.
     #[error("the boot environment cannot be locked")]
     Locked(#[source] uboot_env::storage::lock::LockError),
-    /// A medium that this version does not drive.
-    #[error(
-        "{} is {what}, which slotmgr does not support yet: the environment must be on a block \
-         device or in a file",
-        path.display()
-    )]
-    NotYet {
-        /// Device.
-        path: PathBuf,
-        /// What it is.
-        what: &'static str,
-    },
+    /// The configuration of U-Boot's environment does not fit the devices.
+    #[error("the U-Boot environment cannot be opened")]
+    UBoot(#[source] uboot_env::storage::OpenError),
     /// This machine has no such area.
     #[error("there is no {0} on this machine")]
     Absent(String),

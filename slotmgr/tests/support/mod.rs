@@ -14,6 +14,7 @@ pub mod nvram;
 pub mod rig;
 pub mod server;
 pub mod table_disk;
+pub mod uboot_model;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -3,12 +3,12 @@
 use super::Console;
 use super::args::Place;
 use crate::codec::Endian;
-use crate::config::{self, EnvConfig};
-use crate::limits::{MAX_CONFIG_BYTES, MAX_SYSFS_BYTES};
+use crate::config::{self, DEVICE_TREE_NAMESPACE, EnvConfig};
+use crate::limits::MAX_CONFIG_BYTES;
 use crate::select::{CopyId, Standing};
 use crate::snapshot::Snapshot;
 use crate::storage::lock::{LockError, LockPaths, Locks};
-use crate::storage::{Devices, NoRawDevices, SysPaths};
+use crate::storage::{Devices, KernelDevices, SysPaths};
 use crate::txn::Txn;
 use anyhow::{Context, Result, bail};
 use std::fs::File;
@@ -18,9 +18,6 @@ use std::time::Duration;
 
 /// How long another program may hold a lock before we give up.
 const LOCK_WAIT: Duration = Duration::from_secs(30);
-
-/// Where the boot loader can name the namespace of a YAML configuration.
-const DT_NAMESPACE: &str = "/proc/device-tree/chosen/u-boot,env-config";
 
 /// What the caller is going to do, which decides what may be missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +44,7 @@ impl Session {
         console: &mut Console<'_>,
     ) -> Result<Self> {
         let config = read_config(place)?;
-        let devices = Devices::open(&config, endian, &SysPaths::default(), &NoRawDevices)?;
+        let devices = Devices::open(&config, endian, &SysPaths::default(), &KernelDevices)?;
         let files = LockPaths::files(place.lock.as_deref(), config.lockfile.as_deref());
         let locks = match Locks::acquire(
             &LockPaths {
@@ -84,23 +81,9 @@ fn read_config(place: &Place) -> Result<EnvConfig> {
         format!("cannot read the configuration {name} (-c names another; it says on which device, at which offset, and how large the environment is)")
     })?;
     let envs = config::parse(&name, &bytes)?;
-    let is_yaml = envs.iter().any(|e| e.namespace.is_some());
-    let from_tree = || {
-        if is_yaml {
-            device_tree_namespace()
-        } else {
-            None
-        }
-    };
-    let namespace = place.namespace.clone().or_else(from_tree);
+    let tree = || config::namespace_of_device_tree(&envs, Path::new(DEVICE_TREE_NAMESPACE));
+    let namespace = place.namespace.clone().or_else(tree);
     Ok(config::select(&name, envs, namespace.as_deref())?)
-}
-
-/// What the device tree says, if it says anything.
-fn device_tree_namespace() -> Option<String> {
-    let bytes = read_capped(Path::new(DT_NAMESPACE), MAX_SYSFS_BYTES).ok()?;
-    let text = String::from_utf8(bytes).ok()?;
-    Some(text.trim_end_matches('\0').trim().to_owned()).filter(|t| !t.is_empty())
 }
 
 pub(super) fn read_capped(path: &Path, cap: u64) -> io::Result<Vec<u8>> {

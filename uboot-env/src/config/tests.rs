@@ -247,3 +247,21 @@ proptest::proptest! {
         drop(parse("t", yamlish.as_bytes()));
     }
 }
+
+#[test]
+fn the_device_tree_names_a_namespace_of_yaml_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let property = dir.path().join("u-boot,env-config");
+    std::fs::File::create_new(&property)
+        .and_then(|mut file| std::io::Write::write_all(&mut file, b"second\0"))
+        .unwrap();
+    let yaml = b"first:\n  size: 0x1000\n  devices:\n    - path: /a\n      offset: 0\n\
+                 second:\n  size: 0x1000\n  devices:\n    - path: /b\n      offset: 0\n";
+    let named = super::parse("test", yaml).unwrap();
+    let found = super::namespace_of_device_tree(&named, &property);
+    assert_eq!(found.as_deref(), Some("second"));
+    let gone = super::namespace_of_device_tree(&named, &dir.path().join("gone"));
+    assert_eq!(gone, None);
+    let legacy = super::parse("test", b"/dev/x 0x0 0x1000\n").unwrap();
+    assert_eq!(super::namespace_of_device_tree(&legacy, &property), None);
+}

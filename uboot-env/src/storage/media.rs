@@ -1,12 +1,13 @@
 //! The copies of an environment, whatever each of them lives on.
 
-use super::emmc::Unprotected;
 use super::file::FileCopy;
 use super::flash::FlashCopy;
 use super::ubi::UbiCopy;
 use super::{CopyError, EnvStorage, Op};
 use crate::config::CopyConfig;
 use crate::select::{CopyId, FlagScheme};
+use devio::mmc::Unprotected;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// What holds one copy.
@@ -106,10 +107,11 @@ impl EnvStorage for Media {
         match self.get_mut(copy)? {
             Backend::File(c) => c.write(image),
             Backend::EmmcBoot { copy: c, force_ro } => {
-                let open = Unprotected::new(force_ro)?;
+                let failed = |e| CopyError::io(Op::ForceRo, force_ro, 0)(io::Error::other(e));
+                let open = Unprotected::begin(force_ro).map_err(failed)?;
                 // Durable before the area is closed again: `write` syncs.
                 c.write(image)?;
-                open.restore()
+                open.end().map_err(failed)
             }
             Backend::Flash { copy: c, .. } => c.write(image),
             Backend::Ubi(c) => c.write(image),

@@ -10,6 +10,7 @@ use super::ubi::{UbiCopy, UbiVolume, node_of};
 use super::{CopyError, EnvStorage, Op};
 use crate::codec::Endian;
 use crate::config::{CopyConfig, EnvConfig, is_ubi};
+use crate::limits::SECTOR;
 use crate::select::{CopyId, FlagScheme};
 use crate::snapshot::Shape;
 use std::fs;
@@ -264,8 +265,10 @@ impl Probe<'_> {
             return Err(unsuitable(copy, "neither a file nor a device"));
         }
         let offset = absolute_offset(copy, self.size, &real)?;
-        let single_file = kind.is_file() && self.other.is_none();
-        let replace = if single_file {
+        // A single sector is written as a whole where it is, and a boot loader finds it there even
+        // if it replays no journal.
+        let sector = self.size <= SECTOR && offset.is_multiple_of(SECTOR);
+        let replace = if kind.is_file() && self.other.is_none() && !sector {
             Replace::Rename
         } else {
             Replace::InPlace

@@ -89,6 +89,43 @@ pub fn backports(files: &[SourceFile], release: &str) -> Result<Option<String>> 
     )))
 }
 
+/// The text of a `.sources` file for the *source* packages of everything whose suite belongs to
+/// `release`: the release itself, its updates and its security fixes.
+///
+/// # Errors
+/// None of `files` has packages of `release`, from which to derive the mirror.
+pub fn source_packages(files: &[SourceFile], release: &str) -> Result<String> {
+    let mut text = String::new();
+    for entry in files.iter().flat_map(entries) {
+        let ours = |suite: &&String| suite.starts_with(release) && !suite.ends_with("-backports");
+        let suites: Vec<&str> = entry
+            .suites
+            .iter()
+            .filter(ours)
+            .map(|s| s.as_str())
+            .collect();
+        if suites.is_empty() || !entry.components.iter().any(|c| c == "main") {
+            continue;
+        }
+        text.push_str(&format!(
+            "Types: deb-src\nURIs: {}\nSuites: {}\nComponents: main\n",
+            entry.uris,
+            suites.join(" ")
+        ));
+        if let Some(value) = &entry.signed_by {
+            text.push_str(&format!("Signed-By:{value}\n"));
+        }
+        text.push('\n');
+    }
+    if text.is_empty() {
+        bail!(
+            "the package sources below /etc/apt have no entry for {release} (main), so the mirror \
+             for its source packages is unknown"
+        );
+    }
+    Ok(text)
+}
+
 /// The two forms of source files.
 #[derive(Clone, Copy)]
 enum Form {
@@ -250,6 +287,24 @@ mod tests {
             "Types: deb\nURIs: http://m.test/debian/\nSuites: bookworm-backports\n\
              Components: main\nSigned-By: /k.gpg\n"
         );
+    }
+
+    #[test]
+    fn source_packages_come_from_the_same_mirrors() {
+        let files = [file(
+            "debian.sources",
+            "Types: deb\nURIs: http://m.test/debian\nSuites: bookworm bookworm-updates\n\
+             Components: main\nSigned-By: /k.gpg\n\nTypes: deb\nURIs: http://m.test/security\n\
+             Suites: bookworm-security\nComponents: main\n\nTypes: deb\nURIs: http://o.test/\n\
+             Suites: other bookworm-backports\nComponents: main\n",
+        )];
+        assert_eq!(
+            source_packages(&files, "bookworm").unwrap(),
+            "Types: deb-src\nURIs: http://m.test/debian\nSuites: bookworm bookworm-updates\n\
+             Components: main\nSigned-By: /k.gpg\n\nTypes: deb-src\nURIs: http://m.test/security\n\
+             Suites: bookworm-security\nComponents: main\n\n"
+        );
+        assert!(source_packages(&files, "trixie").is_err());
     }
 
     #[test]

@@ -101,6 +101,12 @@ fn what_the_bootloader_makes_of_it() {
         ),
         ("BOOT_ORDER=A B,BOOT_A_LEFT=3", "on trial, 3 further tries"),
         ("BOOT_ORDER=A B,BOOT_A_LEFT=a", "on trial, 10 further tries"),
+        (
+            "BOOT_ORDER=A B,BOOT_A_LEFT=10",
+            "on trial, 10 further tries",
+        ),
+        ("BOOT_ORDER=A B,BOOT_A_LEFT=A", "on trial, no further try"),
+        ("BOOT_ORDER=A B,BOOT_A_LEFT=03", "on trial, no further try"),
         ("BOOT_ORDER=A B,BOOT_A_LEFT=0", "on trial, no further try"),
         (
             "BOOT_ORDER=A B,BOOT_A_LEFT=0x3,BOOT_A_GOOD=1",
