@@ -18,3 +18,4 @@ pub mod slot;
 pub mod source;
 pub mod state;
 pub mod storage;
+pub mod writer;

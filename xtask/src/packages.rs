@@ -18,8 +18,10 @@ pub const PEERS: PackageSet = PackageSet {
     why: "as peers: tests compare our programs with these",
     packages: &[
         Package::any("busybox-static"),
+        Package::any("bzip2"),
         Package::any("casync"),
         Package::any("cryptsetup-bin"),
+        Package::any("dbus"),
         Package::any("dosfstools"),
         Package::any("e2fsprogs"),
         Package::any("gdisk"),
@@ -30,7 +32,11 @@ pub const PEERS: PackageSet = PackageSet {
         Package::any("openssl"),
         Package::any("rauc"),
         Package::any("squashfs-tools"),
+        Package::any("tar"),
         Package::any("u-boot-tools"),
+        Package::any("util-linux"),
+        Package::any("xz-utils"),
+        Package::any("zstd"),
     ],
 };
 

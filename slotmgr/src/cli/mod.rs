@@ -1,10 +1,13 @@
 //! The command line: arguments, one file per verb, all printing in [`render`].
 
 pub mod args;
+mod check_config;
 mod install;
+mod machine_facts;
 mod mark;
 mod render;
 mod session;
+mod signals;
 mod status;
 mod trial;
 
@@ -23,6 +26,8 @@ pub mod exit {
     pub const FAILED: u8 = 1;
     /// The command line is wrong.
     pub const USAGE: u8 = 2;
+    /// Stopped by Ctrl-C or SIGTERM; the running system is untouched.
+    pub const STOPPED: u8 = 130;
 }
 
 /// Does what the command line asks for.
@@ -35,6 +40,7 @@ pub fn run(options: &Options, surroundings: &Surroundings) -> anyhow::Result<Exi
         Verb::Install(verb) => install::run(options, verb, surroundings, &output),
         Verb::Status => status::run(options, surroundings, &output),
         Verb::Trial(verb) => trial::run(options, verb, surroundings, &output),
+        Verb::CheckConfig => check_config::run(options, &output),
         Verb::Mark(verb) => mark::run(options, verb, surroundings, &output),
     }
 }

@@ -12,7 +12,7 @@ use super::args::Options;
 use crate::boot::grub::Grub;
 use crate::boot::uboot::UBoot;
 use crate::boot::{BootEnv, BootState, Tries};
-use crate::config::{Bootloader, SlotmgrToml, SystemConf, find_system_conf};
+use crate::config::{Bootloader, SlotmgrToml, StatusPlace, SystemConf, find_system_conf};
 use crate::install::Machine;
 use crate::slot::{Booted, Evidence, Layout, parse_cmdline};
 use crate::state::Record;
@@ -33,6 +33,7 @@ pub struct Surroundings {
 
 /// A configured machine.
 pub(super) struct Session {
+    pub path: PathBuf,
     pub conf: SystemConf,
     pub own: SlotmgrToml,
     pub booted: Booted,
@@ -43,13 +44,7 @@ pub(super) struct Session {
 
 impl Session {
     pub fn open(options: &Options, around: &Surroundings, mode: Mode) -> Result<Session> {
-        let path = match &options.conf {
-            Some(path) => path.clone(),
-            None => find_system_conf(Path::new("/")).context(
-                "there is no system.conf in /etc/rauc, /run/rauc or /usr/lib/rauc. Write one, or \
-                 name it with --conf",
-            )?,
-        };
+        let path = conf_path(options)?;
         let conf = SystemConf::load(&path)?;
         let mut own = SlotmgrToml::load(&path.with_file_name("slotmgr.toml"))?;
         let (env, place) = bootloader(&conf, options, &path)?;
@@ -78,6 +73,7 @@ impl Session {
         let record = Record::load(&mut disks(Mode::ReadOnly));
         let disks = disks(mode);
         Ok(Session {
+            path,
             conf,
             own,
             booted,
@@ -85,6 +81,14 @@ impl Session {
             disks,
             record,
         })
+    }
+
+    /// RAUC's central status file, if there is one.
+    pub fn status_file(&self) -> Option<PathBuf> {
+        match &self.conf.system.status {
+            StatusPlace::Central(path) => Some(path.clone()),
+            StatusPlace::PerSlot => None,
+        }
     }
 
     /// What the bootloader would read now.
@@ -104,8 +108,19 @@ impl Session {
     }
 }
 
+/// The configuration file that counts.
+pub(super) fn conf_path(options: &Options) -> Result<PathBuf> {
+    match &options.conf {
+        Some(path) => Ok(path.clone()),
+        None => find_system_conf(Path::new("/")).context(
+            "there is no system.conf in /etc/rauc, /run/rauc or /usr/lib/rauc. Write one, or \
+             name it with --conf",
+        ),
+    }
+}
+
 /// The backend, and where its environment is.
-fn bootloader(
+pub(super) fn bootloader(
     conf: &SystemConf,
     options: &Options,
     path: &Path,

@@ -11,8 +11,9 @@ use crate::install::Version;
 
 const BOOTLOADERS: [&str; 6] = ["grub", "uboot", "barebox", "efi", "custom", "noop"];
 
-/// Where RAUC mounts things when nothing is said.
-const MOUNT_PREFIX: &str = "/mnt/rauc";
+/// Where things are mounted and unpacked when nothing is said. RAUC says `/mnt/rauc` here, and its
+/// service file this: below `/run` it works with a root file system that cannot be written.
+const MOUNT_PREFIX: &str = "/run/rauc/mnt";
 
 /// What happens with a slot once it is proven (`activate-installed`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
