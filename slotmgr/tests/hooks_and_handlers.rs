@@ -245,7 +245,7 @@ fn variants_versions_and_waiting() {
             rig.path("system.conf"),
             conf.replace("[keyring]", &format!("{keys}\n[keyring]")),
         )
-        .unwrap()
+        .unwrap();
     };
     let manifest = format!("{MANIFEST}[image.rootfs.big]\nfilename=r.img\n");
     assert!(stderr(&install(&dir, &rig, &manifest, "")).contains("a machine without variants"));

@@ -4,8 +4,10 @@
 //!
 //! Everything here builds with the Rust toolchain alone, since it is what installs the rest.
 
+pub mod bench;
 pub mod command;
 pub mod debian;
+pub mod fuzz;
 pub mod packages;
 pub mod progress;
 pub mod suite;

@@ -4,22 +4,28 @@ use std::env;
 use std::path::Path;
 use std::process::ExitCode;
 
+use xtask::bench::{Amount, Bench, Subject};
+use xtask::fuzz::DEFAULT_SECONDS;
 use xtask::progress::{Progress, Style};
 use xtask::suite::{Part, Suite, workspace_root};
 
 const USAGE: &str = "\
-Usage: cargo xtask test [--no-qemu] [--only fmt|clippy|unit|qemu]
+Usage: cargo xtask test [--no-qemu] [--only fmt|clippy|unit|fuzz|qemu] [--fuzz-seconds N]
+       cargo xtask bench [--megabytes N] [--rounds N] [bundle|install|sizes ...]
        cargo xtask packages
 
 test      install the Debian packages that the tests need, then run them all:
-          formatting, clippy, unit and peer tests, machines in QEMU
+          formatting, clippy, unit and peer tests, fuzz targets (a minute each),
+          machines in QEMU
+bench     measure our programs, optimised, beside their peers, and print ratios
 packages  install these packages only
 ";
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
 enum Task {
-    Test(Vec<Part>),
+    Test { parts: Vec<Part>, fuzz_seconds: u32 },
+    Bench(Vec<Subject>, Amount),
     Packages,
     Help,
 }
@@ -28,12 +34,14 @@ fn parse(arguments: &[String]) -> Result<Task, String> {
     let mut words = arguments.iter().map(String::as_str);
     match words.next() {
         Some("test") => {}
+        Some("bench") => return bench(words),
         Some("packages") if arguments.len() == 1 => return Ok(Task::Packages),
         Some("help" | "--help" | "-h") => return Ok(Task::Help),
         Some(other) => return Err(format!("there is no task {other:?}")),
         None => return Err("no task was named".to_owned()),
     }
     let mut parts = Part::ALL.to_vec();
+    let mut fuzz_seconds = DEFAULT_SECONDS;
     while let Some(word) = words.next() {
         match word {
             "--no-qemu" => parts.retain(|part| *part != Part::Qemu),
@@ -41,13 +49,45 @@ fn parse(arguments: &[String]) -> Result<Task, String> {
                 let name = words.next().unwrap_or_default();
                 parts.retain(|part| part.name() == name);
             }
+            "--fuzz-seconds" => {
+                fuzz_seconds = number(word, words.next())?;
+            }
             other => return Err(format!("there is no option {other:?}")),
         }
     }
     if parts.is_empty() {
         return Err("these options leave nothing to run".to_owned());
     }
-    Ok(Task::Test(parts))
+    Ok(Task::Test {
+        parts,
+        fuzz_seconds,
+    })
+}
+
+fn bench<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Task, String> {
+    let mut amount = Amount::default();
+    let mut subjects = Vec::new();
+    while let Some(word) = words.next() {
+        match word {
+            "--megabytes" => amount.megabytes = number(word, words.next())?.into(),
+            "--rounds" => amount.rounds = number(word, words.next())?,
+            name => {
+                let known = Subject::ALL.into_iter().find(|known| known.name() == name);
+                subjects.push(known.ok_or_else(|| format!("there is no bench {name:?}"))?);
+            }
+        }
+    }
+    if subjects.is_empty() {
+        subjects.extend(Subject::ALL);
+    }
+    Ok(Task::Bench(subjects, amount))
+}
+
+fn number(option: &str, word: Option<&str>) -> Result<u32, String> {
+    match word.map(str::parse) {
+        Some(Ok(number)) if number > 0 => Ok(number),
+        _ => Err(format!("{option} needs a number from 1")),
+    }
 }
 
 fn main() -> ExitCode {
@@ -62,9 +102,11 @@ fn main() -> ExitCode {
     // As cargo says it now; as it was at compile time when the program is started by itself.
     let manifest_dir =
         env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let root = workspace_root(Path::new(&manifest_dir));
     let suite = Suite {
-        cargo: env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),
-        root: workspace_root(Path::new(&manifest_dir)),
+        cargo: cargo.clone(),
+        root: root.clone(),
         progress: &progress,
     };
     let result = match task {
@@ -73,7 +115,17 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Task::Packages => suite.install(&Part::ALL),
-        Task::Test(parts) => suite.run(&parts),
+        Task::Test {
+            parts,
+            fuzz_seconds,
+        } => suite.run(&parts, fuzz_seconds),
+        Task::Bench(subjects, amount) => Bench {
+            cargo,
+            root,
+            progress: &progress,
+            amount,
+        }
+        .run(&subjects),
     };
     println!("\n{}", progress.table());
     match result {
@@ -100,18 +152,47 @@ mod tests {
 
     #[test]
     fn command_lines() {
-        assert_eq!(parsed("test"), Ok(Task::Test(Part::ALL.to_vec())));
-        let without = vec![Part::Fmt, Part::Clippy, Part::Unit];
-        assert_eq!(parsed("test --no-qemu"), Ok(Task::Test(without)));
-        assert_eq!(parsed("test --only qemu"), Ok(Task::Test(vec![Part::Qemu])));
+        let test = |parts: &[Part], fuzz_seconds| {
+            let parts = parts.to_vec();
+            Ok(Task::Test {
+                parts,
+                fuzz_seconds,
+            })
+        };
+        assert_eq!(parsed("test"), test(&Part::ALL, DEFAULT_SECONDS));
+        let without = [Part::Fmt, Part::Clippy, Part::Unit, Part::Fuzz];
+        assert_eq!(parsed("test --no-qemu"), test(&without, DEFAULT_SECONDS));
+        assert_eq!(
+            parsed("test --only qemu"),
+            test(&[Part::Qemu], DEFAULT_SECONDS)
+        );
+        let long = parsed("test --only fuzz --fuzz-seconds 3600");
+        assert_eq!(long, test(&[Part::Fuzz], 3600));
         assert_eq!(parsed("packages"), Ok(Task::Packages));
+        let little = Amount {
+            megabytes: 8,
+            rounds: 1,
+        };
+        assert_eq!(
+            parsed("bench --rounds 1 --megabytes 8 sizes"),
+            Ok(Task::Bench(vec![Subject::Sizes], little))
+        );
+        assert_eq!(
+            parsed("bench"),
+            Ok(Task::Bench(Subject::ALL.to_vec(), Amount::default()))
+        );
         for wrong in [
             "",
             "tset",
             "test --fast",
             "test --only",
             "test --only x",
+            "test --fuzz-seconds",
+            "test --fuzz-seconds soon",
             "packages x",
+            "bench nothing",
+            "bench --rounds 0",
+            "bench --megabytes",
         ] {
             assert!(parsed(wrong).is_err(), "{wrong}");
         }

@@ -27,10 +27,13 @@ pub const PEERS: PackageSet = PackageSet {
         Package::any("gdisk"),
         Package::any("grub-common"),
         Package::any("kmod"),
+        Package::any("libglib2.0-bin"),
         Package::any("libubootenv-tool"),
         Package::any("mtools"),
+        Package::any("opensc"),
         Package::any("openssl"),
         Package::any("rauc"),
+        Package::any("softhsm2"),
         Package::any("squashfs-tools"),
         Package::any("tar"),
         Package::any("u-boot-tools"),
@@ -38,6 +41,18 @@ pub const PEERS: PackageSet = PackageSet {
         Package::any("xz-utils"),
         Package::any("zstd"),
     ],
+};
+
+/// What fuzzing needs beyond [`BUILD`].
+pub const FUZZING: PackageSet = PackageSet {
+    why: "to build libFuzzer, which the fuzz targets run in",
+    packages: &[Package::any("g++")],
+};
+
+/// What `cargo xtask bench` measures with, beside the peers themselves.
+pub const BENCH: PackageSet = PackageSet {
+    why: "to measure (processor time, memory, one core only)",
+    packages: &[Package::any("time"), Package::any("util-linux")],
 };
 
 /// What builds and boots the test machines.

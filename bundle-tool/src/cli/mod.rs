@@ -8,7 +8,7 @@ mod render;
 mod transform;
 
 pub use args::{Args, Command, CreateArgs, InfoArgs, KeysCommand, VerifyArgs};
-pub use environment::Environment;
+pub use environment::{Environment, random_bytes};
 
 use std::process::ExitCode;
 
@@ -20,7 +20,7 @@ use crate::keys::demo_pki_in;
 use crate::observer::Observer;
 use crate::open::Source;
 use crate::output::Overwrite;
-use crate::verify::verify;
+use crate::verify::{Depth, verify};
 use progress::Terminal;
 
 /// Runs the program. Exit codes: 0 done, 1 failed, 2 wrong usage.
@@ -70,7 +70,7 @@ pub fn run(args: &Args, environment: &Environment, observer: &mut dyn Observer) 
             Ok(render::created(&request, &created))
         }
         Command::Sign(arguments) => transform::sign(arguments, environment, observer),
-        Command::Resign(arguments) => transform::resign(arguments, environment),
+        Command::Resign(arguments) => transform::resign(arguments, environment, observer),
         Command::Encrypt(arguments) => transform::encrypt(arguments),
         Command::Info(arguments) => {
             let shown = show(arguments, environment)
@@ -83,6 +83,7 @@ pub fn run(args: &Args, environment: &Environment, observer: &mut dyn Observer) 
         }
         Command::Verify(arguments) => check(arguments, environment, observer)
             .with_context(|| format!("{} is not a good bundle", arguments.bundle.display())),
+        Command::Convert(arguments) => transform::convert(arguments, environment, observer),
         Command::Extract(arguments) => transform::extract(arguments, environment, observer),
         Command::ExtractSignature(arguments) => {
             transform::extract_signature(arguments, environment)
@@ -123,6 +124,11 @@ fn check(
         limits: &Limits::default(),
         decryption: key.as_ref(),
     };
-    let verified = verify(&source, &trust, observer)?;
+    let depth = if arguments.payload_only {
+        Depth::Payload
+    } else {
+        Depth::Images
+    };
+    let verified = verify(&source, &trust, depth, observer)?;
     Ok(render::verified(path, &verified))
 }

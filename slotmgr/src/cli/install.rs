@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use bundle_format::cms::DecryptionKey;
 use bundle_format::manifest::Format;
-use bundle_format::{Bundle, Limits, ReadAt, Trust, VerifiedBundle};
+use bundle_format::{Bundle, Limits, ReadAt, Trust, VerifiedBundle, VerifiedManifest};
 
 use super::args::{Install, Options};
 use super::machine_facts::MachineFacts;
@@ -13,9 +13,37 @@ use super::render::Output;
 use super::session::{Session, Surroundings};
 use super::{exit, signals};
 use crate::health::check::Stop;
-use crate::install::{self, CheckFirst, Compatibility, Policy};
+use crate::install::{self, CheckFirst, Compatibility, Installed, Policy, Progress};
 use crate::source::{HttpReader, Location, Retry, open_file};
 use crate::storage::device::Mode;
+
+/// A bundle with a trusted signature, wherever it is read from.
+pub(crate) struct OpenBundle {
+    bundle: VerifiedBundle<Box<dyn ReadAt>>,
+    place: Place,
+}
+
+/// What a caller may ask for besides, by the names of the command line.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wishes {
+    pub ignore_compatible: bool,
+    pub ignore_version_limit: bool,
+    /// Ends the installation early.
+    pub stop: Stop,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Local,
+    Remote,
+}
+
+impl OpenBundle {
+    /// Its manifest.
+    pub fn manifest(&self) -> &VerifiedManifest {
+        self.bundle.manifest()
+    }
+}
 
 pub(super) fn run(
     options: &Options,
@@ -23,34 +51,74 @@ pub(super) fn run(
     around: &Surroundings,
     output: &Output,
 ) -> Result<ExitCode> {
-    let location = Location::parse(&verb.bundle)?;
     let stop = Stop::default();
     signals::ask_to_stop(&stop)?;
     let mut session = Session::open(options, around, Mode::ReadWrite)?;
-    let trust = trust(options, &session)?;
-    let (reader, local): (Box<dyn ReadAt>, bool) = match &location {
-        Location::Path(path) => (Box::new(open_file(path)?), true),
-        Location::Http(url) => (Box::new(HttpReader::open(url, Retry::default())?), false),
+    let opened = open(options, &session, &verb.bundle)?;
+    output.bundle_accepted(opened.manifest());
+    let around = Surroundings {
+        transaction: verb
+            .transaction_id
+            .clone()
+            .unwrap_or_else(|| around.transaction.clone()),
+        ..around.clone()
     };
-    let bundle = verify(reader, &session, &trust)
-        .with_context(|| format!("the bundle {} is refused; nothing was written", verb.bundle))?;
-    refuse_format(&session, bundle.manifest().manifest().bundle.format)?;
-    output.bundle_accepted(bundle.manifest());
-    let policy = policy(&session, verb, around, (local, stop))?;
+    let wishes = Wishes {
+        ignore_compatible: verb.ignore_compatible,
+        ignore_version_limit: verb.ignore_version_limit,
+        stop,
+    };
     let mut progress = output.progress();
-    let installed = install::install(&mut session.machine(), &bundle, &policy, &mut progress);
+    let installed = perform(&mut session, &around, &opened, &wishes, &mut progress);
     progress.finish();
     match installed {
         Ok(installed) => {
-            output.installed(&session.conf.layout, bundle.manifest(), &installed);
+            output.installed(&session.conf.layout, opened.manifest(), &installed);
             Ok(ExitCode::SUCCESS)
         }
-        Err(error) if error.was_stopped() => {
-            eprintln!("slotmgr: {error}");
-            Ok(ExitCode::from(exit::STOPPED))
-        }
-        Err(error) => Err(error.into()),
+        Err(error) => match error.downcast_ref::<install::InstallError>() {
+            Some(stopped) if stopped.was_stopped() => {
+                eprintln!("slotmgr: {stopped}");
+                Ok(ExitCode::from(exit::STOPPED))
+            }
+            _ => Err(error),
+        },
     }
+}
+
+/// Opens the bundle at `source`, a path or an address, and checks that it may be installed here.
+pub(crate) fn open(options: &Options, session: &Session, source: &str) -> Result<OpenBundle> {
+    let location = Location::parse(source)?;
+    let trust = trust(options, session)?;
+    let (reader, place): (Box<dyn ReadAt>, _) = match &location {
+        Location::Path(path) => (Box::new(open_file(path)?), Place::Local),
+        Location::Http(url) => {
+            let reader = HttpReader::open(url, Retry::default())?;
+            (Box::new(reader), Place::Remote)
+        }
+    };
+    let bundle = verify(reader, session, &trust)
+        .with_context(|| format!("the bundle {source} is refused; nothing was written"))?;
+    refuse_format(session, bundle.manifest().manifest().bundle.format)?;
+    Ok(OpenBundle { bundle, place })
+}
+
+/// Installs what was opened.
+pub(crate) fn perform(
+    session: &mut Session,
+    around: &Surroundings,
+    opened: &OpenBundle,
+    wishes: &Wishes,
+    progress: &mut dyn Progress,
+) -> Result<Installed> {
+    let policy = policy(session, around, opened.place, wishes)?;
+    let mut machine = session.machine();
+    Ok(install::install(
+        &mut machine,
+        &opened.bundle,
+        &policy,
+        progress,
+    )?)
 }
 
 fn refuse_format(session: &Session, format: Format) -> Result<()> {
@@ -94,24 +162,28 @@ fn verify(
         )?)?,
         _ => bundle,
     };
-    Ok(bundle.verify(trust)?)
+    let bundle = bundle.verify(trust)?;
+    bundle.manifest().manifest().check_min_rauc_version()?;
+    Ok(bundle)
 }
 
 fn policy(
     session: &Session,
-    verb: &Install,
     around: &Surroundings,
-    (local, stop): (bool, Stop),
+    place: Place,
+    wishes: &Wishes,
 ) -> Result<Policy> {
     let system = &session.conf.system;
     // Reading a local file twice costs little; over the network it is done when it matters.
     let check_first = match session.own.check_first {
-        CheckFirst::WhenItMatters if local || system.pre_check => CheckFirst::Always,
+        CheckFirst::WhenItMatters if place == Place::Local || system.pre_check => {
+            CheckFirst::Always
+        }
         configured => configured,
     };
-    let facts = MachineFacts::gather(&session.conf, &session.path, &stop)?;
+    let facts = MachineFacts::gather(&session.conf, &session.path, &wishes.stop)?;
     Ok(Policy {
-        compatibility: match verb.ignore_compatible {
+        compatibility: match wishes.ignore_compatible {
             true => Compatibility::Ignored,
             false => Compatibility::Demanded,
         },
@@ -119,21 +191,18 @@ fn policy(
         min_version: system
             .min_version
             .clone()
-            .filter(|_| !verb.ignore_version_limit),
+            .filter(|_| !wishes.ignore_version_limit),
         activation: system.activation,
         tries: session.own.tries,
         check_first,
-        transaction: verb
-            .transaction_id
-            .clone()
-            .unwrap_or_else(|| around.transaction.clone()),
+        transaction: around.transaction.clone(),
         now: around.now,
         boot_id: around.boot_id.clone(),
         work_directory: system.mount_prefix.clone(),
         handlers: session.conf.handlers.clone(),
         facts: facts.told,
         status_file: session.status_file(),
-        stop,
+        stop: wishes.stop.clone(),
         ..Policy::new(&system.compatible)
     })
 }

@@ -2,11 +2,13 @@
 
 pub mod args;
 mod check_config;
-mod install;
+#[cfg(feature = "dbus")]
+mod daemon;
+pub(crate) mod install;
 mod machine_facts;
-mod mark;
+pub(crate) mod mark;
 mod render;
-mod session;
+pub(crate) mod session;
 mod signals;
 mod status;
 mod trial;
@@ -38,6 +40,8 @@ pub fn run(options: &Options, surroundings: &Surroundings) -> anyhow::Result<Exi
     let output = Output::new(options.format());
     match &options.verb {
         Verb::Install(verb) => install::run(options, verb, surroundings, &output),
+        #[cfg(feature = "dbus")]
+        Verb::Daemon => daemon::run(options, surroundings),
         Verb::Status => status::run(options, surroundings, &output),
         Verb::Trial(verb) => trial::run(options, verb, surroundings, &output),
         Verb::CheckConfig => check_config::run(options, &output),

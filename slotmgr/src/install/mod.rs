@@ -18,10 +18,10 @@ mod readback;
 mod site;
 mod stream;
 mod unpacked;
-mod version;
 
 pub use assemble::{CHUNK, Opened, Written};
 pub use assemble_error::AssembleError;
+pub use bundle_format::Version;
 pub use error::InstallError;
 pub use plan::{Plan, PlanError, Step};
 pub use policy::{CheckFirst, Compatibility, Policy};
@@ -31,7 +31,6 @@ pub use readback::{Proven, ReadBackError, Synced};
 pub use site::Site;
 pub use stream::ImageStream;
 pub use unpacked::{Unpacked, UnpackedError};
-pub use version::Version;
 
 use std::path::Path;
 

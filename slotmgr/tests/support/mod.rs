@@ -6,6 +6,7 @@
 )]
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
+pub mod bus;
 pub mod faults;
 pub mod grub_model;
 pub mod loops;
@@ -15,7 +16,6 @@ pub mod server;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bundle_format::cms::Purpose;
 use bundle_format::manifest::Format;
 use bundle_format::{Bundle, Limits, Trust, VerifiedBundle};
 use bundle_tool::create::{
@@ -108,12 +108,7 @@ fn create_bundle(dir: &Path, input: Input, output: &Path) -> (PathBuf, PathBuf) 
     if !pki.exists() {
         demo_pki(&pki).unwrap();
     }
-    let key = KeySource {
-        certificate: pki.join("signer.cert.pem"),
-        key: pki.join("signer.key.pem"),
-        intermediates: Vec::new(),
-        passphrase: None,
-    };
+    let key = KeySource::new(pki.join("signer.cert.pem"), pki.join("signer.key.pem"));
     let request = CreateRequest {
         input,
         output: Target {
@@ -122,10 +117,9 @@ fn create_bundle(dir: &Path, input: Input, output: &Path) -> (PathBuf, PathBuf) 
         },
         format: Format::Verity,
         signature: Signature::By {
-            key,
+            key: Box::new(key),
             time: 1_700_000_000,
             keyring: None,
-            purpose: Purpose::default(),
             recipients: Vec::new(),
         },
         salt: [7; 32],

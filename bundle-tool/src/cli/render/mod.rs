@@ -12,9 +12,11 @@ use std::process::ExitCode;
 use bundle_format::manifest::{Format, Image};
 use bundle_format::{Envelope, Manifest, Signer};
 
+use crate::convert::Converted;
 use crate::create::{CreateRequest, Created, Signature};
 use crate::info::{Info, Proof};
 use crate::keys::DemoPki;
+use crate::output::OutputError;
 use crate::unsigned::Signed;
 use crate::verify::Verified;
 
@@ -38,6 +40,12 @@ pub(in crate::cli) fn print_error(error: &anyhow::Error) {
     eprintln!("error: {error}");
     for cause in error.chain().skip(1) {
         eprintln!("  because: {cause}");
+    }
+    let exists = |cause: &(dyn std::error::Error + 'static)| {
+        matches!(cause.downcast_ref(), Some(OutputError::Exists { .. }))
+    };
+    if error.chain().any(exists) {
+        eprintln!("  next: give another name, or --force to replace it");
     }
 }
 
@@ -98,6 +106,28 @@ pub(in crate::cli) fn signed(path: &Path, signed: &Signed) -> String {
     text.0
 }
 
+pub(in crate::cli) fn converted(path: &Path, converted: &Converted) -> String {
+    let mut text = Text::default();
+    text.line("Converted", path.display());
+    text.manifest(&converted.bundle.manifest);
+    text.line("Size", size(converted.bundle.size));
+    text.line("Manifest hash", converted.bundle.manifest_hash);
+    text.line(
+        "Store",
+        format!(
+            "{} ({} added)",
+            converted.store.display(),
+            size(converted.added)
+        ),
+    );
+    let images = count(converted.images, "image");
+    let _ = writeln!(
+        text.0,
+        "{images} chunked. Next: publish bundle and store side by side.",
+    );
+    text.0
+}
+
 pub(in crate::cli) fn wrote(what: &str, path: &Path) -> String {
     format!("Wrote the {what} to {}.\n", path.display())
 }
@@ -125,12 +155,19 @@ pub(in crate::cli) fn verified(path: &Path, verified: &Verified) -> String {
     text.manifest(verified.manifest.manifest());
     text.signers(verified.manifest.signers());
     text.line("Manifest hash", verified.manifest.hash());
-    let _ = writeln!(
-        text.0,
-        "Good: the signature is trusted, all {} of payload and {} match it.",
-        size(verified.payload),
-        count(verified.images, "image"),
-    );
+    let payload = size(verified.payload);
+    let _ = match verified.images {
+        Some(images) => writeln!(
+            text.0,
+            "Good: the signature is trusted, all {payload} of payload and {} match it.",
+            count(images, "image"),
+        ),
+        None => writeln!(
+            text.0,
+            "Good: the signature is trusted, and all {payload} of payload match it. The images were \
+             not unpacked.",
+        ),
+    };
     text.0
 }
 
