@@ -22,3 +22,4 @@ pub mod slot;
 pub mod source;
 pub mod state;
 pub mod storage;
+pub mod writer;

@@ -11,6 +11,7 @@ use slotmgr::boot::{self, grub::Grub};
 use slotmgr::health::{self, TrialEnd};
 use slotmgr::install::Machine;
 use slotmgr::state::Record;
+use slotmgr::storage::Area;
 use slotmgr::storage::record::RecordingDisks;
 use slotmgr::storage::sim::World;
 use support::{
@@ -46,6 +47,43 @@ fn install_over_an_older_release() {
     sync      boot-env
     read-back boot-env
     write     record.1 @0 +719
+    sync      record.1
+    ");
+}
+
+#[test]
+fn install_two_images() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = "[update]\ncompatible=board\nversion=3\n[bundle]\nformat=verity\n\
+                    [image.app]\nfilename=app.img\n[image.rootfs]\nfilename=root.img\n";
+    let (root, app) = (image(3), image(4));
+    let files: [(&str, &[u8]); 2] = [("app.img", &app), ("root.img", &root)];
+    let (path, keyring) = support::bundle_with(dir.path(), manifest, &files);
+    let bundle = support::verified(&path, &keyring);
+    let layout = support::family();
+    let world = world(&image(1), &image(2), BOTH_GOOD);
+    for name in ["app.0", "app.1"] {
+        world.add(Area::Slot(slot_id(&layout, name)), vec![0; support::SLOT]);
+    }
+    let list = recorded(&world, |disks| {
+        let _installed = support::install_into(&layout, disks, "A", &bundle, &policy()).unwrap();
+    });
+    insta::assert_snapshot!(list, @r"
+    write     record.0 @0 +1101
+    sync      record.0
+    write     boot-env @0 +512
+    sync      boot-env
+    read-back boot-env
+    write     slot#3 @0 +50000
+    write     slot#1 @0 +50000
+    sync      slot#3
+    sync      slot#1
+    read-back slot#3
+    read-back slot#1
+    write     boot-env @0 +512
+    sync      boot-env
+    read-back boot-env
+    write     record.1 @0 +1100
     sync      record.1
     ");
 }

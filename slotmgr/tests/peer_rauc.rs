@@ -62,3 +62,49 @@ fn from_a_web_server() {
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(rig.snapshot().b.starts_with(&image(7)));
 }
+
+/// `rauc`'s own service on a bus of its own reads the status file that we wrote.
+#[test]
+fn rauc_reads_our_status_file() {
+    let (rig, bundle) = made_by_rauc();
+    fs_err::write(rig.path("peer.raucb"), bundle).unwrap();
+    let output = rig.run(&[
+        "install",
+        "--transaction-id",
+        "abc-1",
+        rig.path("peer.raucb").to_str().unwrap(),
+    ]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let conf = format!(
+        "[system]\ncompatible=board\nbootloader=noop\nstatusfile={}\n\
+         [slot.rootfs.0]\ndevice=/dev/null\nbootname=A\n[slot.rootfs.1]\ndevice=/dev/zero\nbootname=B\n",
+        rig.path("data/central.raucs").display()
+    );
+    fs_err::write(rig.path("peer.conf"), conf).unwrap();
+    let script = "export DBUS_STARTER_BUS_TYPE=session; rauc --conf peer.conf service --override-boot-slot=A & service=$!; \
+                  until rauc --conf peer.conf status --detailed --output-format=json; do sleep 0.1; done; kill $service";
+    let output = Command::new("dbus-run-session")
+        .args(["--", "timeout", "60", "sh", "-c", script])
+        .current_dir(rig.dir.path())
+        .output()
+        .expect("dbus-run-session (Debian's package `dbus`) runs");
+    let text = stdout(&output);
+    let json: serde_json::Value = text
+        .lines()
+        .find_map(|line| serde_json::from_str(line).ok())
+        .unwrap_or_else(|| panic!("{text}{}", stderr(&output)));
+    let slots = json["slots"].as_array().unwrap();
+    let slot = slots.iter().find_map(|slot| slot.get("rootfs.1")).unwrap();
+    let status = &slot["slot_status"];
+    assert_eq!(status["status"], "ok");
+    assert_eq!(status["bundle"]["version"], "7");
+    assert_eq!(status["checksum"]["size"], image(7).len());
+    assert_eq!(status["installed"]["count"], 1);
+    assert_eq!(status["activated"]["count"], 1);
+    let ours: serde_json::Value =
+        serde_json::from_slice(&rig.run(&["status", "--json"]).stdout).unwrap();
+    assert_eq!(
+        ours["slots"][1]["slot-status"]["installed.transaction"],
+        "abc-1"
+    );
+}

@@ -109,6 +109,59 @@ fn an_installation_over_an_older_release() {
     tried.report("installation over an older release");
 }
 
+/// Rootfs and its child: both of the old system or both of the new one, at every cut.
+#[test]
+fn two_images_in_one_bundle() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = "[update]\ncompatible=board\nversion=3\n[bundle]\nformat=verity\n\
+                    [image.app]\nfilename=app.img\n[image.rootfs]\nfilename=root.img\n";
+    let (root, app) = (image(NEW), image(NEW + 1));
+    let (path, keyring) = support::bundle_with(
+        dir.path(),
+        manifest,
+        &[("app.img", &app), ("root.img", &root)],
+    );
+    let bundle = support::verified(&path, &keyring);
+    let layout = support::family();
+    let child = |name| Area::Slot(slot_id(&layout, name));
+    let start = || {
+        let world = world(&image(OLD), &image(OLDER), BOTH_GOOD);
+        for (name, seed) in [("app.0", OLD), ("app.1", OLDER)] {
+            let mut content = image(seed);
+            content.resize(support::SLOT, 0xee);
+            world.add(child(name), content);
+        }
+        world
+    };
+    let whole = start();
+    let install =
+        |world: &mut World| support::install_into(&layout, world, "A", &bundle, &policy());
+    let _installed = install(&mut whole.clone()).unwrap();
+    let mut tried = Tried::default();
+    for cut in 0..whole.operations() {
+        let mut world = start();
+        world.cut_at(cut);
+        let _ = install(&mut world);
+        assert!(world.is_off(), "operation {cut} was not reached");
+        tried.cuts += 1;
+        for keep in keeps(&world) {
+            let found = world.power_on(keep);
+            tried.states += 1;
+            let boot = grub_model::boot(&found).unwrap();
+            let (name, root, app) = match boot.name.as_str() {
+                "A" => ("app.0", image(OLD), image(OLD)),
+                _ => ("app.1", image(NEW), image(NEW + 1)),
+            };
+            let parent = Area::Slot(slot_id(&layout, &boot.name));
+            assert!(
+                boot.by_order && found.holds(parent, &root) && found.holds(child(name), &app),
+                "{boot:?}"
+            );
+        }
+    }
+    tried.report("two images in one bundle");
+}
+
 #[test]
 fn a_second_cut_while_the_first_is_being_recovered_from() {
     let start = || world(&image(OLD), &image(OLDER), BOTH_GOOD);

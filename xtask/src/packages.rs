@@ -18,6 +18,7 @@ pub const PEERS: PackageSet = PackageSet {
     why: "as peers: tests compare our programs with these",
     packages: &[
         Package::any("busybox-static"),
+        Package::any("bzip2"),
         Package::any("casync"),
         Package::any("cryptsetup-bin"),
         Package::any("dbus"),
@@ -36,7 +37,11 @@ pub const PEERS: PackageSet = PackageSet {
         Package::any("rauc"),
         Package::any("softhsm2"),
         Package::any("squashfs-tools"),
+        Package::any("tar"),
         Package::any("u-boot-tools"),
+        Package::any("util-linux"),
+        Package::any("xz-utils"),
+        Package::any("zstd"),
     ],
 };
 

@@ -49,9 +49,10 @@ const EXAMPLES: &str = "Examples:
   slotmgr status                                 what runs, what is started next
   slotmgr install update.raucb                   from a file
   slotmgr install http://server/update.raucb     from a web server, nothing is staged
+  slotmgr check-config                           before the first installation
   slotmgr trial                                  early in every boot: check and confirm
 
-Exit codes: 0 done or nothing to do, 1 failed, 2 wrong command line.";
+Exit codes: 0 done or nothing to do, 1 failed, 2 wrong command line, 130 stopped by Ctrl-C.";
 
 /// For whom the answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +77,8 @@ pub enum Verb {
     Daemon,
     /// Tell the bootloader by hand what to think of a slot
     Mark(Mark),
+    /// Tell what is understood of system.conf and slotmgr.toml, and what is risky
+    CheckConfig,
 }
 
 /// `slotmgr install`
@@ -84,6 +87,18 @@ pub struct Install {
     /// The bundle: a file or an http:// address
     #[arg(value_name = "BUNDLE")]
     pub bundle: String,
+
+    /// Install it although it is for another kind of machine
+    #[arg(long)]
+    pub ignore_compatible: bool,
+
+    /// Install it although min-bundle-version in system.conf wants a newer one
+    #[arg(long)]
+    pub ignore_version_limit: bool,
+
+    /// Name of this installation in records and logs [default: a new one]
+    #[arg(long, value_name = "ID")]
+    pub transaction_id: Option<String>,
 }
 
 /// `slotmgr trial`
@@ -142,7 +157,10 @@ mod tests {
         assert_eq!(
             options.verb,
             Verb::Install(Install {
-                bundle: "http://h/b".into()
+                bundle: "http://h/b".into(),
+                ignore_compatible: false,
+                ignore_version_limit: false,
+                transaction_id: None,
             })
         );
         assert_eq!(options.conf, Some("/x".into()));

@@ -3,14 +3,17 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use bundle_format::cms::DecryptionKey;
 use bundle_format::manifest::Format;
 use bundle_format::{Bundle, Limits, ReadAt, Trust, VerifiedBundle, VerifiedManifest};
 
 use super::args::{Install, Options};
+use super::machine_facts::MachineFacts;
 use super::render::Output;
 use super::session::{Session, Surroundings};
-use crate::boot::Armed;
-use crate::install::{self, CheckFirst, Policy, Progress};
+use super::{exit, signals};
+use crate::health::check::Stop;
+use crate::install::{self, CheckFirst, Compatibility, Installed, Policy, Progress};
 use crate::source::{HttpReader, Location, Retry, open_file};
 use crate::storage::device::Mode;
 
@@ -18,6 +21,15 @@ use crate::storage::device::Mode;
 pub(crate) struct OpenBundle {
     bundle: VerifiedBundle<Box<dyn ReadAt>>,
     place: Place,
+}
+
+/// What a caller may ask for besides, by the names of the command line.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wishes {
+    pub ignore_compatible: bool,
+    pub ignore_version_limit: bool,
+    /// Ends the installation early.
+    pub stop: Stop,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,14 +51,39 @@ pub(super) fn run(
     around: &Surroundings,
     output: &Output,
 ) -> Result<ExitCode> {
+    let stop = Stop::default();
+    signals::ask_to_stop(&stop)?;
     let mut session = Session::open(options, around, Mode::ReadWrite)?;
     let opened = open(options, &session, &verb.bundle)?;
     output.bundle_accepted(opened.manifest());
+    let around = Surroundings {
+        transaction: verb
+            .transaction_id
+            .clone()
+            .unwrap_or_else(|| around.transaction.clone()),
+        ..around.clone()
+    };
+    let wishes = Wishes {
+        ignore_compatible: verb.ignore_compatible,
+        ignore_version_limit: verb.ignore_version_limit,
+        stop,
+    };
     let mut progress = output.progress();
-    let armed = perform(&mut session, around, &opened, &mut progress);
+    let installed = perform(&mut session, &around, &opened, &wishes, &mut progress);
     progress.finish();
-    output.installed(&session.conf.layout, opened.manifest(), &armed?);
-    Ok(ExitCode::SUCCESS)
+    match installed {
+        Ok(installed) => {
+            output.installed(&session.conf.layout, opened.manifest(), &installed);
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => match error.downcast_ref::<install::InstallError>() {
+            Some(stopped) if stopped.was_stopped() => {
+                eprintln!("slotmgr: {stopped}");
+                Ok(ExitCode::from(exit::STOPPED))
+            }
+            _ => Err(error),
+        },
+    }
 }
 
 /// Opens the bundle at `source`, a path or an address, and checks that it may be installed here.
@@ -71,9 +108,10 @@ pub(crate) fn perform(
     session: &mut Session,
     around: &Surroundings,
     opened: &OpenBundle,
+    wishes: &Wishes,
     progress: &mut dyn Progress,
-) -> Result<Armed> {
-    let policy = policy(session, around, opened.place);
+) -> Result<Installed> {
+    let policy = policy(session, around, opened.place, wishes)?;
     let mut machine = session.machine();
     Ok(install::install(
         &mut machine,
@@ -114,26 +152,57 @@ fn verify(
     if let Some(size) = session.conf.system.max_signature_size {
         limits.max_signature_size = size;
     }
-    let bundle = Bundle::open(reader, &limits)?.verify(trust)?;
+    let bundle = Bundle::open(reader, &limits)?;
+    let encryption = &session.conf.encryption;
+    let bundle = match &encryption.key {
+        Some(key) if bundle.is_encrypted()? => bundle.decrypt(&DecryptionKey::from_files(
+            key,
+            None,
+            encryption.cert.as_deref(),
+        )?)?,
+        _ => bundle,
+    };
+    let bundle = bundle.verify(trust)?;
     bundle.check_manifest()?;
     Ok(bundle)
 }
 
-fn policy(session: &Session, around: &Surroundings, place: Place) -> Policy {
+fn policy(
+    session: &Session,
+    around: &Surroundings,
+    place: Place,
+    wishes: &Wishes,
+) -> Result<Policy> {
+    let system = &session.conf.system;
     // Reading a local file twice costs little; over the network it is done when it matters.
     let check_first = match session.own.check_first {
-        CheckFirst::WhenItMatters if place == Place::Local || session.conf.system.pre_check => {
+        CheckFirst::WhenItMatters if place == Place::Local || system.pre_check => {
             CheckFirst::Always
         }
         configured => configured,
     };
-    Policy {
-        compatible: session.conf.system.compatible.clone(),
+    let facts = MachineFacts::gather(&session.conf, &session.path, &wishes.stop)?;
+    Ok(Policy {
+        compatibility: match wishes.ignore_compatible {
+            true => Compatibility::Ignored,
+            false => Compatibility::Demanded,
+        },
+        variant: facts.variant,
+        min_version: system
+            .min_version
+            .clone()
+            .filter(|_| !wishes.ignore_version_limit),
+        activation: system.activation,
         tries: session.own.tries,
         check_first,
-        chunk: install::CHUNK,
         transaction: around.transaction.clone(),
         now: around.now,
         boot_id: around.boot_id.clone(),
-    }
+        work_directory: system.mount_prefix.clone(),
+        handlers: session.conf.handlers.clone(),
+        facts: facts.told,
+        status_file: session.status_file(),
+        stop: wishes.stop.clone(),
+        ..Policy::new(&system.compatible)
+    })
 }

@@ -2,12 +2,15 @@
 
 pub mod args;
 mod bootloader;
+mod check_config;
 #[cfg(feature = "dbus")]
 mod daemon;
 pub(crate) mod install;
+mod machine_facts;
 pub(crate) mod mark;
 mod render;
 pub(crate) mod session;
+mod signals;
 mod status;
 mod trial;
 
@@ -26,6 +29,8 @@ pub mod exit {
     pub const FAILED: u8 = 1;
     /// The command line is wrong.
     pub const USAGE: u8 = 2;
+    /// Stopped by Ctrl-C or SIGTERM; the running system is untouched.
+    pub const STOPPED: u8 = 130;
 }
 
 /// Does what the command line asks for.
@@ -40,6 +45,7 @@ pub fn run(options: &Options, surroundings: &Surroundings) -> anyhow::Result<Exi
         Verb::Daemon => daemon::run(options, surroundings),
         Verb::Status => status::run(options, surroundings, &output),
         Verb::Trial(verb) => trial::run(options, verb, surroundings, &output),
+        Verb::CheckConfig => check_config::run(options, &output),
         Verb::Mark(verb) => mark::run(options, verb, surroundings, &output),
     }
 }

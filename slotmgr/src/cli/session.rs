@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use super::args::Options;
 use super::bootloader;
 use crate::boot::{BootEnv, BootState, Tries};
-use crate::config::{Bootloader, SlotmgrToml, SystemConf, find_system_conf};
+use crate::config::{Bootloader, SlotmgrToml, StatusPlace, SystemConf, find_system_conf};
 use crate::install::Machine;
 use crate::slot::{Booted, Evidence, Layout, parse_cmdline};
 use crate::state::Record;
@@ -53,6 +53,7 @@ impl Surroundings {
 
 /// A configured machine.
 pub(crate) struct Session {
+    pub path: PathBuf,
     pub conf: SystemConf,
     pub own: SlotmgrToml,
     pub booted: Booted,
@@ -63,13 +64,7 @@ pub(crate) struct Session {
 
 impl Session {
     pub fn open(options: &Options, around: &Surroundings, mode: Mode) -> Result<Session> {
-        let path = match &options.conf {
-            Some(path) => path.clone(),
-            None => find_system_conf(Path::new("/")).context(
-                "there is no system.conf in /etc/rauc, /run/rauc or /usr/lib/rauc. Write one, or \
-                 name it with --conf",
-            )?,
-        };
+        let path = conf_path(options)?;
         let conf = SystemConf::load(&path)?;
         let mut own = SlotmgrToml::load(&path.with_file_name("slotmgr.toml"))?;
         let (env, place) = bootloader::of(&conf, &options.fw_env_config)?;
@@ -102,6 +97,7 @@ impl Session {
         let record = Record::load(&mut disks(Mode::ReadOnly));
         let disks = disks(mode);
         Ok(Session {
+            path,
             conf,
             own,
             booted,
@@ -109,6 +105,14 @@ impl Session {
             disks,
             record,
         })
+    }
+
+    /// RAUC's central status file, if there is one.
+    pub fn status_file(&self) -> Option<PathBuf> {
+        match &self.conf.system.status {
+            StatusPlace::Central(path) => Some(path.clone()),
+            StatusPlace::PerSlot => None,
+        }
     }
 
     /// What the bootloader would read now.
@@ -125,6 +129,17 @@ impl Session {
             disks: &mut self.disks,
             record: &mut self.record,
         }
+    }
+}
+
+/// The configuration file that counts.
+pub(super) fn conf_path(options: &Options) -> Result<PathBuf> {
+    match &options.conf {
+        Some(path) => Ok(path.clone()),
+        None => find_system_conf(Path::new("/")).context(
+            "there is no system.conf in /etc/rauc, /run/rauc or /usr/lib/rauc. Write one, or \
+             name it with --conf",
+        ),
     }
 }
 

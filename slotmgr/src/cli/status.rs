@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::args::Options;
 use super::render::{Output, StatusView};
 use super::session::{Session, Surroundings};
-use crate::state::outcome;
+use crate::state::{RaucStatus, outcome};
 use crate::storage::device::Mode;
 
 pub(super) fn run(options: &Options, around: &Surroundings, output: &Output) -> Result<ExitCode> {
@@ -22,6 +22,10 @@ pub(super) fn run(options: &Options, around: &Surroundings, output: &Output) -> 
         &around.boot_id,
     );
     let bootloader = session.env.name();
+    let rauc = session
+        .status_file()
+        .map(|path| RaucStatus::load(&path))
+        .unwrap_or_default();
     output.status(&StatusView {
         compatible: &session.conf.system.compatible,
         bootloader,
@@ -30,6 +34,7 @@ pub(super) fn run(options: &Options, around: &Surroundings, output: &Output) -> 
         state: &state,
         record: &session.record,
         outcome: &outcome,
+        rauc: &rauc,
     });
     Ok(ExitCode::SUCCESS)
 }

@@ -44,7 +44,9 @@ impl Stop {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    fn is_wanted(&self) -> bool {
+    /// Whether somebody said so.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }

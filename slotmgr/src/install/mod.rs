@@ -6,22 +6,44 @@
 //! bootloader ignores the target, and stopping anywhere leaves the running system as it is.
 
 mod assemble;
+mod assemble_error;
+mod error;
+mod handlers;
+mod hooks;
 mod plan;
+mod policy;
+mod program;
 mod progress;
 mod readback;
+mod site;
+mod stream;
+mod unpacked;
 
-pub use assemble::{AssembleError, CHUNK, Opened, Written};
+pub use assemble::{CHUNK, Opened, Written};
+pub use assemble_error::AssembleError;
 pub use bundle_format::Version;
+pub use error::InstallError;
 pub use plan::{Plan, PlanError, Step};
+pub use policy::{CheckFirst, Compatibility, Policy};
+pub use program::{Environment, Message, MessageKind, Program, ProgramError, TOOL_LIMIT, messages};
 pub use progress::{Progress, Silent, Stage};
 pub use readback::{Proven, ReadBackError, Synced};
+pub use site::Site;
+pub use stream::ImageStream;
+pub use unpacked::{Unpacked, UnpackedError};
 
-use bundle_format::{PayloadError, ReadAt, VerifiedBundle};
+use std::path::Path;
 
-use crate::boot::{self, Armed, BootEnv, BootError, Standing, Tries};
-use crate::slot::{Booted, Layout, SelectError};
-use crate::state::{Job, Record, Release};
+use bundle_format::{Manifest, ReadAt, VerifiedBundle};
+
+use crate::boot::{self, Armed, BootEnv, Standing};
+use crate::config::Activation;
+use crate::slot::{Booted, Layout, Target};
+use crate::state::{Job, Record, Release, SlotChange, raucs};
 use crate::storage::Disks;
+use handlers::Telling;
+use hooks::{Hooks, Verdict};
+use stream::Origin;
 
 /// The machine that is worked on.
 pub struct Machine<'m> {
@@ -37,71 +59,17 @@ pub struct Machine<'m> {
     pub record: &'m mut Record,
 }
 
-/// When the whole payload is read and checked before the first write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CheckFirst {
-    /// Whenever there is something to lose: the target may still be started as it is.
-    WhenItMatters,
-    /// Always.
-    Always,
-    /// Never: each block is still checked before it is written, but damage is found half-way.
-    Never,
-}
-
-/// What the caller decides.
-#[derive(Debug, Clone)]
-pub struct Policy {
-    /// `compatible=` of `system.conf`.
-    pub compatible: String,
-    /// How often the new system is tried.
-    pub tries: Tries,
-    /// When to read everything twice.
-    pub check_first: CheckFirst,
-    /// Bytes per write, [`CHUNK`] unless a test wants more writes.
-    pub chunk: usize,
-    /// Names this installation in records and logs.
-    pub transaction: String,
-    /// Seconds since 1970.
-    pub now: i64,
-    /// The kernel's id of this boot.
-    pub boot_id: String,
-}
-
-/// Why an installation stopped. The running system is as it was.
-#[derive(Debug, thiserror::Error)]
-pub enum InstallError {
-    /// For other machines.
-    #[error("the bundle is for `{bundle}`, and this machine is `{machine}`")]
-    Compatible {
-        /// `compatible=` of the manifest.
-        bundle: String,
-        /// `compatible=` of `system.conf`.
-        machine: String,
-    },
-    /// No slot to write to.
-    #[error(transparent)]
-    Select(#[from] SelectError),
-    /// The bundle does not fit this machine.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// The payload is damaged; found before anything was written.
-    #[error("the bundle is damaged; nothing was written")]
-    Payload(#[source] PayloadError),
-    /// The boot environment.
-    #[error("while {doing}")]
-    Boot {
-        /// Stage, for people.
-        doing: &'static str,
-        /// Why.
-        #[source]
-        source: BootError,
-    },
-    /// Writing the target.
-    #[error(transparent)]
-    Assemble(#[from] AssembleError),
-    /// Reading the target back.
-    #[error(transparent)]
-    ReadBack(#[from] ReadBackError),
+/// How an installation ended well.
+#[must_use]
+#[derive(Debug)]
+pub enum Installed {
+    /// The bootloader will start the new system next, on trial.
+    Armed(Armed),
+    /// Written and proven; the bootloader ignores it until somebody marks it active
+    /// (`activate-installed=false`).
+    Waiting(Target),
+    /// The bundle's own handler did everything, and says that it went well.
+    ByHandler,
 }
 
 /// Installs `bundle` into the slots that do not run, and tells the bootloader to try them.
@@ -113,62 +81,195 @@ pub fn install<R: ReadAt>(
     bundle: &VerifiedBundle<R>,
     policy: &Policy,
     progress: &mut dyn Progress,
-) -> Result<Armed, InstallError> {
+) -> Result<Installed, InstallError> {
     let manifest = bundle.manifest().manifest();
-    check_compatible(&manifest.update.compatible, &policy.compatible)?;
-    let group = m
-        .layout
-        .targets(m.booted, &|id| m.record.history(m.layout, id))?;
-    let plan = Plan::new(manifest, m.layout, &group)?;
+    let site = Site {
+        layout: m.layout,
+        booted: m.booted,
+        policy,
+    };
+    check_version(manifest, policy)?;
+    let group = m.layout.targets(m.booted, &|id| {
+        raucs::history(m.record, policy.status_file.as_deref(), m.layout, id)
+    })?;
+    let plan = match &manifest.handler {
+        Some(_) => None,
+        None => Some(Plan::new(manifest, m.layout, &group, policy)?),
+    };
+    let unpacked = unpack(bundle, plan.as_ref(), policy)?;
+    let directory = unpacked
+        .as_ref()
+        .map_or(policy.work_directory.as_path(), Unpacked::path);
+    let hooks = Hooks::new(manifest, directory, &site);
+    check_compatible(manifest, hooks.as_ref(), policy)?;
+    let telling = Telling {
+        site: &site,
+        manifest,
+        group: &group,
+        bundle: directory,
+    };
+    telling.handler("pre-install", policy.handlers.pre_install.as_deref(), None)?;
+    let installed = match (&plan, &manifest.handler) {
+        (Some(plan), _) => into_slots(m, (bundle, plan), &site, hooks.as_ref(), progress),
+        (None, Some(handler)) => by_handler(&telling, handler),
+        (None, None) => Err(PlanError::NoImage.into()),
+    };
+    let told = match &installed {
+        Ok(_) => telling.handler(
+            "post-install",
+            policy.handlers.post_install.as_deref(),
+            None,
+        ),
+        Err(error) => {
+            let failed = policy.handlers.install_failed.as_deref();
+            telling.handler("install-failed", failed, Some(&error.to_string()))
+        }
+    };
+    // The slots are what they are by now: a handler that only hears of it changes nothing.
+    if let Err(error) = told {
+        tracing::warn!("{error}");
+    }
+    installed
+}
+
+/// The ordinary way: slotmgr writes the slots itself.
+fn into_slots<R: ReadAt>(
+    m: &mut Machine<'_>,
+    (bundle, plan): (&VerifiedBundle<R>, &Plan),
+    site: &Site<'_>,
+    hooks: Option<&Hooks<'_>>,
+    progress: &mut dyn Progress,
+) -> Result<Installed, InstallError> {
+    let policy = site.policy;
     let boot = |doing| move |source| InstallError::Boot { doing, source };
     let state = boot::check_fallback(m.env, m.disks, m.layout, m.booted)
         .map_err(boot("checking that there is a system to fall back to"))?;
-    let opened = Opened::open(&plan, m.layout, m.disks)?;
-    let target = plan.boot_target();
-    let startable = state.standing(target.id()) != Standing::Bad;
+    let mut opened = Opened::open(plan, site, m.disks)?;
+    let startable = state.standing(plan.boot_target().id()) != Standing::Bad;
     match policy.check_first {
         CheckFirst::Always => check_payload(bundle, progress)?,
         CheckFirst::WhenItMatters if startable => check_payload(bundle, progress)?,
         CheckFirst::WhenItMatters | CheckFirst::Never => {}
     }
+    opened.find_same(site, &|step| {
+        m.record
+            .holds(&step.slot.to_string(), &step.sha256.to_string())
+    });
 
     let release = Release::of(bundle.manifest());
     m.record
-        .begin(m.disks, Job::installing(m.layout, &plan, release, policy));
-    let installed = write_and_arm(m, bundle, (plan, opened), policy, progress);
+        .begin(m.disks, Job::installing(m.layout, plan, release, policy));
+    raucs::record(policy, bundle.manifest(), plan, SlotChange::Pending);
+    let installed = write_and_arm(m, (bundle, plan, opened), site, hooks, progress);
     match &installed {
-        Ok(armed) => m.record.armed(m.disks, armed.tries()),
+        Ok(Installed::Armed(armed)) => m.record.armed(m.disks, armed.tries()),
+        Ok(_) => m.record.written(m.disks),
         Err(error) => m.record.failed(m.disks, &error.to_string()),
     }
+    raucs::record(policy, bundle.manifest(), plan, SlotChange::of(&installed));
     installed
 }
 
 /// From the first write to the commit point.
 fn write_and_arm<R: ReadAt>(
     m: &mut Machine<'_>,
-    bundle: &VerifiedBundle<R>,
-    (plan, opened): (Plan, Opened),
-    policy: &Policy,
+    (bundle, plan, opened): (&VerifiedBundle<R>, &Plan, Opened),
+    site: &Site<'_>,
+    hooks: Option<&Hooks<'_>>,
     progress: &mut dyn Progress,
-) -> Result<Armed, InstallError> {
+) -> Result<Installed, InstallError> {
+    let policy = site.policy;
     let boot = |doing| move |source| InstallError::Boot { doing, source };
     // Safe to stop: the environment is untouched, or the target is out of it.
     let condemned = boot::condemn(m.env, m.disks, plan.boot_target())
         .map_err(boot("taking the target out of the boot order"))?;
     // Safe to stop until `arm`: the bootloader ignores the target, whatever is in it.
-    let written = assemble::assemble(condemned, opened, bundle, policy.chunk, progress)?;
-    let proven = written.sync(progress)?.read_back(policy.chunk, progress)?;
+    let origin = Origin {
+        bundle,
+        chunk: policy.chunk,
+        stop: &policy.stop,
+    };
+    let written = assemble::assemble(condemned, opened, &origin, (hooks, m.disks), progress)?;
+    let proven = written
+        .sync(progress)?
+        .read_back(policy.chunk, progress)?
+        .complete(hooks, m.disks, &policy.stop)?;
+    if policy.activation == Activation::ByHand {
+        return Ok(Installed::Waiting(proven.boot_target()));
+    }
     boot::arm(m.env, m.disks, proven, policy.tries)
+        .map(Installed::Armed)
         .map_err(boot("making the target the next to be started"))
 }
 
-fn check_compatible(bundle: &str, machine: &str) -> Result<(), InstallError> {
-    if bundle == machine {
+/// A bundle that installs itself. What it does to slots and bootloader is its own affair, signed for
+/// by whoever signed the bundle.
+fn by_handler(
+    telling: &Telling<'_>,
+    handler: &bundle_format::manifest::Handler,
+) -> Result<Installed, InstallError> {
+    telling.full(handler)?;
+    Ok(Installed::ByHandler)
+}
+
+/// What hooks and handlers need of the bundle; nothing if there are none.
+fn unpack<R: ReadAt>(
+    bundle: &VerifiedBundle<R>,
+    plan: Option<&Plan>,
+    policy: &Policy,
+) -> Result<Option<Unpacked>, UnpackedError> {
+    let manifest = bundle.manifest().manifest();
+    let asked = manifest.hooks.is_some() || manifest.handler.is_some();
+    let handlers = &policy.handlers;
+    if !asked && handlers.pre_install.is_none() && handlers.post_install.is_none() {
+        return Ok(None);
+    }
+    let wanted = |name: &str| plan.is_none_or(|plan| !plan.writes(name));
+    Unpacked::new(bundle, Path::new(&policy.work_directory), &wanted).map(Some)
+}
+
+/// The bundle's own check stands in the place of comparing `compatible`.
+fn check_compatible(
+    manifest: &Manifest,
+    hooks: Option<&Hooks<'_>>,
+    policy: &Policy,
+) -> Result<(), InstallError> {
+    let checks = manifest
+        .hooks
+        .as_ref()
+        .is_some_and(|hooks| hooks.install_check);
+    if let Some(hooks) = hooks.filter(|_| checks) {
+        return match hooks.install_check()? {
+            Verdict::Accepted => Ok(()),
+            Verdict::Rejected(reason) => Err(InstallError::Rejected(reason)),
+        };
+    }
+    let bundle = &manifest.update.compatible;
+    if *bundle == policy.compatible || policy.compatibility == Compatibility::Ignored {
         return Ok(());
     }
     Err(InstallError::Compatible {
-        bundle: bundle.to_owned(),
-        machine: machine.to_owned(),
+        bundle: bundle.clone(),
+        machine: policy.compatible.clone(),
+    })
+}
+
+fn check_version(manifest: &Manifest, policy: &Policy) -> Result<(), InstallError> {
+    let Some(wanted) = &policy.min_version else {
+        return Ok(());
+    };
+    let said = manifest.update.version.as_deref().unwrap_or_default();
+    if Version::parse(said).is_some_and(|found| found >= *wanted) {
+        return Ok(());
+    }
+    let found = if said.is_empty() {
+        "not given".to_owned()
+    } else {
+        format!("`{said}`")
+    };
+    Err(InstallError::TooOld {
+        found,
+        wanted: wanted.clone(),
     })
 }
 

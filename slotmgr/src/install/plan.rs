@@ -1,9 +1,11 @@
 //! What goes where, decided before anything is touched. Pure.
 
 use bundle_format::Digest;
-use bundle_format::manifest::{Image, ImageType, Manifest};
+use bundle_format::manifest::{Image, ImageHook, ImageType, Manifest};
 
-use crate::slot::{Layout, SelectError, SlotKind, SlotName, Target, TargetGroup};
+use super::Policy;
+use crate::slot::{Layout, SelectError, Slot, SlotKind, SlotName, Target, TargetGroup};
+use crate::writer::Method;
 
 /// One image on its way into one slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,12 +14,27 @@ pub struct Step {
     pub target: Target,
     /// Name of the slot, for people.
     pub slot: SlotName,
-    /// The file in the bundle.
+    /// The file in the bundle; empty for an image without data.
     pub filename: String,
     /// Bytes that the signed manifest promises.
     pub size: u64,
     /// Digest of the whole image that the signed manifest promises.
     pub sha256: Digest,
+    /// How it gets there.
+    pub method: Method,
+    /// When the bundle's program is asked.
+    pub hooks: Vec<ImageHook>,
+}
+
+impl Step {
+    /// What is installed, for people.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        match self.filename.as_str() {
+            "" => "an empty file system",
+            name => name,
+        }
+    }
 }
 
 /// Everything that an installation will write, in the order of the manifest.
@@ -55,6 +72,30 @@ pub enum PlanError {
         /// File name of the other.
         second: String,
     },
+    /// No image for this variant of the machine.
+    #[error("the bundle has images for class `{class}`, but none for {variant} of this machine")]
+    Variant {
+        /// Their class.
+        class: String,
+        /// "the variant `x`", or "a machine without variants".
+        variant: String,
+    },
+    /// A hook that nobody brings.
+    #[error("the image for `{class}` wants hooks, and the bundle has no [hooks] filename")]
+    NoHooks {
+        /// Its class.
+        class: String,
+    },
+    /// An image that does not go into its slot.
+    #[error("images of type {image} do not go into slot {slot}, which is of type {kind}")]
+    Mismatch {
+        /// Type of the image.
+        image: String,
+        /// The slot.
+        slot: SlotName,
+        /// Its type.
+        kind: SlotKind,
+    },
     /// Something in the bundle that this version does not do.
     #[error("the bundle needs {what}, which this version of slotmgr does not do yet")]
     Unsupported {
@@ -76,18 +117,27 @@ impl Plan {
     ///
     /// # Errors
     /// When an image has no place, or needs what this version cannot do: better to refuse the
-    /// bundle than to leave out a hook.
+    /// bundle than to leave out a part.
     pub fn new(
         manifest: &Manifest,
         layout: &Layout,
         group: &TargetGroup,
+        policy: &Policy,
     ) -> Result<Self, PlanError> {
-        refuse_unsupported(manifest)?;
         let mut steps: Vec<Step> = Vec::new();
-        for image in &manifest.images {
-            let target = group.of_class(&image.class)?;
-            let step = step(image, layout, target)?;
-            if let Some(first) = steps.iter().find(|s| s.target == target) {
+        for image in images_for(manifest, policy.variant.as_deref())? {
+            if image.artifact.is_some() {
+                return Err(PlanError::Unsupported {
+                    what: format!("artifact repositories (`{}`)", image.label()),
+                });
+            }
+            if !image.hooks.is_empty() && manifest.hooks.is_none() {
+                return Err(PlanError::NoHooks {
+                    class: image.class.clone(),
+                });
+            }
+            let step = step(image, layout, group.of_class(&image.class)?)?;
+            if let Some(first) = steps.iter().find(|s| s.target == step.target) {
                 return Err(PlanError::TwoImages {
                     slot: step.slot,
                     first: first.filename.clone(),
@@ -107,6 +157,19 @@ impl Plan {
         Ok(Plan { boot_target, steps })
     }
 
+    /// The images of this machine's variant and their slots, as far as they have one.
+    pub(super) fn images<'m>(
+        manifest: &'m Manifest,
+        policy: &Policy,
+        group: &TargetGroup,
+    ) -> Vec<(&'m Image, Target)> {
+        let images = images_for(manifest, policy.variant.as_deref()).unwrap_or_default();
+        images
+            .into_iter()
+            .filter_map(|image| Some((image, group.of_class(&image.class).ok()?)))
+            .collect()
+    }
+
     /// The slot that the bootloader will be told to start.
     #[must_use]
     pub fn boot_target(&self) -> Target {
@@ -118,57 +181,91 @@ impl Plan {
     pub fn steps(&self) -> &[Step] {
         &self.steps
     }
+
+    /// Whether slotmgr itself takes the file out of the bundle, so that no program needs it.
+    pub(super) fn writes(&self, filename: &str) -> bool {
+        let mut steps = self.steps.iter();
+        steps.any(|step| step.filename == filename && step.method != Method::Hook)
+    }
 }
 
-fn refuse_unsupported(manifest: &Manifest) -> Result<(), PlanError> {
-    let refuse = |what: &str| {
-        Err(PlanError::Unsupported {
-            what: what.to_owned(),
-        })
-    };
-    if manifest.handler.is_some() {
-        return refuse("its own installation handler ([handler])");
+/// One image for each class, in the order of the manifest: that of this machine's variant, else the
+/// one without a variant.
+fn images_for<'m>(
+    manifest: &'m Manifest,
+    variant: Option<&str>,
+) -> Result<Vec<&'m Image>, PlanError> {
+    let same_place = |a: &Image, b: &Image| a.class == b.class && a.artifact == b.artifact;
+    let exact = |image: &Image| variant.is_some() && image.variant.as_deref() == variant;
+    let mut chosen = Vec::new();
+    for image in &manifest.images {
+        let mut others = manifest
+            .images
+            .iter()
+            .filter(|other| same_place(other, image));
+        let fits = match others.clone().find(|other| exact(other)) {
+            Some(_) => exact(image),
+            None => image.variant.is_none(),
+        };
+        if fits {
+            chosen.push(image);
+        } else if !others.any(|other| exact(other) || other.variant.is_none()) {
+            let variant = variant.map_or("a machine without variants".to_owned(), |v| {
+                format!("the variant `{v}`")
+            });
+            return Err(PlanError::Variant {
+                class: image.class.clone(),
+                variant,
+            });
+        }
     }
-    if manifest.hooks.is_some() {
-        return refuse("hooks ([hooks])");
-    }
-    Ok(())
+    Ok(chosen)
 }
 
 fn step(image: &Image, layout: &Layout, target: Target) -> Result<Step, PlanError> {
     let class = image.class.clone();
     let slot = layout.slot(target.id());
-    let unsupported = |what: String| Err(PlanError::Unsupported { what });
-    if let Some(variant) = &image.variant {
-        return unsupported(format!("variants of images (`{variant}` of `{class}`)"));
-    }
-    if let Some(artifact) = &image.artifact {
-        return unsupported(format!("artifact repositories (`{class}/{artifact}`)"));
-    }
-    if !image.hooks.is_empty() {
-        return unsupported(format!("hooks for the image of `{class}`"));
-    }
-    match (image.kind(), slot.kind) {
-        (Some(ImageType::Raw), SlotKind::Raw | SlotKind::Ext4 | SlotKind::Vfat)
-        | (Some(ImageType::Ext4), SlotKind::Ext4 | SlotKind::Raw)
-        | (Some(ImageType::Vfat), SlotKind::Vfat | SlotKind::Raw)
-        | (Some(ImageType::Squashfs), SlotKind::Raw) => {}
-        (kind, slot_kind) => {
-            let kind = kind.map_or_else(|| "unknown".to_owned(), |kind| kind.name().to_owned());
-            return unsupported(format!(
-                "{kind} images in slots of type {slot_kind} (`{class}`)"
-            ));
-        }
-    }
+    let method = method(image, slot)?;
     let missing = |what| PlanError::Missing {
         what,
         class: class.clone(),
     };
+    let has_data = !matches!(method, Method::EmptyFs | Method::Hook);
+    let zero = || (!has_data).then_some(0);
+    let nothing = || (!has_data).then(|| Digest::from_bytes([0; 32]));
+    let no_name = || (!has_data).then(String::new);
     Ok(Step {
         target,
         slot: slot.name.clone(),
-        filename: image.filename.clone().ok_or_else(|| missing("filename"))?,
-        size: image.size.ok_or_else(|| missing("size"))?,
-        sha256: image.sha256.ok_or_else(|| missing("sha256"))?,
+        filename: image
+            .filename
+            .clone()
+            .or_else(no_name)
+            .ok_or_else(|| missing("filename"))?,
+        size: image.size.or_else(zero).ok_or_else(|| missing("size"))?,
+        sha256: image
+            .sha256
+            .or_else(nothing)
+            .ok_or_else(|| missing("sha256"))?,
+        method,
+        hooks: image.hooks.clone(),
     })
+}
+
+fn method(image: &Image, slot: &Slot) -> Result<Method, PlanError> {
+    if image.hooks.contains(&ImageHook::Install) {
+        return Ok(Method::Hook);
+    }
+    let kind = image.kind();
+    if let Some(kind) = kind.filter(|kind| kind.is_chunked() || *kind == ImageType::Catar) {
+        return Err(PlanError::Unsupported {
+            what: format!("casync's {} images (`{}`)", kind.name(), image.class),
+        });
+    }
+    kind.and_then(|kind| Method::of(kind, slot.kind))
+        .ok_or_else(|| PlanError::Mismatch {
+            image: kind.map_or_else(|| "unknown".to_owned(), |kind| kind.name().to_owned()),
+            slot: slot.name.clone(),
+            kind: slot.kind,
+        })
 }

@@ -1,14 +1,18 @@
 //! Reads back from the medium what was written to it.
 
 use std::io;
+use std::path::PathBuf;
 
 use bundle_format::Digest;
-use sha2::{Digest as _, Sha256};
 
-use super::assemble::OpenSlot;
-use super::{Progress, Stage};
+use super::assemble::{Fate, OpenSlot, run_hook};
+use super::hooks::{Hooks, Point};
+use super::{AssembleError, Progress, Stage};
 use crate::boot::Condemned;
+use crate::health::check::Stop;
 use crate::slot::{SlotName, Target};
+use crate::storage::Disks;
+use crate::writer::{FilesystemError, Proof};
 
 /// All images are on the medium, as far as the device says.
 #[must_use = "what is synced must be read back"]
@@ -29,9 +33,10 @@ pub struct Synced {
 /// }
 /// ```
 #[must_use = "a proven slot is armed, or stays unusable"]
-#[derive(Debug)]
 pub struct Proven {
     boot_target: Target,
+    /// Still open, and still ours alone.
+    slots: Vec<OpenSlot>,
 }
 
 /// Why a slot was not proven.
@@ -64,6 +69,41 @@ pub enum ReadBackError {
         /// What came back.
         found: Digest,
     },
+    /// Its file system cannot be mounted again.
+    #[error("while reading back slot {slot}; it stays unusable until the next installation")]
+    Filesystem {
+        /// The target.
+        slot: SlotName,
+        /// Why.
+        #[source]
+        source: FilesystemError,
+    },
+    /// A file in it cannot be read.
+    #[error("while reading back {} in slot {slot}; it stays unusable until the next installation", path.display())]
+    File {
+        /// The target.
+        slot: SlotName,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file in it is not what was unpacked.
+    #[error(
+        "{} in slot {slot} reads back differently from what was written: its storage is not \
+         reliable. It stays unusable until the next installation",
+        path.display()
+    )]
+    FileDiffers {
+        /// The target.
+        slot: SlotName,
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is not open any more.
+    #[error(transparent)]
+    Gone(AssembleError),
 }
 
 impl Synced {
@@ -71,7 +111,7 @@ impl Synced {
         Synced { condemned, slots }
     }
 
-    /// Reads every image back and compares its digest.
+    /// Reads every image back and compares it with what the signed manifest promises.
     ///
     /// # Errors
     /// When the device fails, or gives back something else. The target stays condemned.
@@ -82,50 +122,23 @@ impl Synced {
     ) -> Result<Proven, ReadBackError> {
         let total: u64 = self.slots.iter().map(|slot| slot.step.size).sum();
         let mut before = 0;
-        let mut buffer = vec![0; chunk];
         for slot in &mut self.slots {
             let mut tell = |done| progress.at(Stage::ReadBack, before + done, total);
-            let found = digest_of(slot, &mut buffer, &mut tell)?;
-            let expected = slot.step.sha256;
-            if found != expected {
-                let slot = slot.step.slot.clone();
-                return Err(ReadBackError::Differs {
-                    slot,
-                    expected,
-                    found,
-                });
+            if slot.fate == Fate::Written {
+                let mut proof = Proof {
+                    step: &slot.step,
+                    chunk,
+                    tell: &mut tell,
+                };
+                slot.writer.read_back(&mut proof)?;
             }
             before += slot.step.size;
         }
         Ok(Proven {
             boot_target: self.condemned.target(),
+            slots: self.slots,
         })
     }
-}
-
-fn digest_of(
-    slot: &mut OpenSlot,
-    buffer: &mut [u8],
-    progress: &mut dyn FnMut(u64),
-) -> Result<Digest, ReadBackError> {
-    let mut digest = Sha256::new();
-    let mut offset = 0;
-    while offset < slot.step.size {
-        let left = usize::try_from(slot.step.size - offset).unwrap_or(usize::MAX);
-        let count = left.min(buffer.len());
-        let piece = &mut buffer[..count];
-        slot.storage
-            .read_at(piece, offset)
-            .map_err(|source| ReadBackError::Read {
-                slot: slot.step.slot.clone(),
-                offset,
-                source,
-            })?;
-        digest.update(&*piece);
-        offset += count as u64;
-        progress(offset);
-    }
-    Ok(Digest::from_bytes(digest.finalize().into()))
 }
 
 impl Proven {
@@ -133,5 +146,25 @@ impl Proven {
     #[must_use]
     pub fn boot_target(&self) -> Target {
         self.boot_target
+    }
+
+    /// What comes after the proof, slot by slot: file systems grow, post-install hooks run, boot
+    /// areas are switched. The bootloader still ignores the target.
+    pub(super) fn complete(
+        mut self,
+        hooks: Option<&Hooks<'_>>,
+        disks: &mut dyn Disks,
+        stop: &Stop,
+    ) -> Result<Proven, AssembleError> {
+        for slot in self
+            .slots
+            .iter_mut()
+            .filter(|slot| slot.fate == Fate::Written)
+        {
+            run_hook(slot, hooks, Point::PostInstall, disks)?;
+            slot.writer.complete(stop)?;
+        }
+        self.slots.clear();
+        Ok(self)
     }
 }

@@ -7,9 +7,10 @@ use super::{Identity, InstallRequest, Marked, Origin, Service, SlotContent, Slot
 use crate::boot::Mark;
 use crate::cli::Surroundings;
 use crate::cli::args::Options;
+use crate::cli::install::Wishes;
 use crate::cli::session::Session;
 use crate::cli::{install, mark};
-use crate::install::Progress;
+use crate::install::{Installed, Progress};
 use crate::slot::{Slot, SlotId, role};
 use crate::storage::device::Mode;
 
@@ -95,9 +96,6 @@ impl Service for Local {
     fn install(&self, request: &InstallRequest, progress: &mut dyn Progress) -> Result<()> {
         let (mut session, mut around) = self.session(Mode::ReadWrite)?;
         refuse_not_yet(&request.origin)?;
-        if request.ignore_compatible || request.ignore_version_limit {
-            bail!("ignoring what a bundle is made for is not supported yet");
-        }
         if let Some(transaction) = &request.transaction {
             around.transaction.clone_from(transaction);
         }
@@ -110,12 +108,20 @@ impl Service for Local {
             ),
             _ => {}
         }
-        let armed = install::perform(&mut session, &around, &bundle, progress)?;
-        tracing::info!(
-            "{} is started next, {} tries",
-            session.conf.layout.slot(armed.target().id()).name,
-            armed.tries().count()
-        );
+        let wishes = Wishes {
+            ignore_compatible: request.ignore_compatible,
+            ignore_version_limit: request.ignore_version_limit,
+            ..Wishes::default()
+        };
+        if let Installed::Armed(armed) =
+            install::perform(&mut session, &around, &bundle, &wishes, progress)?
+        {
+            tracing::info!(
+                "{} is started next, {} tries",
+                session.conf.layout.slot(armed.target().id()).name,
+                armed.tries().count()
+            );
+        }
         Ok(())
     }
 }

@@ -79,6 +79,11 @@ impl TargetGroup {
         self.boot
     }
 
+    /// All of them, by class.
+    pub fn targets(&self) -> impl Iterator<Item = Target> + '_ {
+        self.by_class.values().copied()
+    }
+
     /// Where an image of this class goes.
     ///
     /// # Errors

@@ -45,6 +45,8 @@ impl Release {
 pub enum JobStage {
     /// Being written, or cut off in it.
     Installing,
+    /// Written and proven; somebody else decides when it is started.
+    Written,
     /// Written, proven, and next to be started.
     Armed {
         /// Tries it was given.

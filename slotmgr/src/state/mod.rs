@@ -6,8 +6,10 @@
 mod codec;
 mod job;
 mod outcome;
+pub mod raucs;
 mod record;
 
 pub use job::{ImageRecord, Job, JobStage, Release, SlotRecord, SlotStatus};
 pub use outcome::{Outcome, outcome};
+pub use raucs::{RaucStatus, SlotChange};
 pub use record::{RECORD_SIZE, Record};

@@ -16,6 +16,8 @@ pub enum Outcome {
         /// Why.
         reason: String,
     },
+    /// Written and proven, and not to be started before somebody says so.
+    Written,
     /// It waits for the next start of the machine.
     Waiting,
     /// It runs, on trial.
@@ -48,6 +50,7 @@ pub fn outcome(
             reason: reason.clone(),
         },
         JobStage::Confirmed => Outcome::Confirmed,
+        JobStage::Written if !runs && !next => Outcome::Written,
         // Armed, but the power went before we could write that down.
         JobStage::Installing if !runs && !next => Outcome::Unfinished,
         _ if runs && standing == Standing::Good => Outcome::Confirmed,

@@ -115,6 +115,19 @@ impl Record {
         self.save(disks);
     }
 
+    /// The installation is done, and somebody else decides when it is started.
+    pub fn written(&mut self, disks: &mut dyn Disks) {
+        self.end_writing(SlotStatus::Ok, JobStage::Written);
+        self.save(disks);
+    }
+
+    /// Whether this image was written into the slot last, and found good.
+    #[must_use]
+    pub fn holds(&self, slot: &str, sha256: &str) -> bool {
+        let known = self.slot(slot);
+        known.is_some_and(|slot| slot.status == SlotStatus::Ok && slot.image.sha256 == sha256)
+    }
+
     /// The installation failed.
     pub fn failed(&mut self, disks: &mut dyn Disks, reason: &str) {
         let reason = shorten(reason);

@@ -8,15 +8,17 @@
 
 pub mod bus;
 pub mod cuts;
+pub mod faults;
 pub mod grub_model;
 pub mod labs;
+pub mod loops;
 pub mod nvram;
 pub mod rig;
 pub mod server;
 pub mod table_disk;
 pub mod uboot_model;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bundle_format::manifest::Format;
@@ -28,8 +30,8 @@ use bundle_tool::keys::demo_pki;
 use bundle_tool::output::Overwrite;
 use bundle_tool::rewrite::Target;
 use bundle_tool::sign::KeySource;
-use slotmgr::boot::{Armed, BootEnv, Tries, grub::Grub};
-use slotmgr::install::{self, CheckFirst, InstallError, Machine, Policy, Silent};
+use slotmgr::boot::{BootEnv, Tries, grub::Grub};
+use slotmgr::install::{self, CheckFirst, InstallError, Installed, Machine, Policy, Silent};
 use slotmgr::slot::{
     Access, BootName, Booted, Evidence, Layout, Slot, SlotId, SlotKind, SlotName, SlotOptions,
 };
@@ -62,12 +64,7 @@ pub fn image(seed: u8) -> Vec<u8> {
 pub fn bundle(content: &[u8], version: &str) -> VerifiedBundle<Arc<Vec<u8>>> {
     let dir = tempfile::tempdir().unwrap();
     let (path, keyring) = bundle_file(dir.path(), content, version);
-    let bytes = Arc::new(std::fs::read(path).unwrap());
-    let trust = Trust::from_keyring_file(&keyring).unwrap();
-    Bundle::open(bytes, &Limits::default())
-        .unwrap()
-        .verify(&trust)
-        .unwrap()
+    verified(&path, &keyring)
 }
 
 /// The same as a file, with its keyring.
@@ -76,10 +73,6 @@ pub fn bundle_file(
     content: &[u8],
     version: &str,
 ) -> (std::path::PathBuf, std::path::PathBuf) {
-    let pki = dir.join("pki");
-    if !pki.exists() {
-        demo_pki(&pki).unwrap();
-    }
     let image = dir.join(format!("rootfs-{version}.img"));
     fs_err::write(&image, content).unwrap();
     let output = dir.join(format!("update-{version}.raucb"));
@@ -93,11 +86,38 @@ pub fn bundle_file(
         }],
         ..NewManifest::default()
     };
+    create_bundle(dir, Input::Images(manifest), &output)
+}
+
+/// A bundle with this manifest and these files (name, content); those that begin with `#!` are programs.
+pub fn bundle_with(dir: &Path, manifest: &str, files: &[(&str, &[u8])]) -> (PathBuf, PathBuf) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let content = tempfile::tempdir_in(dir).unwrap();
+    fs_err::write(content.path().join("manifest.raucm"), manifest).unwrap();
+    for (name, bytes) in files {
+        let path = content.path().join(name);
+        fs_err::write(&path, bytes).unwrap();
+        let mode = if bytes.starts_with(b"#!") {
+            0o755
+        } else {
+            0o644
+        };
+        fs_err::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let output = content.path().with_extension("raucb");
+    create_bundle(dir, Input::Directory(content.path().to_owned()), &output)
+}
+
+fn create_bundle(dir: &Path, input: Input, output: &Path) -> (PathBuf, PathBuf) {
+    let pki = dir.join("pki");
+    if !pki.exists() {
+        demo_pki(&pki).unwrap();
+    }
     let key = KeySource::new(pki.join("signer.cert.pem"), pki.join("signer.key.pem"));
     let request = CreateRequest {
-        input: Input::Images(manifest),
+        input,
         output: Target {
-            path: output.clone(),
+            path: output.to_owned(),
             overwrite: Overwrite::Refuse,
         },
         format: Format::Verity,
@@ -112,7 +132,17 @@ pub fn bundle_file(
         pack: PackOptions::default(),
     };
     create(&request, &mut bundle_tool::observer::Silent).unwrap();
-    (output, pki.join("keyring.pem"))
+    (output.to_owned(), pki.join("keyring.pem"))
+}
+
+/// Opens a bundle file as the program does.
+pub fn verified(path: &Path, keyring: &Path) -> VerifiedBundle<Arc<Vec<u8>>> {
+    let bytes = Arc::new(std::fs::read(path).unwrap());
+    let trust = Trust::from_keyring_file(keyring).unwrap();
+    Bundle::open(bytes, &Limits::default())
+        .unwrap()
+        .verify(&trust)
+        .unwrap()
 }
 
 /// Two slots, A and B.
@@ -127,6 +157,22 @@ pub fn layout() -> Layout {
         options: SlotOptions::default(),
     };
     Layout::new(vec![slot(0, "A"), slot(1, "B")]).unwrap()
+}
+
+/// Two slots, A and B, with a child each.
+pub fn family() -> Layout {
+    let mut slots: Vec<Slot> = layout().iter().map(|(_, slot)| slot.clone()).collect();
+    for index in 0..2 {
+        let child = Slot {
+            name: SlotName::parse(&format!("app.{index}")).unwrap(),
+            device: format!("/dev/app{index}").into(),
+            boot_name: None,
+            parent: Some(slots[index].name.clone()),
+            ..slots[index].clone()
+        };
+        slots.push(child);
+    }
+    Layout::new(slots).unwrap()
 }
 
 /// The slot that the bootloader calls so.
@@ -182,13 +228,13 @@ pub const BOTH_GOOD: &str = "ORDER=A B,A_OK=1,A_TRY=0,A_LEFT=good,B_OK=1,B_TRY=0
 /// What the tests install with.
 pub fn policy() -> Policy {
     Policy {
-        compatible: "board".to_owned(),
         tries: Tries::new(2).unwrap(),
         check_first: CheckFirst::Never,
         chunk: WRITE,
         transaction: "test".to_owned(),
         now: 1_000,
         boot_id: "boot".to_owned(),
+        ..Policy::new("board")
     }
 }
 
@@ -198,8 +244,20 @@ pub fn install(
     running_slot: &str,
     bundle: &VerifiedBundle<Arc<Vec<u8>>>,
     policy: &Policy,
-) -> Result<Armed, InstallError> {
-    install_by(&Grub::new(&layout()), disks, running_slot, (bundle, policy))
+) -> Result<Installed, InstallError> {
+    install_into(&layout(), disks, running_slot, bundle, policy)
+}
+
+/// The same with other slots.
+pub fn install_into(
+    layout: &Layout,
+    disks: &mut dyn Disks,
+    running_slot: &str,
+    bundle: &VerifiedBundle<Arc<Vec<u8>>>,
+    policy: &Policy,
+) -> Result<Installed, InstallError> {
+    let env = Grub::new(layout);
+    install_on(layout, &env, disks, running_slot, (bundle, policy))
 }
 
 /// The same with another bootloader.
@@ -207,13 +265,22 @@ pub fn install_by(
     env: &dyn BootEnv,
     disks: &mut dyn Disks,
     running_slot: &str,
+    update: (&VerifiedBundle<Arc<Vec<u8>>>, &Policy),
+) -> Result<Installed, InstallError> {
+    install_on(&layout(), env, disks, running_slot, update)
+}
+
+fn install_on(
+    layout: &Layout,
+    env: &dyn BootEnv,
+    disks: &mut dyn Disks,
+    running_slot: &str,
     (bundle, policy): (&VerifiedBundle<Arc<Vec<u8>>>, &Policy),
-) -> Result<Armed, InstallError> {
-    let layout = layout();
+) -> Result<Installed, InstallError> {
     let mut record = Record::load(disks);
-    let booted = running(&layout, running_slot);
+    let booted = running(layout, running_slot);
     let mut machine = Machine {
-        layout: &layout,
+        layout,
         booted,
         env,
         disks,

@@ -1,11 +1,14 @@
 //! The JSON answers. Field names are a promise; `schema` changes when one goes.
 
+use std::collections::BTreeMap;
+
 use bundle_format::VerifiedManifest;
 use serde::Serialize;
 
 use super::{SCHEMA, StatusView};
 use crate::boot::{BootState, Mark, Standing};
 use crate::health::{Report, TrialEnd};
+use crate::install;
 use crate::slot::{Booted, Layout, Slot, SlotId, role};
 use crate::state::{Job, Outcome, SlotRecord};
 
@@ -14,22 +17,38 @@ use crate::state::{Job, Outcome, SlotRecord};
 pub(super) struct Installed {
     schema: u32,
     result: &'static str,
-    slot: String,
+    slot: Option<String>,
     bootname: Option<String>,
     compatible: String,
     version: Option<String>,
     manifest_sha256: String,
-    tries: u8,
+    tries: Option<u8>,
 }
 
 impl Installed {
-    pub fn new(slot: &Slot, manifest: &VerifiedManifest, tries: u8) -> Self {
+    pub fn new(
+        layout: &Layout,
+        manifest: &VerifiedManifest,
+        installed: &install::Installed,
+    ) -> Self {
         let update = &manifest.manifest().update;
+        let (result, slot, tries) = match installed {
+            install::Installed::Armed(armed) => (
+                "installed",
+                Some(armed.target()),
+                Some(armed.tries().count()),
+            ),
+            install::Installed::Waiting(target) => ("written", Some(*target), None),
+            install::Installed::ByHandler => ("by-handler", None, None),
+        };
+        let slot = slot.map(|target| layout.slot(target.id()));
         Installed {
             schema: SCHEMA,
-            result: "installed",
-            slot: slot.name.to_string(),
-            bootname: slot.boot_name.as_ref().map(ToString::to_string),
+            result,
+            slot: slot.map(|slot| slot.name.to_string()),
+            bootname: slot
+                .and_then(|slot| slot.boot_name.as_ref())
+                .map(ToString::to_string),
             compatible: update.compatible.clone(),
             version: update.version.clone(),
             manifest_sha256: manifest.hash().to_string(),
@@ -141,6 +160,8 @@ struct SlotView<'v> {
     boot_status: Option<&'static str>,
     tries_left: Option<u8>,
     content: Option<&'v SlotRecord>,
+    /// As RAUC's status file has it.
+    slot_status: BTreeMap<&'v str, &'v str>,
 }
 
 impl<'v> Status<'v> {
@@ -171,6 +192,7 @@ impl<'v> OutcomeView<'v> {
             Outcome::None => ("none", None),
             Outcome::Unfinished => ("unfinished", None),
             Outcome::Failed { reason } => ("failed", Some(reason.as_str())),
+            Outcome::Written => ("written", None),
             Outcome::Waiting => ("waiting", None),
             Outcome::OnTrial => ("on-trial", None),
             Outcome::Confirmed => ("confirmed", None),
@@ -201,6 +223,7 @@ impl<'v> SlotView<'v> {
                 _ => None,
             },
             content: view.record.slot(&slot.name.to_string()),
+            slot_status: view.rauc.slot(&slot.name.to_string()).collect(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! All printing. Human answers end with the state and the next step; JSON answers carry
 //! `"schema": 1` and are one line.
 
+mod config;
 mod json;
 mod progress;
 mod status;
@@ -9,14 +10,18 @@ pub(super) use progress::Bar;
 pub(super) use status::StatusView;
 
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
 use bundle_format::VerifiedManifest;
 use serde::Serialize;
 
 use super::args::Format;
-use crate::boot::{Armed, BootState, Mark};
+use super::check_config::Finding;
+use crate::boot::{BootState, Mark};
+use crate::config::SystemConf;
 use crate::health::{Report, TrialEnd};
-use crate::slot::{Booted, Layout, SlotId};
+use crate::install::Installed;
+use crate::slot::{Booted, Layout, Slot, SlotId};
 
 /// Version of every JSON answer.
 const SCHEMA: u32 = 1;
@@ -70,28 +75,45 @@ impl Output {
         });
     }
 
-    pub fn installed(&self, layout: &Layout, manifest: &VerifiedManifest, armed: &Armed) {
-        let slot = layout.slot(armed.target().id());
-        let tries = armed.tries().count();
-        self.human(|| {
-            let boot_name = slot
-                .boot_name
-                .as_ref()
-                .map_or(String::new(), |n| format!(" ({n})"));
-            let version = manifest
-                .manifest()
-                .update
-                .version
-                .as_deref()
-                .unwrap_or("the bundle");
-            format!(
-                "installed  {version} is in {}{boot_name}: written, synced, read back\n\
-                 next       restart the machine: {} is tried {tries} times at most, then this \
-                 system comes back",
-                slot.name, slot.name
-            )
+    pub fn installed(&self, layout: &Layout, manifest: &VerifiedManifest, installed: &Installed) {
+        let version = manifest
+            .manifest()
+            .update
+            .version
+            .as_deref()
+            .unwrap_or("the bundle");
+        let title = |slot: &Slot| match &slot.boot_name {
+            Some(name) => format!("{} ({name})", slot.name),
+            None => slot.name.to_string(),
+        };
+        self.human(|| match installed {
+            Installed::Armed(armed) => {
+                let slot = layout.slot(armed.target().id());
+                format!(
+                    "installed  {version} is in {}: written, synced, read back\n\
+                     next       restart the machine: {} is tried {} times at most, then this \
+                     system comes back",
+                    title(slot),
+                    slot.name,
+                    armed.tries().count()
+                )
+            }
+            Installed::Waiting(target) => {
+                let slot = layout.slot(target.id());
+                format!(
+                    "installed  {version} is in {}: written, synced, read back\n\
+                     next       it is not started by itself (activate-installed=false): \
+                     slotmgr mark active {}",
+                    title(slot),
+                    slot.name
+                )
+            }
+            Installed::ByHandler => format!(
+                "installed  {version}, by the bundle's own handler; slotmgr has neither written nor \
+                 checked a slot\nnext       slotmgr status"
+            ),
         });
-        self.json(&json::Installed::new(slot, manifest, tries));
+        self.json(&json::Installed::new(layout, manifest, installed));
     }
 
     pub fn marked(&self, layout: &Layout, slot: SlotId, mark: Mark, state: &BootState) {
@@ -144,6 +166,11 @@ impl Output {
             ),
         });
         self.json(&json::Trial::new(layout, booted, end));
+    }
+
+    pub fn config_checked(&self, path: &Path, conf: &SystemConf, findings: &[Finding]) {
+        self.human(|| config::human(path, conf, findings));
+        self.json(&config::Checked::new(path, conf, findings));
     }
 
     pub fn status(&self, view: &StatusView<'_>) {

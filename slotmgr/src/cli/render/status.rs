@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::boot::BootState;
 use crate::slot::{Booted, Layout, Role, SlotId, role};
-use crate::state::{Outcome, Record, SlotStatus};
+use crate::state::{Outcome, RaucStatus, Record, SlotStatus};
 
 /// Everything that `slotmgr status` tells.
 pub(crate) struct StatusView<'v> {
@@ -15,6 +15,7 @@ pub(crate) struct StatusView<'v> {
     pub state: &'v BootState,
     pub record: &'v Record,
     pub outcome: &'v Outcome,
+    pub rauc: &'v RaucStatus,
 }
 
 impl StatusView<'_> {
@@ -48,6 +49,10 @@ impl StatusView<'_> {
             Outcome::Failed { reason } => {
                 (format!("{label} could not be installed: {reason}"), install)
             }
+            Outcome::Written => (
+                format!("{label} is in {target} and is not started by itself"),
+                format!("slotmgr mark active {target}"),
+            ),
             Outcome::Waiting => (
                 format!("{label} is in {target} and waits to be tried"),
                 "restart the machine".to_owned(),

@@ -25,8 +25,9 @@ const BOOTLOADERS: [&str; 8] = [
 /// Where Raspberry Pi OS mounts the partition that the firmware reads first.
 const AUTOBOOT: &str = "/boot/firmware/autoboot.txt";
 
-/// Where RAUC mounts things when nothing is said.
-const MOUNT_PREFIX: &str = "/mnt/rauc";
+/// Where things are mounted and unpacked when nothing is said. RAUC says `/mnt/rauc` here, and its
+/// service file this: below `/run` it works with a root file system that cannot be written.
+const MOUNT_PREFIX: &str = "/run/rauc/mnt";
 
 /// What happens with a slot once it is proven (`activate-installed`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

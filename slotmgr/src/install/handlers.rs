@@ -1,0 +1,135 @@
+//! Programs of this machine around an installation, and a bundle's own full handler.
+
+use std::path::Path;
+
+use bundle_format::manifest::{Handler, Manifest};
+
+use super::hooks::meta;
+use super::{Environment, Plan, Program, ProgramError, Site};
+use crate::slot::{SlotId, TargetGroup};
+
+/// An installation, as handlers are told about it.
+pub(super) struct Telling<'t> {
+    pub site: &'t Site<'t>,
+    pub manifest: &'t Manifest,
+    pub group: &'t TargetGroup,
+    /// Where the bundle's files are, as far as they were unpacked.
+    pub bundle: &'t Path,
+}
+
+impl Telling<'_> {
+    /// Runs `program`, if there is one. `reason` is why the installation failed.
+    pub fn handler(
+        &self,
+        name: &str,
+        program: Option<&Path>,
+        reason: Option<&str>,
+    ) -> Result<(), ProgramError> {
+        let Some(program) = program else {
+            return Ok(());
+        };
+        let mut environment = self.environment();
+        environment.extend(reason.map(|reason| ("SLOTMGR_ERROR".to_owned(), reason.to_owned())));
+        self.run(
+            format!("the {name} handler"),
+            vec![program.display().to_string()],
+            environment,
+        )
+    }
+
+    /// Runs the program that a bundle brings to install itself.
+    pub fn full(&self, handler: &Handler) -> Result<(), ProgramError> {
+        let mut command = vec![self.bundle.join(&handler.filename).display().to_string()];
+        let arguments = handler.args.as_deref().unwrap_or_default();
+        command.extend(arguments.split_whitespace().map(str::to_owned));
+        self.run(
+            "the bundle's installation handler".to_owned(),
+            command,
+            self.environment(),
+        )
+    }
+
+    fn run(
+        &self,
+        name: String,
+        command: Vec<String>,
+        environment: Environment,
+    ) -> Result<(), ProgramError> {
+        let limit = self.site.policy.program_limit;
+        Program {
+            name,
+            command,
+            environment,
+            limit,
+        }
+        .run(&self.site.policy.stop)?;
+        Ok(())
+    }
+
+    fn environment(&self) -> Environment {
+        let site = self.site;
+        let mut environment = site.facts();
+        let mut add = |name: String, value: String| environment.push((name, value));
+        let bundle = self.bundle.display().to_string();
+        add("RAUC_BUNDLE_MOUNT_POINT".to_owned(), bundle.clone());
+        add("RAUC_UPDATE_SOURCE".to_owned(), bundle);
+        add(
+            "RAUC_TRANSACTION_ID".to_owned(),
+            site.policy.transaction.clone(),
+        );
+        let current = site.layout.slot(site.booted.id()).boot_name.as_ref();
+        add(
+            "RAUC_CURRENT_BOOTNAME".to_owned(),
+            current.map_or(String::new(), ToString::to_string),
+        );
+        // RAUC counts from 1.
+        let number = |id: SlotId| (id.index() + 1).to_string();
+        let all: Vec<String> = site.layout.iter().map(|(id, _)| number(id)).collect();
+        add("RAUC_SLOTS".to_owned(), all.join(" "));
+        let targets: Vec<String> = self
+            .group
+            .targets()
+            .map(|target| number(target.id()))
+            .collect();
+        add("RAUC_TARGET_SLOTS".to_owned(), targets.join(" "));
+        for (id, slot) in site.layout.iter() {
+            let facts = [
+                ("NAME", slot.name.to_string()),
+                ("CLASS", slot.name.class().to_owned()),
+                ("TYPE", slot.kind.to_string()),
+                ("DEVICE", slot.device.display().to_string()),
+                (
+                    "BOOTNAME",
+                    slot.boot_name
+                        .as_ref()
+                        .map_or(String::new(), ToString::to_string),
+                ),
+                (
+                    "PARENT",
+                    slot.parent
+                        .as_ref()
+                        .map_or(String::new(), ToString::to_string),
+                ),
+            ];
+            for (fact, value) in facts {
+                add(format!("RAUC_SLOT_{fact}_{}", number(id)), value);
+            }
+        }
+        for (image, target) in Plan::images(self.manifest, site.policy, self.group) {
+            let number = number(target.id());
+            let name = image.filename.as_ref().map_or(String::new(), |name| {
+                self.bundle.join(name).display().to_string()
+            });
+            add(format!("RAUC_IMAGE_NAME_{number}"), name);
+            add(
+                format!("RAUC_IMAGE_DIGEST_{number}"),
+                image
+                    .sha256
+                    .map_or(String::new(), |digest| digest.to_string()),
+            );
+            add(format!("RAUC_IMAGE_CLASS_{number}"), image.class.clone());
+        }
+        environment.extend(meta(self.manifest));
+        environment
+    }
+}

@@ -1,0 +1,40 @@
+//! Where an installation happens: what all of its parts need to know and none of them changes.
+
+use super::{Environment, Policy};
+use crate::slot::{Booted, Layout};
+
+/// The machine as it is while it is being worked on.
+#[derive(Clone, Copy)]
+pub struct Site<'s> {
+    /// Its slots.
+    pub layout: &'s Layout,
+    /// The running one.
+    pub booted: Booted,
+    /// What the caller decided.
+    pub policy: &'s Policy,
+}
+
+impl Site<'_> {
+    /// What every hook and handler is told.
+    #[must_use]
+    pub fn facts(&self) -> Environment {
+        let policy = self.policy;
+        let mut facts = vec![
+            (
+                "RAUC_SYSTEM_COMPATIBLE".to_owned(),
+                policy.compatible.clone(),
+            ),
+            (
+                "RAUC_SYSTEM_VARIANT".to_owned(),
+                policy.variant.clone().unwrap_or_default(),
+            ),
+            (
+                "RAUC_MOUNT_PREFIX".to_owned(),
+                policy.work_directory.display().to_string(),
+            ),
+        ];
+        // Those of the system-info handler come last, and win.
+        facts.extend(policy.facts.iter().cloned());
+        facts
+    }
+}

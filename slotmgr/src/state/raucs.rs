@@ -1,0 +1,422 @@
+//! RAUC's status file (`central.raucs`), so that RAUC and what reads its file find what they know.
+//!
+//! The file is RAUC's, and stays readable for it: the checksum over the rest stands in a comment on
+//! the first line. A second copy lies beside it. Each is written anew, synced and renamed, one
+//! after the other, so that one torn write leaves the other; a file without our comment was written
+//! by RAUC and is taken as it is.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use bundle_format::VerifiedManifest;
+use bundle_format::encode_hex;
+use bundle_format::keyfile::{KeyFile, escape};
+use sha2::{Digest as _, Sha256};
+
+use super::Record;
+use crate::install::{InstallError, Installed, Plan, Policy, Step};
+use crate::slot::{History, Layout, SlotId};
+
+/// Before the checksum, on the first line.
+const MARK: &str = "# slotmgr sha256=";
+
+/// Largest status file that is read, in bytes.
+const MAX_SIZE: u64 = 1 << 20;
+
+/// Everything in the file: groups, and keys with values in them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RaucStatus {
+    groups: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// What an installation means for the slots that it writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlotChange {
+    /// They are about to be written.
+    Pending,
+    /// They were written and proven.
+    Written,
+    /// The same, and the boot target is started next.
+    Activated,
+    /// It did not end well.
+    Failed,
+}
+
+impl SlotChange {
+    pub(crate) fn of(installed: &Result<Installed, InstallError>) -> SlotChange {
+        match installed {
+            Ok(Installed::Armed(_)) => SlotChange::Activated,
+            Ok(_) => SlotChange::Written,
+            Err(_) => SlotChange::Failed,
+        }
+    }
+}
+
+impl RaucStatus {
+    /// Reads the file, or its second copy; empty if neither is there and whole.
+    #[must_use]
+    pub fn load(path: &Path) -> RaucStatus {
+        let first = read(path);
+        let status = match &first {
+            Ok(status) => Some(status.clone()),
+            Err(_) => read(&second(path)).ok(),
+        };
+        match (first, &status) {
+            (Err(error), _) if error.kind() != io::ErrorKind::NotFound => {
+                let instead = if status.is_some() {
+                    "its second copy is used"
+                } else {
+                    "starting anew"
+                };
+                tracing::warn!("{}: {error}; {instead}", path.display());
+            }
+            _ => {}
+        }
+        status.unwrap_or_default()
+    }
+
+    /// A value, such as `status` of a slot.
+    #[must_use]
+    pub fn get(&self, slot: &str, key: &str) -> Option<&str> {
+        self.groups.get(&group(slot))?.get(key).map(String::as_str)
+    }
+
+    /// All keys and values of a slot.
+    pub fn slot(&self, slot: &str) -> impl Iterator<Item = (&str, &str)> {
+        let keys = self.groups.get(&group(slot));
+        keys.into_iter()
+            .flatten()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    fn set(&mut self, slot: &str, key: &str, value: Option<&str>) {
+        let keys = self.groups.entry(group(slot)).or_default();
+        match value {
+            Some(value) => drop(keys.insert(key.to_owned(), value.to_owned())),
+            None => drop(keys.remove(key)),
+        }
+    }
+
+    fn count(&mut self, slot: &str, what: &str, now: i64) {
+        let key = format!("{what}.count");
+        let count = self
+            .get(slot, &key)
+            .and_then(|count| count.parse().ok())
+            .unwrap_or(0_u64);
+        self.set(slot, &key, Some(&count.saturating_add(1).to_string()));
+        self.set(slot, &format!("{what}.timestamp"), Some(&timestamp(now)));
+    }
+
+    /// What `change` means for the slot of `step`.
+    pub fn change(
+        &mut self,
+        step: &Step,
+        manifest: &VerifiedManifest,
+        policy: &Policy,
+        change: SlotChange,
+    ) {
+        let slot = step.slot.to_string();
+        let update = &manifest.manifest().update;
+        let status = match change {
+            SlotChange::Pending => "pending",
+            SlotChange::Failed => "failed",
+            SlotChange::Written | SlotChange::Activated => "ok",
+        };
+        self.set(&slot, "bundle.compatible", Some(&update.compatible));
+        self.set(&slot, "bundle.version", update.version.as_deref());
+        self.set(&slot, "bundle.description", update.description.as_deref());
+        self.set(&slot, "bundle.build", update.build.as_deref());
+        self.set(&slot, "bundle.hash", Some(&manifest.hash().to_string()));
+        self.set(&slot, "status", Some(status));
+        self.set(&slot, "installed.transaction", Some(&policy.transaction));
+        let done = status == "ok";
+        self.set(
+            &slot,
+            "sha256",
+            done.then(|| step.sha256.to_string()).as_deref(),
+        );
+        self.set(
+            &slot,
+            "size",
+            done.then(|| step.size.to_string()).as_deref(),
+        );
+        if change != SlotChange::Pending {
+            self.count(&slot, "installed", policy.now);
+        }
+    }
+
+    /// The slot was made the next to be started.
+    pub fn activated(&mut self, slot: &str, now: i64) {
+        self.count(slot, "activated", now);
+    }
+
+    /// Writes both copies.
+    ///
+    /// # Errors
+    /// What the file system says; one of the two copies is whole then.
+    pub fn save(&self, path: &Path) -> io::Result<()> {
+        let text = self.render();
+        replace(&second(path), &text)?;
+        replace(path, &text)
+    }
+
+    fn render(&self) -> String {
+        let mut body = String::new();
+        for (group, keys) in &self.groups {
+            // Writing to a String cannot fail.
+            let _ = writeln!(body, "[{group}]");
+            for (key, value) in keys {
+                let _ = writeln!(body, "{key}={}", escape(value));
+            }
+            body.push('\n');
+        }
+        format!(
+            "{MARK}{}\n{body}",
+            encode_hex(&Sha256::digest(body.as_bytes()))
+        )
+    }
+
+    fn parse(text: &str) -> io::Result<RaucStatus> {
+        let damaged = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+        match text
+            .strip_prefix(MARK)
+            .map(|rest| rest.split_once('\n').unwrap_or((rest, "")))
+        {
+            Some((expected, body))
+                if encode_hex(&Sha256::digest(body.as_bytes())) != expected.trim() =>
+            {
+                return Err(damaged("its checksum is wrong".to_owned()));
+            }
+            // RAUC writes no comments: this is the beginning of ours.
+            None if text.is_empty() || text.starts_with('#') => {
+                return Err(damaged("it is cut off".to_owned()));
+            }
+            _ => {}
+        }
+        let file = KeyFile::parse(text.as_bytes(), "status file")
+            .map_err(|error| damaged(error.to_string()))?;
+        let mut status = RaucStatus::default();
+        for section in file.sections() {
+            let mut reader = file.read(section);
+            let keys = status.groups.entry(section.name.clone()).or_default();
+            for entry in &section.entries {
+                let value = reader
+                    .string(&entry.key)
+                    .map_err(|error| damaged(error.to_string()))?;
+                keys.insert(entry.key.clone(), value.unwrap_or_default());
+            }
+        }
+        Ok(status)
+    }
+}
+
+/// What is known of a slot: by our record, else by what RAUC left behind.
+#[must_use]
+pub fn history(
+    record: &Record,
+    status_file: Option<&Path>,
+    layout: &Layout,
+    id: SlotId,
+) -> History {
+    let known = record.history(layout, id);
+    let (History::Never, Some(path)) = (known, status_file) else {
+        return known;
+    };
+    let status = RaucStatus::load(path);
+    let slot = layout.slot(id).name.to_string();
+    let installed = status.get(&slot, "installed.timestamp").and_then(seconds);
+    match (status.get(&slot, "status"), installed) {
+        (Some("ok"), Some(time)) => History::Installed(time),
+        (Some("failed" | "pending"), _) => History::Failed,
+        _ => History::Never,
+    }
+}
+
+/// Brings the file up to date. Nobody's installation fails because this does.
+pub(crate) fn record(
+    policy: &Policy,
+    manifest: &VerifiedManifest,
+    plan: &Plan,
+    change: SlotChange,
+) {
+    let Some(path) = &policy.status_file else {
+        return;
+    };
+    let mut status = RaucStatus::load(path);
+    for step in plan.steps() {
+        status.change(step, manifest, policy, change);
+        if change == SlotChange::Activated && step.target == plan.boot_target() {
+            status.activated(&step.slot.to_string(), policy.now);
+        }
+    }
+    if let Err(error) = status.save(path) {
+        tracing::warn!(
+            "cannot write RAUC's status file {}: {error}",
+            path.display()
+        );
+    }
+}
+
+fn group(slot: &str) -> String {
+    format!("slot.{slot}")
+}
+
+fn second(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".copy");
+    name.into()
+}
+
+fn read(path: &Path) -> io::Result<RaucStatus> {
+    let size = std::fs::metadata(path)?.len();
+    if size > MAX_SIZE {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("it has {size} bytes, more than {MAX_SIZE}"),
+        ));
+    }
+    RaucStatus::parse(&std::fs::read_to_string(path)?)
+}
+
+/// A power cut leaves the old file or the new one: it gets its name only when it is on the medium.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    fs_err::create_dir_all(directory)?;
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    let mut file = File::create(&new)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&new, path)?;
+    File::open(directory)?.sync_all()
+}
+
+const DAY: i64 = 86_400;
+
+/// `2026-03-27T12:00:00Z`
+fn timestamp(time: i64) -> String {
+    let (days, rest) = (time.div_euclid(DAY), time.rem_euclid(DAY));
+    let (year, month, day) = date(days);
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
+        rest / 3600,
+        rest / 60 % 60,
+        rest % 60
+    )
+}
+
+/// Year, month and day of a day counted from 1970; years begin in March here, so that the day that
+/// is there every fourth year is the last one.
+fn date(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
+    (era * 400 + year + next, month, day)
+}
+
+/// The inverse of [`timestamp`].
+fn seconds(text: &str) -> Option<i64> {
+    let (day, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let numbers = |text: &str, separator| -> Option<[i64; 3]> {
+        let numbers: Option<Vec<i64>> = text
+            .split(separator)
+            .map(|number| number.parse().ok())
+            .collect();
+        numbers?.try_into().ok()
+    };
+    let ([year, month, day], [hour, minute, second]) = (numbers(day, '-')?, numbers(time, ':')?);
+    if !(1..=12).contains(&month) || !(1970..=9999).contains(&year) {
+        return None;
+    }
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let day_of_year = (153 * month + 2) / 5 + day - 1;
+    let days = era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100
+        + day_of_year
+        - 719_468;
+    Some(days * DAY + hour * 3600 + minute * 60 + second)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        for (time, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_774_612_799, "2026-03-27T11:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(timestamp(time), text);
+            assert_eq!(seconds(text), Some(time));
+        }
+        for wrong in ["", "2026-03-27", "2026-13-01T00:00:00Z", "yesterday"] {
+            assert_eq!(seconds(wrong), None, "{wrong}");
+        }
+    }
+
+    fn status(version: &str) -> RaucStatus {
+        let mut status = RaucStatus::default();
+        status.set("rootfs.1", "bundle.version", Some(version));
+        status.set("rootfs.1", "status", Some("ok"));
+        status
+    }
+
+    #[test]
+    fn one_torn_copy_loses_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("central.raucs");
+        status(" 1\n2").save(&path).unwrap();
+        let whole = fs_err::read(&path).unwrap();
+        assert_eq!(RaucStatus::load(&path), status(" 1\n2"));
+        for kept in 0..whole.len() {
+            for torn in [path.clone(), second(&path)] {
+                fs_err::write(&torn, &whole[..kept]).unwrap();
+                let found = RaucStatus::load(&path);
+                assert_eq!(found, status(" 1\n2"), "{kept} {}", torn.display());
+                fs_err::write(&torn, &whole).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn what_rauc_wrote_is_taken_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("central.raucs");
+        fs_err::write(
+            &path,
+            "[system]\nboot-id=x\n\n[slot.rootfs.0]\nstatus=ok\ninstalled.count=3\n",
+        )
+        .unwrap();
+        let mut found = RaucStatus::load(&path);
+        assert_eq!(found.get("rootfs.0", "installed.count"), Some("3"));
+        found.activated("rootfs.0", 0);
+        found.save(&path).unwrap();
+        let text = fs_err::read_to_string(&path).unwrap();
+        assert!(text.contains("[system]\nboot-id=x\n"), "{text}");
+        assert!(
+            text.contains("activated.timestamp=1970-01-01T00:00:00Z\n"),
+            "{text}"
+        );
+        assert_eq!(RaucStatus::load(&path), found);
+    }
+}

@@ -1,0 +1,163 @@
+//! What can be written into a slot, a file per kind of target.
+//!
+//! A writer is made before anything is touched, is asked for the four steps of an installation in
+//! their order (write, sync, read back, complete), and knows nothing of the order itself.
+
+mod archive;
+mod compression;
+mod emmc;
+mod filesystem;
+mod flash;
+mod kind;
+mod raw;
+mod switch;
+mod ubi;
+mod unpack;
+mod untouched;
+
+pub use filesystem::{FilesystemError, Mounted, exclusive};
+pub use flash::FlashError;
+pub use kind::Method;
+pub use unpack::UnpackError;
+
+use std::io;
+use std::path::Path;
+
+use bundle_format::Digest;
+use sha2::{Digest as _, Sha256};
+
+use crate::health::check::Stop;
+use crate::install::{AssembleError, ImageStream, ReadBackError, Step};
+use crate::slot::{Slot, SlotName};
+use crate::storage::{Area, Disks};
+
+/// One target on its way.
+pub(crate) trait Writer: Send {
+    /// Writes the whole image.
+    fn write(&mut self, image: &mut ImageStream<'_>) -> Result<(), AssembleError>;
+
+    /// The barrier: returns when everything is on the medium.
+    fn sync(&mut self) -> Result<(), AssembleError>;
+
+    /// Compares what is on the medium with what was promised.
+    fn read_back(&mut self, proof: &mut Proof<'_>) -> Result<(), ReadBackError>;
+
+    /// Lets go of the device, so that a hook can mount it. Whoever writes calls `acquire` first.
+    fn release(&mut self) {}
+
+    /// Takes hold of the device again.
+    fn acquire(&mut self, _disks: &mut dyn Disks) -> Result<(), AssembleError> {
+        Ok(())
+    }
+
+    /// Once every slot is proven: a file system grows, a switch is set.
+    fn complete(&mut self, _stop: &Stop) -> Result<(), AssembleError> {
+        Ok(())
+    }
+}
+
+/// What a read-back needs.
+pub(crate) struct Proof<'p> {
+    pub step: &'p Step,
+    /// Bytes per read.
+    pub chunk: usize,
+    /// Is told how many bytes are through.
+    pub tell: &'p mut dyn FnMut(u64),
+}
+
+impl Proof<'_> {
+    /// Hashes what `read` gives and compares it with what was promised.
+    fn compare(
+        &mut self,
+        read: &mut dyn FnMut(&mut [u8], u64) -> io::Result<()>,
+    ) -> Result<(), ReadBackError> {
+        let slot = || self.step.slot.clone();
+        let found =
+            hash(self.step.size, self.chunk, read, self.tell).map_err(|(offset, source)| {
+                ReadBackError::Read {
+                    slot: slot(),
+                    offset,
+                    source,
+                }
+            })?;
+        if found == self.step.sha256 {
+            return Ok(());
+        }
+        Err(ReadBackError::Differs {
+            slot: slot(),
+            expected: self.step.sha256,
+            found,
+        })
+    }
+}
+
+/// The digest of the first `size` bytes, or the offset at which they cannot be read.
+fn hash(
+    size: u64,
+    chunk: usize,
+    read: &mut dyn FnMut(&mut [u8], u64) -> io::Result<()>,
+    tell: &mut dyn FnMut(u64),
+) -> Result<Digest, (u64, io::Error)> {
+    let mut digest = Sha256::new();
+    let mut buffer = vec![0; chunk];
+    let mut offset = 0;
+    while offset < size {
+        let count = usize::try_from(size - offset)
+            .unwrap_or(usize::MAX)
+            .min(chunk);
+        let piece = &mut buffer[..count];
+        read(piece, offset).map_err(|error| (offset, error))?;
+        digest.update(&*piece);
+        offset += count as u64;
+        tell(offset);
+    }
+    Ok(Digest::from_bytes(digest.finalize().into()))
+}
+
+/// Opens the target of `step`, and checks what can be checked without writing.
+///
+/// # Errors
+/// When it is not there, is in use, or is too small.
+pub(crate) fn open(
+    step: &Step,
+    slot: &Slot,
+    disks: &mut dyn Disks,
+    work_directory: &Path,
+) -> Result<Box<dyn Writer>, AssembleError> {
+    let area = Area::Slot(step.target.id());
+    Ok(match step.method {
+        Method::Copy => Box::new(raw::Raw::open(step, slot, disks)?),
+        Method::Archive | Method::EmptyFs => {
+            // Opened and let go: it is neither mounted nor in use, and it is there.
+            disks.open(area).map_err(|source| AssembleError::Open {
+                slot: step.slot.clone(),
+                source,
+            })?;
+            Box::new(archive::Archive::new(step, slot, work_directory))
+        }
+        Method::UbiVolume => Box::new(ubi::Volume::open(step, slot)?),
+        Method::Flash => Box::new(flash::Flash::open(step, slot)?),
+        Method::Emmc => Box::new(emmc::Emmc::open(step, slot)?),
+        Method::Switch => return Err(switch::not_yet(slot)),
+        Method::Hook => Box::new(untouched::Untouched::open(slot, disks, area)?),
+    })
+}
+
+fn too_large(step: &Step, len: u64) -> AssembleError {
+    AssembleError::TooLarge {
+        image: step.label().to_owned(),
+        size: step.size,
+        slot: step.slot.clone(),
+        len,
+    }
+}
+
+/// The error for a device that does not take bytes.
+fn write_error(slot: &SlotName, offset: u64) -> impl FnOnce(io::Error) -> AssembleError + use<> {
+    let slot = slot.clone();
+    move |source| AssembleError::Write {
+        slot,
+        offset,
+        source,
+    }
+}

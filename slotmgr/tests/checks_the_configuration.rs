@@ -1,0 +1,108 @@
+//! `slotmgr check-config` finds what would go wrong later.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first surprise"
+)]
+
+mod support;
+
+use support::rig::{Rig, stderr, stdout};
+use support::{bundle_file, image};
+
+fn rig() -> Rig {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, keyring) = bundle_file(dir.path(), &image(3), "3");
+    let rig = Rig::new(&image(1), &keyring);
+    fs_err::write(
+        rig.path("slotmgr.toml"),
+        "[[check]]\nname = \"a\"\ncommand = [\"true\"]\n",
+    )
+    .unwrap();
+    rig
+}
+
+fn check(rig: &Rig) -> (i32, String) {
+    let output = rig.run(&["check-config"]);
+    (
+        output.status.code().unwrap(),
+        stdout(&output) + &stderr(&output),
+    )
+}
+
+#[test]
+fn a_good_one() {
+    let (code, text) = check(&rig());
+    assert_eq!(code, 0, "{text}");
+    assert!(
+        text.contains("nothing to do") && text.contains("rootfs.1") && text.contains("booted as B"),
+        "{text}"
+    );
+    let json: serde_json::Value =
+        serde_json::from_slice(&rig().run(&["check-config", "--json"]).stdout).unwrap();
+    assert_eq!(json["schema"], 1);
+    assert_eq!(json["slots"][1]["bootname"], "B");
+    assert_eq!(json["findings"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn what_is_wrong_or_risky() {
+    type Row<'r> = (&'r str, &'r dyn Fn(&Rig), i32);
+    let table: [Row<'_>; 7] = [
+        (
+            "wrong      rootfs.1: ",
+            &|rig| fs_err::remove_file(rig.path("slot-b")).unwrap(),
+            1,
+        ),
+        (
+            "risky      rootfs.1: has 4096 bytes",
+            &|rig| fs_err::write(rig.path("slot-b"), [0; 4096]).unwrap(),
+            0,
+        ),
+        (
+            "the bootloader does not know `B`",
+            &|rig| {
+                fs_err::write(
+                    rig.path("grubenv"),
+                    support::environment("ORDER=A,A_OK=1,A_TRY=0"),
+                )
+                .unwrap();
+            },
+            0,
+        ),
+        (
+            "wrong      bootloader=grub: ",
+            &|rig| fs_err::write(rig.path("grubenv"), b"x").unwrap(),
+            1,
+        ),
+        (
+            "risky      slotmgr.toml: no [[check]]",
+            &|rig| fs_err::write(rig.path("slotmgr.toml"), "").unwrap(),
+            0,
+        ),
+        (
+            "wrong      [keyring]: ",
+            &|rig| fs_err::remove_file(rig.path("keyring.pem")).unwrap(),
+            1,
+        ),
+        (
+            "Did you mean `device`?",
+            &|rig| {
+                let conf = fs_err::read_to_string(rig.path("system.conf")).unwrap();
+                fs_err::write(
+                    rig.path("system.conf"),
+                    conf.replace("device=slot-b", "devise=slot-b"),
+                )
+                .unwrap();
+            },
+            1,
+        ),
+    ];
+    for (expected, spoil, code) in table {
+        let rig = rig();
+        spoil(&rig);
+        let (found, text) = check(&rig);
+        assert!(text.contains(expected), "{expected}: {text}");
+        assert_eq!(found, code, "{text}");
+    }
+}
