@@ -9,6 +9,7 @@
 //! | [`codec`] | compressed form of a chunk | no |
 //! | [`plan`] | new index + indices of seeds to a list of operations | no |
 //! | [`indexer`] | the index of a whole image, on several threads | through [`Blob`] |
+//! | [`walk`] | compares an image with its index | through [`Blob`] |
 //! | [`assemble`] | carries out a plan | through [`BlobMut`] |
 //! | [`store`] | where chunks come from: a trait, a directory, memory | files |
 //!
@@ -114,6 +115,7 @@ pub mod limits;
 pub mod plan;
 mod sizes;
 pub mod store;
+pub mod walk;
 
 pub use blob::{Blob, BlobMut, FileBlob};
 pub use sizes::{ChunkSizes, SizesError};

@@ -1,6 +1,7 @@
 //! Everything that comes from outside of the arguments, taken once at the start.
 
 use std::io::IsTerminal as _;
+use std::num::NonZeroUsize;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What the process brings with it.
@@ -16,6 +17,10 @@ pub struct Environment {
     pub no_color: bool,
     /// Progress goes to a terminal.
     pub terminal: bool,
+    /// Processors that this process may use; `None` if the system does not tell.
+    pub processors: Option<NonZeroUsize>,
+    /// Number of this process.
+    pub process: u32,
 }
 
 impl Environment {
@@ -32,6 +37,8 @@ impl Environment {
             key_passphrase: variable("RAUC_KEY_PASSPHRASE"),
             no_color: variable("NO_COLOR").is_some(),
             terminal: std::io::stderr().is_terminal(),
+            processors: std::thread::available_parallelism().ok(),
+            process: std::process::id(),
         }
     }
 }

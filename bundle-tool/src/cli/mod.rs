@@ -1,6 +1,7 @@
 //! The command line: arguments to requests, results to text.
 
 pub mod args;
+mod chunks;
 mod create;
 mod environment;
 mod progress;
@@ -90,6 +91,11 @@ pub fn run(args: &Args, environment: &Environment, observer: &mut dyn Observer) 
         Command::ReplaceSignature(arguments) => {
             transform::replace_signature(arguments, environment)
         }
+        Command::Index(arguments) => chunks::index(arguments, environment, observer),
+        Command::Chop(arguments) => chunks::chop(arguments, environment, observer),
+        Command::Assemble(arguments) => chunks::assemble(arguments, environment, observer),
+        Command::VerifyIndex(arguments) => chunks::verify_index(arguments, environment, observer),
+        Command::Stats(arguments) => chunks::stats(arguments),
     }
 }
 

@@ -1,8 +1,13 @@
 //! The arguments, as a structure that tests can compare.
 
+mod chunks;
 mod groups;
 mod parse;
 
+pub use chunks::{
+    AssembleArgs, ChopArgs, ImageArgs, IndexArgs, PackingArgs, StatsArgs, ThreadArgs,
+    VerifyIndexArgs,
+};
 pub use groups::{CheckArgs, Checked, DecryptArgs, ForceArgs, RecipientArgs, RuleArgs, SignerArgs};
 
 use std::path::PathBuf;
@@ -55,6 +60,16 @@ pub enum Command {
     ExtractSignature(ExtractSignatureArgs),
     /// Put a signature from a file into a bundle
     ReplaceSignature(ReplaceSignatureArgs),
+    /// Make casync's index of an image (.caibx), and store its chunks
+    Index(Box<IndexArgs>),
+    /// Store the chunks of an image by an index that exists already
+    Chop(Box<ChopArgs>),
+    /// Put an image together from its index, stores and seeds
+    Assemble(AssembleArgs),
+    /// Compare every chunk of an image with an index
+    VerifyIndex(Box<VerifyIndexArgs>),
+    /// Show an index in numbers, and what an update to it fetches
+    Stats(StatsArgs),
 }
 
 /// `keys …`.

@@ -1,7 +1,9 @@
 //! All printing: results as text and as JSON.
 
+mod chunks;
 mod json;
 
+pub(in crate::cli) use chunks::{assembled, chopped, index_fits, indexed, stats, stats_json};
 pub(in crate::cli) use json::info_json;
 
 use std::fmt::Write as _;
