@@ -6,6 +6,7 @@
 pub mod chunks;
 pub mod cli;
 pub mod create;
+pub mod delta;
 pub mod encrypt;
 pub mod extract;
 pub mod info;

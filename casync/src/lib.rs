@@ -11,6 +11,7 @@
 //! | [`indexer`] | the index of a whole image, on several threads | through [`Blob`] |
 //! | [`walk`] | compares an image with its index | through [`Blob`] |
 //! | [`assemble`] | carries out a plan | through [`BlobMut`] |
+//! | [`delta`] | what makes one image of another, smaller than chunks | through [`Blob`] |
 //! | [`store`] | where chunks come from: a trait, a directory, memory | files |
 //!
 //! Indices, stores and boundaries are those of casync 2, byte for byte; the tests hold this crate
@@ -109,6 +110,7 @@ mod blob;
 pub mod chunk;
 pub mod chunker;
 pub mod codec;
+pub mod delta;
 pub mod index;
 pub mod indexer;
 pub mod limits;

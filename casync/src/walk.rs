@@ -154,14 +154,14 @@ mod tests {
             .collect()
     }
 
-    fn index(image: &Vec<u8>) -> Index {
+    fn index(image: &[u8]) -> Index {
         let rule = CutRule::new(ChunkSizes::from_avg(1024).unwrap()).unwrap();
         Indexer::new(rule, DigestKind::default())
-            .index(image)
+            .index(&image.to_vec())
             .unwrap()
     }
 
-    fn wrong_chunks(index: &Index, image: &Vec<u8>, tail: Tail) -> Result<Vec<u64>, WalkError> {
+    fn wrong_chunks(index: &Index, image: &[u8], tail: Tail) -> Result<Vec<u64>, WalkError> {
         let wrong = Mutex::new(Vec::new());
         let visit = |chunk: &IndexChunk, compared: Compared| {
             if compared.is_err() {
@@ -169,7 +169,7 @@ mod tests {
             }
             Ok(())
         };
-        walk(index, image, tail, THREADS, &visit)?;
+        walk(index, &image.to_vec(), tail, THREADS, &visit)?;
         let mut wrong = wrong.into_inner().unwrap();
         wrong.sort_unstable();
         Ok(wrong)

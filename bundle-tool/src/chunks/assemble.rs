@@ -11,7 +11,7 @@ use casync::plan::{Plan, Sources};
 use casync::store::ChunkStore;
 use casync::{Blob, BlobMut, FileBlob};
 
-use super::input::open_blob;
+use super::input::open_image;
 use super::{ChunksError, Workers, read_index};
 use crate::observer::Observer;
 use crate::output::{Output, Overwrite};
@@ -71,19 +71,31 @@ pub fn assemble(
         seeds: &seeds,
     };
     let from = match request.place {
-        Place::New(overwrite) => {
-            let mut output = Output::create(&request.output, overwrite)?;
-            output.truncate(len)?;
-            let file = output.file().try_clone();
-            let blob = file.and_then(FileBlob::new);
-            let mut blob = blob.map_err(|source| output.failed(source))?;
-            let done = work.write(None, &mut blob, observer)?;
-            output.finish()?;
-            done
-        }
+        Place::New(overwrite) => write_new(&request.output, overwrite, len, &mut |target| {
+            work.write(None, target, observer)
+        })?,
         Place::InPlace => in_place(&work, observer)?,
     };
     Ok(AssembledImage { len, from })
+}
+
+/// Calls `fill` with a file of `len` bytes that becomes `path` when it is done.
+///
+/// # Errors
+/// The file cannot be created, or what `fill` returns.
+pub fn write_new(
+    path: &Path,
+    overwrite: Overwrite,
+    len: u64,
+    fill: &mut dyn FnMut(&mut dyn BlobMut) -> Result<Assembled, ChunksError>,
+) -> Result<Assembled, ChunksError> {
+    let mut output = Output::create(path, overwrite)?;
+    output.truncate(len)?;
+    let blob = output.file().try_clone().and_then(FileBlob::new);
+    let mut blob = blob.map_err(|source| output.failed(source))?;
+    let done = fill(&mut blob)?;
+    output.finish()?;
+    Ok(done)
 }
 
 fn in_place(work: &Work<'_>, observer: &mut dyn Observer) -> Result<Assembled, ChunksError> {
@@ -158,7 +170,7 @@ impl Seeds {
     ) -> Result<Self, ChunksError> {
         let mut seeds = Vec::new();
         for path in &request.seeds {
-            let (blob, _) = open_blob(path)?;
+            let blob = open_image(path)?;
             let index = index_of(&blob, path, new, request.workers, observer)?;
             seeds.push((blob, index));
         }

@@ -65,6 +65,14 @@ impl ImageInput {
 }
 
 /// Opens an image file or a device for reading.
+///
+/// # Errors
+/// It is neither, or cannot be opened.
+pub fn open_image(path: &Path) -> Result<FileBlob, ChunksError> {
+    open_blob(path).map(|(blob, _)| blob)
+}
+
+/// The same, and what is to be made of bytes behind those that an index lists.
 pub(super) fn open_blob(path: &Path) -> Result<(FileBlob, Tail), ChunksError> {
     let failed = |source| ChunksError::Open {
         path: path.to_owned(),

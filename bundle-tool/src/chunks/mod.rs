@@ -9,11 +9,11 @@ mod index;
 mod input;
 mod stats;
 
-pub use assemble::{AssembleRequest, AssembledImage, Place, assemble};
+pub use assemble::{AssembleRequest, AssembledImage, Place, assemble, write_new};
 pub use chop::{Chop, ChopRequest, chop, verify_index};
 pub use error::ChunksError;
 pub use index::{IndexRequest, Indexed, make_index, read_index};
-pub use input::{BundleInput, ImageInput};
+pub use input::{BundleInput, ImageInput, open_image};
 pub use stats::{Stats, StatsRequest, stats};
 
 use std::num::NonZeroUsize;

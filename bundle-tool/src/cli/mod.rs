@@ -3,6 +3,7 @@
 pub mod args;
 mod chunks;
 mod create;
+mod delta;
 mod environment;
 mod progress;
 mod render;
@@ -96,6 +97,7 @@ pub fn run(args: &Args, environment: &Environment, observer: &mut dyn Observer) 
         Command::Assemble(arguments) => chunks::assemble(arguments, environment, observer),
         Command::VerifyIndex(arguments) => chunks::verify_index(arguments, environment, observer),
         Command::Stats(arguments) => chunks::stats(arguments),
+        Command::Delta(command) => delta::run(command, environment, observer),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The arguments, as a structure that tests can compare.
 
 mod chunks;
+mod delta;
 mod groups;
 mod parse;
 
@@ -8,6 +9,7 @@ pub use chunks::{
     AssembleArgs, ChopArgs, ImageArgs, IndexArgs, PackingArgs, StatsArgs, ThreadArgs,
     VerifyIndexArgs,
 };
+pub use delta::{DeltaApplyArgs, DeltaCommand, DeltaCreateArgs, DeltaStatsArgs};
 pub use groups::{CheckArgs, Checked, DecryptArgs, ForceArgs, RecipientArgs, RuleArgs, SignerArgs};
 
 use std::path::PathBuf;
@@ -70,6 +72,9 @@ pub enum Command {
     VerifyIndex(Box<VerifyIndexArgs>),
     /// Show an index in numbers, and what an update to it fetches
     Stats(StatsArgs),
+    /// Make and apply deltas: smaller than chunks
+    #[command(subcommand)]
+    Delta(DeltaCommand),
 }
 
 /// `keys …`.
