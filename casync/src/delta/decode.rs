@@ -61,18 +61,23 @@ pub(super) fn decode(piece: &Piece, data: Vec<u8>, base: &dyn Blob) -> Result<Ve
         PieceKind::Frame {
             level,
             content,
+            mend,
             prefix,
         } => {
+            let (data, mend) = data.split_at(data.len().saturating_sub(widen(*mend)));
             let prefix = contents_of(prefix, base)?;
-            let content = unpacked(&prefix, &data, *content)?;
-            let bytes = frame_of(&content, *level).map_err(PieceError::Compress)?;
-            if bytes.len() != widen(piece.len) {
+            let content = unpacked(&prefix, data, *content)?;
+            let made = frame_of(&content, *level).map_err(PieceError::Compress)?;
+            if !mend.is_empty() {
+                return unpacked(&made, mend, piece.len);
+            }
+            if made.len() != widen(piece.len) {
                 return Err(PieceError::OtherLength {
                     expected: piece.len,
-                    found: bytes.len(),
+                    found: made.len(),
                 });
             }
-            Ok(bytes)
+            Ok(made)
         }
     }
 }

@@ -25,12 +25,16 @@ pub enum PieceKind {
         prefix: Vec<BaseRange>,
     },
     /// The data is a zstd frame of the *content* of the piece, which is a zstd frame itself. Each
-    /// range of the base is a whole zstd frame, too; the contents of all are the prefix.
+    /// range of the base is a whole zstd frame, too; the contents of all are the prefix. If zstd makes
+    /// something else of the content than stands in the image, the data ends with a second frame:
+    /// the piece, with what zstd made as its prefix.
     Frame {
         /// Level with which the content is compressed to be the piece.
         level: u8,
         /// Bytes of the content.
         content: u32,
+        /// Bytes of the second frame at the end of the data; 0 without one.
+        mend: u32,
         /// The prefix.
         prefix: Vec<BaseRange>,
     },
@@ -101,11 +105,13 @@ pub(super) fn put_pieces(out: &mut Vec<u8>, pieces: &[Piece]) {
             PieceKind::Frame {
                 level,
                 content,
+                mend,
                 prefix,
             } => {
                 put(out, FRAME);
                 put(out, (*level).into());
                 put(out, (*content).into());
+                put(out, (*mend).into());
                 put_ranges(out, prefix, &mut base);
             }
         }
@@ -148,7 +154,7 @@ pub(super) fn take_pieces(numbers: &mut Numbers<'_>) -> Result<Vec<Piece>, Direc
             PACKED => PieceKind::Packed {
                 prefix: take_ranges(numbers, number, &mut base)?,
             },
-            FRAME => take_frame(numbers, number, &mut base)?,
+            FRAME => take_frame(numbers, (number, data_len), &mut base)?,
             other => return Err(wrong("the kind", other)),
         };
         end = start
@@ -171,7 +177,7 @@ pub(super) fn take_pieces(numbers: &mut Numbers<'_>) -> Result<Vec<Piece>, Direc
 
 fn take_frame(
     numbers: &mut Numbers<'_>,
-    number: u64,
+    (number, data_len): (u64, u32),
     base: &mut u64,
 ) -> Result<PieceKind, DirectoryError> {
     let wrong = |what, value| DirectoryError::Piece {
@@ -187,10 +193,15 @@ fn take_frame(
     if content > DELTA_PIECE {
         return Err(wrong("a content of bytes", content.into()));
     }
+    let mend = numbers.next_u32()?;
+    if mend > data_len {
+        return Err(wrong("a second frame of bytes", mend.into()));
+    }
     let prefix = take_ranges(numbers, number, base)?;
     Ok(PieceKind::Frame {
         level,
         content,
+        mend,
         prefix,
     })
 }

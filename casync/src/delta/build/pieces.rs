@@ -54,7 +54,21 @@ enum Stretch {
     Frame(usize, Range<u64>),
 }
 
-/// A piece, its data, and whether it would have been a frame if zstd had made it again.
+/// A frame of the new image, and what this zstd makes of its content.
+struct Again {
+    frame: Vec<u8>,
+    content: Vec<u8>,
+    made: Vec<u8>,
+    level: u8,
+}
+
+impl Again {
+    fn is_same(&self) -> bool {
+        self.frame == self.made
+    }
+}
+
+/// A piece, its data, and whether it lies in a frame that this zstd does not make again.
 type Attempt = (Piece, Vec<u8>, bool);
 
 impl<'a> Maker<'a> {
@@ -119,10 +133,8 @@ impl<'a> Maker<'a> {
             .copied()
             .collect();
         let hits = |level: u8| {
-            probes
-                .iter()
-                .filter(|f| self.again(f, level).is_some())
-                .count()
+            let again = probes.iter().filter_map(|f| self.again(f, level));
+            again.filter(Again::is_same).count()
         };
         let mut best = (0, None);
         for level in LEVELS {
@@ -138,12 +150,18 @@ impl<'a> Maker<'a> {
         best.1
     }
 
-    /// The frame's content, if it is made again to the byte.
-    fn again(&self, found: &Found, level: u8) -> Option<Vec<u8>> {
+    /// A frame of the new image, its content, and what zstd makes of that.
+    fn again(&self, found: &Found, level: u8) -> Option<Again> {
         let frame = read(self.new, &(found.start..found.end())).ok()?;
         let mut content = vec![0; widen(found.content)];
         unpack(&[], &frame, &mut content).ok()?;
-        (frame_of(&content, level).ok()? == frame).then_some(content)
+        let made = frame_of(&content, level).ok()?;
+        Some(Again {
+            frame,
+            content,
+            made,
+            level,
+        })
     }
 
     pub(super) fn make(&self, runs: &[Range<u64>]) -> Result<Made, BuildError> {
@@ -197,15 +215,16 @@ impl<'a> Maker<'a> {
             }
             Stretch::Frame(number, part) => {
                 let found = &self.new_frames[*number];
-                let content = self.level.and_then(|level| self.again(found, level));
+                let again = self.level.and_then(|level| self.again(found, level));
                 let literal = self.plain(part)?;
-                let Some((content, level)) = content.zip(self.level) else {
+                let Some(again) = again else {
                     return Ok((literal.0, literal.1, true));
                 };
-                let again = self.frame(*number, &content, level)?;
-                let shorter = again.1.len() < literal.1.len();
-                let (piece, data) = if shorter { again } else { literal };
-                Ok((piece, data, false))
+                let foreign = !again.is_same();
+                let made = self.frame(*number, &again)?;
+                let shorter = made.1.len() < literal.1.len();
+                let (piece, data) = if shorter { made } else { literal };
+                Ok((piece, data, foreign))
             }
         }
     }
@@ -247,20 +266,22 @@ impl<'a> Maker<'a> {
         ranges
     }
 
-    fn frame(
-        &self,
-        number: usize,
-        content: &[u8],
-        level: u8,
-    ) -> Result<(Piece, Vec<u8>), BuildError> {
+    fn frame(&self, number: usize, again: &Again) -> Result<(Piece, Vec<u8>), BuildError> {
         let found = &self.new_frames[number];
-        let prefix = self.frame_prefix(number, content);
+        let prefix = self.frame_prefix(number, &again.content);
         let old =
             contents_of(&prefix, self.base).map_err(|e| BuildError::Read("base", io_error(e)))?;
-        let data = self.pack(&old, content)?;
+        let mut data = self.pack(&old, &again.content)?;
+        let mend = if again.is_same() {
+            Vec::new()
+        } else {
+            self.pack(&again.made, &again.frame)?
+        };
+        data.extend_from_slice(&mend);
         let kind = PieceKind::Frame {
-            level,
+            level: again.level,
             content: found.content,
+            mend: u32::try_from(mend.len()).unwrap_or(u32::MAX),
             prefix,
         };
         Ok(piece(found.start, found.len, data, kind))
