@@ -4,14 +4,34 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use bundle_format::manifest::Format;
-use bundle_format::{Bundle, Limits, ReadAt, Trust, VerifiedBundle};
+use bundle_format::{Bundle, Limits, ReadAt, Trust, VerifiedBundle, VerifiedManifest};
 
 use super::args::{Install, Options};
 use super::render::Output;
 use super::session::{Session, Surroundings};
-use crate::install::{self, CheckFirst, Policy};
+use crate::boot::Armed;
+use crate::install::{self, CheckFirst, Policy, Progress};
 use crate::source::{HttpReader, Location, Retry, open_file};
 use crate::storage::device::Mode;
+
+/// A bundle with a trusted signature, wherever it is read from.
+pub(crate) struct OpenBundle {
+    bundle: VerifiedBundle<Box<dyn ReadAt>>,
+    place: Place,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Local,
+    Remote,
+}
+
+impl OpenBundle {
+    /// Its manifest.
+    pub fn manifest(&self) -> &VerifiedManifest {
+        self.bundle.manifest()
+    }
+}
 
 pub(super) fn run(
     options: &Options,
@@ -19,40 +39,52 @@ pub(super) fn run(
     around: &Surroundings,
     output: &Output,
 ) -> Result<ExitCode> {
-    let location = Location::parse(&verb.bundle)?;
     let mut session = Session::open(options, around, Mode::ReadWrite)?;
-    refuse_not_yet(&session)?;
-    let trust = trust(options, &session)?;
-    let (reader, local): (Box<dyn ReadAt>, bool) = match &location {
-        Location::Path(path) => (Box::new(open_file(path)?), true),
-        Location::Http(url) => (Box::new(HttpReader::open(url, Retry::default())?), false),
-    };
-    let bundle = verify(reader, &session, &trust)
-        .with_context(|| format!("the bundle {} is refused; nothing was written", verb.bundle))?;
-    refuse_format(&session, bundle.manifest().manifest().bundle.format)?;
-    output.bundle_accepted(bundle.manifest());
-    let policy = policy(&session, around, local);
+    let opened = open(options, &session, &verb.bundle)?;
+    output.bundle_accepted(opened.manifest());
     let mut progress = output.progress();
-    let armed = install::install(&mut session.machine(), &bundle, &policy, &mut progress);
+    let armed = perform(&mut session, around, &opened, &mut progress);
     progress.finish();
-    output.installed(&session.conf.layout, bundle.manifest(), &armed?);
+    output.installed(&session.conf.layout, opened.manifest(), &armed?);
     Ok(ExitCode::SUCCESS)
 }
 
-fn refuse_not_yet(session: &Session) -> Result<()> {
-    let Some(first) = session.conf.not_yet.first() else {
-        return Ok(());
+/// Opens the bundle at `source`, a path or an address, and checks that it may be installed here.
+pub(crate) fn open(options: &Options, session: &Session, source: &str) -> Result<OpenBundle> {
+    let location = Location::parse(source)?;
+    let trust = trust(options, session)?;
+    let (reader, place): (Box<dyn ReadAt>, _) = match &location {
+        Location::Path(path) => (Box::new(open_file(path)?), Place::Local),
+        Location::Http(url) => {
+            let reader = HttpReader::open(url, Retry::default())?;
+            (Box::new(reader), Place::Remote)
+        }
     };
-    bail!(
-        "{}: `{}` is not supported by this version of slotmgr, and leaving it out would change \
-         what an installation does. Nothing was written",
-        first.place,
-        first.what
-    );
+    let bundle = verify(reader, session, &trust)
+        .with_context(|| format!("the bundle {source} is refused; nothing was written"))?;
+    refuse_format(session, bundle.manifest().manifest().bundle.format)?;
+    Ok(OpenBundle { bundle, place })
+}
+
+/// Installs what was opened.
+pub(crate) fn perform(
+    session: &mut Session,
+    around: &Surroundings,
+    opened: &OpenBundle,
+    progress: &mut dyn Progress,
+) -> Result<Armed> {
+    let policy = policy(session, around, opened.place);
+    let mut machine = session.machine();
+    Ok(install::install(
+        &mut machine,
+        &opened.bundle,
+        &policy,
+        progress,
+    )?)
 }
 
 fn refuse_format(session: &Session, format: Format) -> Result<()> {
-    if session.conf.formats.contains(&format) {
+    if session.conf.system.formats.contains(&format) {
         return Ok(());
     }
     bail!(
@@ -79,20 +111,22 @@ fn verify(
     trust: &Trust,
 ) -> Result<VerifiedBundle<Box<dyn ReadAt>>> {
     let mut limits = Limits::default();
-    if let Some(size) = session.conf.max_signature_size {
+    if let Some(size) = session.conf.system.max_signature_size {
         limits.max_signature_size = size;
     }
     Ok(Bundle::open(reader, &limits)?.verify(trust)?)
 }
 
-fn policy(session: &Session, around: &Surroundings, local: bool) -> Policy {
+fn policy(session: &Session, around: &Surroundings, place: Place) -> Policy {
     // Reading a local file twice costs little; over the network it is done when it matters.
     let check_first = match session.own.check_first {
-        CheckFirst::WhenItMatters if local || session.conf.pre_check => CheckFirst::Always,
+        CheckFirst::WhenItMatters if place == Place::Local || session.conf.system.pre_check => {
+            CheckFirst::Always
+        }
         configured => configured,
     };
     Policy {
-        compatible: session.conf.compatible.clone(),
+        compatible: session.conf.system.compatible.clone(),
         tries: session.own.tries,
         check_first,
         chunk: install::CHUNK,

@@ -1,10 +1,12 @@
 //! The command line: arguments, one file per verb, all printing in [`render`].
 
 pub mod args;
-mod install;
-mod mark;
+#[cfg(feature = "dbus")]
+mod daemon;
+pub(crate) mod install;
+pub(crate) mod mark;
 mod render;
-mod session;
+pub(crate) mod session;
 mod status;
 mod trial;
 
@@ -33,6 +35,8 @@ pub fn run(options: &Options, surroundings: &Surroundings) -> anyhow::Result<Exi
     let output = Output::new(options.format());
     match &options.verb {
         Verb::Install(verb) => install::run(options, verb, surroundings, &output),
+        #[cfg(feature = "dbus")]
+        Verb::Daemon => daemon::run(options, surroundings),
         Verb::Status => status::run(options, surroundings, &output),
         Verb::Trial(verb) => trial::run(options, verb, surroundings, &output),
         Verb::Mark(verb) => mark::run(options, verb, surroundings, &output),

@@ -23,7 +23,7 @@ pub(super) fn run(options: &Options, around: &Surroundings, output: &Output) -> 
     );
     let bootloader = session.env.name();
     output.status(&StatusView {
-        compatible: &session.conf.compatible,
+        compatible: &session.conf.system.compatible,
         bootloader,
         layout,
         booted: session.booted,

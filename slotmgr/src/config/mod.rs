@@ -2,12 +2,17 @@
 
 mod keyring;
 mod slotmgr_toml;
+mod spelling;
 mod system_conf;
 mod trial;
 
 pub use keyring::Keyring;
 pub use slotmgr_toml::{SlotmgrToml, TomlError};
-pub use system_conf::{Bootloader, ConfigError, NotYet, SystemConf};
+pub use system_conf::{
+    Activation, Bootloader, ConfigError, Encryption, EventKind, EventLog, Handlers, InfoHeader,
+    LateFallback, LogFormat, Repository, RepositoryKind, StatusPlace, Streaming, System,
+    SystemConf, VariantSource,
+};
 pub use trial::{CheckConfig, TrialConfig};
 
 use std::path::{Path, PathBuf};
