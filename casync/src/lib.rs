@@ -11,6 +11,7 @@
 //! | [`indexer`] | the index of a whole image, on several threads | through [`Blob`] |
 //! | [`walk`] | compares an image with its index | through [`Blob`] |
 //! | [`assemble`] | carries out a plan | through [`BlobMut`] |
+//! | `http` (a feature) | files on web servers, by ranges or whole | network |
 //! | [`delta`] | what makes one image of another, smaller than chunks | through [`Blob`] |
 //! | [`store`] | where chunks come from: a trait, a directory, memory | files |
 //!
@@ -111,6 +112,8 @@ pub mod chunk;
 pub mod chunker;
 pub mod codec;
 pub mod delta;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod index;
 pub mod indexer;
 pub mod limits;
