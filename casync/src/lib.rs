@@ -12,6 +12,7 @@
 //! | [`walk`] | compares an image with its index | through [`Blob`] |
 //! | [`assemble`] | carries out a plan | through [`BlobMut`] |
 //! | `http` (a feature) | files on web servers, by ranges or whole | network |
+//! | [`pack`] | all chunks of an image in one file, fetched in runs | through [`Blob`] |
 //! | [`delta`] | what makes one image of another, smaller than chunks | through [`Blob`] |
 //! | [`store`] | where chunks come from: a trait, a directory, memory | files |
 //!
@@ -117,6 +118,7 @@ pub mod http;
 pub mod index;
 pub mod indexer;
 pub mod limits;
+pub mod pack;
 pub mod plan;
 mod sizes;
 pub mod store;

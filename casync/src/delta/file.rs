@@ -33,6 +33,18 @@ impl IndexDigest {
         index.write_to(&mut bytes)?;
         Ok(Self(*DigestKind::Sha256.id_of(&bytes).as_bytes()))
     }
+
+    /// A digest that was read.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
 }
 
 impl fmt::Display for IndexDigest {

@@ -1,7 +1,7 @@
 //! A delta and its base image as a store of chunks.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -12,7 +12,7 @@ use crate::chunk::ChunkId;
 use crate::chunker::widen;
 use crate::codec::StoredForm;
 use crate::index::IndexChunk;
-use crate::store::{ChunkStore, StoreError};
+use crate::store::{ChunkStore, Recent, StoreError};
 
 /// Pieces that are kept: a chunk and its neighbours on other threads share some.
 const KEPT: usize = 8;
@@ -24,11 +24,8 @@ pub struct DeltaStore<'a> {
     file: &'a dyn Blob,
     base: &'a dyn Blob,
     chunks: BTreeMap<ChunkId, IndexChunk>,
-    recent: Mutex<VecDeque<(usize, Arc<Slot>)>>,
+    recent: Recent<Vec<u8>, PieceError>,
 }
-
-/// A piece that one thread makes and others wait for.
-type Slot = OnceLock<Result<Vec<u8>, Arc<PieceError>>>;
 
 /// A piece, and what was wrong with it. Several chunks may be told.
 #[derive(Debug, Error)]
@@ -60,31 +57,18 @@ impl<'a> DeltaStore<'a> {
             file,
             base,
             chunks,
-            recent: Mutex::default(),
+            recent: Recent::new(KEPT),
         }
     }
 
-    fn slot(&self, number: usize) -> Arc<Slot> {
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, slot)) = recent.iter().find(|(kept, _)| *kept == number) {
-            return Arc::clone(slot);
-        }
-        let slot = Arc::default();
-        recent.push_back((number, Arc::clone(&slot)));
-        if recent.len() > KEPT {
-            recent.pop_front();
-        }
-        slot
-    }
-
-    fn make(&self, number: usize) -> Result<Vec<u8>, Arc<PieceError>> {
+    fn make(&self, number: usize) -> Result<Vec<u8>, PieceError> {
         let piece = &self.delta.pieces[number];
         let mut data = vec![0; widen(piece.data_len)];
         let offset = self.delta.data_offset.saturating_add(piece.data_start);
         self.file
             .read_exact_at(offset, &mut data)
             .map_err(PieceError::Data)?;
-        Ok(decode(piece, data, self.base)?)
+        decode(piece, data, self.base)
     }
 
     /// Appends what piece `number` has of the chunk, from `at` on.
@@ -98,10 +82,9 @@ impl<'a> DeltaStore<'a> {
         if piece.start > at {
             return Err(StoreError::Missing);
         }
-        let slot = self.slot(number);
-        let made = slot.get_or_init(|| self.make(number));
-        let bytes = made.as_ref().map_err(|source| {
-            let (start, source) = (piece.start, Arc::clone(source));
+        let made = self.recent.get_or_make(number, || self.make(number));
+        let bytes = made.map_err(|source| {
+            let start = piece.start;
             StoreError::Unreadable(Box::new(BadPiece {
                 number,
                 start,
