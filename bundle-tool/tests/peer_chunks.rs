@@ -291,3 +291,64 @@ fn bad_indices_and_sizes_are_refused() {
         assert_eq!(output.status.code(), Some(2), "{size}");
     }
 }
+
+#[test]
+fn a_pack_gives_what_its_store_has() {
+    let bench = Bench::new();
+    bench.ours("index --store n.castr new.img new.caibx");
+    bench.ours("pack --store n.castr new.caibx new.pack");
+    bench.ours("assemble --pack new.pack new.caibx a.img");
+    bench.ours("assemble --pack new.pack --seed old.img new.caibx b.img");
+    assert_eq!(bench.read("a.img"), bench.read("new.img"));
+    assert_eq!(bench.read("b.img"), bench.read("new.img"));
+    bench.ours("index old.img old.caibx");
+    let error = bench.fails("assemble --pack new.pack old.caibx c.img");
+    assert!(
+        error.contains("new.pack is the pack of another image"),
+        "{error}"
+    );
+    let error = bench.fails("pack --store n.castr old.caibx old.pack");
+    assert!(error.contains("the chunk is not in the store"), "{error}");
+    assert!(!bench.path("old.pack").exists());
+}
+
+#[test]
+fn a_delta_makes_the_new_image_of_the_old_one() {
+    let bench = Bench::new();
+    bench.ours("delta create --from old.img --to new.img d.delta");
+    bench.ours("delta apply --from old.img d.delta a.img");
+    assert_eq!(bench.read("a.img"), bench.read("new.img"));
+    let error = bench.fails("delta apply --from new.img d.delta b.img");
+    assert!(
+        error.contains("the delta is for a base whose index"),
+        "{error}"
+    );
+    let table = bench.ours("delta stats --from old.img --to new.img");
+    assert!(table.contains("casync, chunks of 64 KiB"), "{table}");
+    let json = bench.ours("delta stats --json --from old.img --to new.img");
+    let shown: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let ways = shown["ways"].as_array().unwrap();
+    let last = ways.last().unwrap();
+    assert_eq!(last["name"], "delta", "{shown}");
+    let delta = fs_err::metadata(bench.path("d.delta")).unwrap().len();
+    assert_eq!(last["bytes"], delta);
+
+    // Spoilt, it needs the store; named by a directory, it tells its indices.
+    let mut bytes = bench.read("d.delta");
+    let len = bytes.len();
+    bytes[len - 20] ^= 0xff;
+    write(&bench.path("bad.delta"), &bytes);
+    let error = bench.fails("delta apply --from old.img bad.delta c.img");
+    assert!(error.contains("piece"), "{error}");
+    bench.ours("index --store n.castr new.img new.caibx");
+    bench.ours("delta apply --from old.img --store n.castr bad.delta c.img");
+    assert_eq!(bench.read("c.img"), bench.read("new.img"));
+    fs_err::create_dir(bench.path("deltas")).unwrap();
+    bench.ours("delta create --from old.img --to new.img deltas");
+    let name = fs_err::read_dir(bench.path("deltas"))
+        .unwrap()
+        .next()
+        .unwrap();
+    let name = name.unwrap().file_name().into_string().unwrap();
+    assert_eq!(name.len(), 64 + 1 + 64 + ".delta".len(), "{name}");
+}

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use casync::assemble::{Assembled, Ingredients, assemble as carry_out};
 use casync::chunker::CutRule;
+use casync::delta::IndexDigest;
 use casync::index::Index;
 use casync::indexer::Indexer;
+use casync::pack::{Pack, PackStore, RunRule};
 use casync::plan::{Plan, Sources};
 use casync::store::ChunkStore;
 use casync::{Blob, BlobMut, FileBlob};
@@ -23,6 +25,8 @@ const STASH: u64 = 64 * 1024 * 1024;
 pub struct AssembleRequest<'a> {
     /// The index.
     pub index: PathBuf,
+    /// Packs of this image, asked before the stores; each with its name for messages.
+    pub packs: &'a [(String, &'a dyn Blob)],
     /// Where chunks come from, best first.
     pub stores: &'a [&'a dyn ChunkStore],
     /// Images or devices that have some of the chunks already.
@@ -149,13 +153,45 @@ impl Work<'_> {
         };
         let plan = Plan::new(self.index, &sources)?;
         observer.step(&format!("assembling {}", self.request.output.display()));
+        let packs = self.packs()?;
+        let packs = self.pack_stores(&packs, &plan);
+        let mut stores: Vec<&dyn ChunkStore> = packs.iter().map(|p| p as _).collect();
+        stores.extend(self.request.stores);
         let ingredients = Ingredients {
             index: self.index,
             seeds: &blobs,
-            stores: self.request.stores,
+            stores: &stores,
             threads: self.request.workers.threads,
         };
         Ok(carry_out(&plan, &ingredients, target)?)
+    }
+
+    /// Reads the heads of the packs; each has to be of this image.
+    fn packs(&self) -> Result<Vec<Pack>, ChunksError> {
+        let wanted = IndexDigest::of(self.index)?;
+        let open = |(name, file): &(String, &dyn Blob)| {
+            let pack = Pack::open(*file).map_err(|source| ChunksError::Pack {
+                name: name.clone(),
+                source,
+            })?;
+            if pack.digest() != wanted {
+                return Err(ChunksError::OtherPack { name: name.clone() });
+            }
+            Ok(pack)
+        };
+        self.request.packs.iter().map(open).collect()
+    }
+
+    fn pack_stores<'a>(&'a self, packs: &'a [Pack], plan: &Plan) -> Vec<PackStore<'a>> {
+        let wanted = || {
+            let numbers = plan.fetches().flatten();
+            numbers.filter_map(|number| self.index.get(number).map(|chunk| chunk.id))
+        };
+        let files = self.request.packs.iter().zip(packs);
+        let store = |((name, file), pack): (&'a (String, &dyn Blob), &'a Pack)| {
+            PackStore::new(name, (pack, *file), wanted(), &RunRule::default())
+        };
+        files.map(store).collect()
     }
 }
 

@@ -8,6 +8,7 @@ use casync::assemble::AssembleError;
 use casync::chunk::ChunkId;
 use casync::index::{IndexError, IndexWriteError};
 use casync::indexer::IndexerError;
+use casync::pack::PackError;
 use casync::plan::PlanError;
 use casync::store::{DirStoreError, StoreError};
 use casync::walk::WalkError;
@@ -105,6 +106,28 @@ pub enum ChunksError {
     /// The image cannot be put together.
     #[error(transparent)]
     Assemble(#[from] AssembleError),
+    /// A pack cannot be used.
+    #[error("{name} is not a good pack")]
+    Pack {
+        /// Which.
+        name: String,
+        /// Why.
+        source: PackError,
+    },
+    /// A pack of another image.
+    #[error("{name} is the pack of another image than the index's")]
+    OtherPack {
+        /// Which.
+        name: String,
+    },
+    /// A pack cannot be made.
+    #[error("the pack cannot be made from {store}")]
+    MakePack {
+        /// The store.
+        store: PathBuf,
+        /// Why.
+        source: PackError,
+    },
     /// The output cannot be written.
     #[error(transparent)]
     Output(#[from] OutputError),

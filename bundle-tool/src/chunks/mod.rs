@@ -7,6 +7,7 @@ mod chop;
 mod error;
 mod index;
 mod input;
+mod pack;
 mod stats;
 
 pub use assemble::{AssembleRequest, AssembledImage, Place, assemble, write_new};
@@ -14,6 +15,7 @@ pub use chop::{Chop, ChopRequest, chop, verify_index};
 pub use error::ChunksError;
 pub use index::{IndexRequest, Indexed, make_index, read_index};
 pub use input::{BundleInput, ImageInput, open_image};
+pub use pack::make_pack;
 pub use stats::{Stats, StatsRequest, stats};
 
 use std::num::NonZeroUsize;

@@ -1,9 +1,11 @@
 //! The verbs about indices and chunk stores.
 
 use anyhow::{Context as _, Result};
-use casync::store::{ChunkStore, DirStore, Durability};
+use casync::Blob;
+use casync::store::ChunkStore;
 
-use super::args::{AssembleArgs, ChopArgs, IndexArgs, StatsArgs, VerifyIndexArgs};
+use super::args::{AssembleArgs, ChopArgs, IndexArgs, PackArgs, StatsArgs, VerifyIndexArgs};
+use super::remote::{Remote, shown};
 use super::{Environment, render};
 use crate::chunks::{
     self, AssembleRequest, ChopRequest, IndexRequest, Place, StatsRequest, StoreTarget,
@@ -72,11 +74,27 @@ pub(super) fn assemble(
     observer: &mut dyn Observer,
 ) -> Result<String> {
     let workers = args.threads.workers(environment);
-    let open = |path| DirStore::new(path, workers.nonce, Durability::AtSync);
-    let stores: Vec<DirStore> = args.store.iter().map(open).collect();
-    let stores: Vec<&dyn ChunkStore> = stores.iter().map(|s| s as &dyn ChunkStore).collect();
+    let remote = Remote::new(args.headers.as_deref())?;
+    let stores: Vec<_> = args
+        .store
+        .iter()
+        .map(|place| remote.store(place, workers.nonce))
+        .collect::<Result<_>>()?;
+    let stores: Vec<&dyn ChunkStore> = stores.iter().map(|store| &**store).collect();
+    let packs: Vec<_> = args
+        .pack
+        .iter()
+        .map(|place| remote.file(place))
+        .collect::<Result<_>>()?;
+    let packs: Vec<(String, &dyn Blob)> = args
+        .pack
+        .iter()
+        .zip(&packs)
+        .map(|(name, file)| (shown(name), &**file))
+        .collect();
     let request = AssembleRequest {
         index: args.index.clone(),
+        packs: &packs,
         stores: &stores,
         seeds: args.seed.clone(),
         output: args.output.clone(),
@@ -90,6 +108,13 @@ pub(super) fn assemble(
     let image = chunks::assemble(&request, observer)
         .with_context(|| format!("cannot put {} together", args.output.display()))?;
     Ok(render::assembled(&args.output, &image))
+}
+
+pub(super) fn pack(args: &PackArgs) -> Result<String> {
+    let target = args.force.target(&args.output);
+    let len = chunks::make_pack(&args.index, &args.store, &target)
+        .with_context(|| format!("cannot pack {}", args.index.display()))?;
+    Ok(render::packed(&args.output, len))
 }
 
 pub(super) fn stats(args: &StatsArgs) -> Result<String> {

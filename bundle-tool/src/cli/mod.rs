@@ -6,6 +6,7 @@ mod create;
 mod delta;
 mod environment;
 mod progress;
+mod remote;
 mod render;
 mod transform;
 
@@ -96,6 +97,7 @@ pub fn run(args: &Args, environment: &Environment, observer: &mut dyn Observer) 
         Command::Chop(arguments) => chunks::chop(arguments, environment, observer),
         Command::Assemble(arguments) => chunks::assemble(arguments, environment, observer),
         Command::VerifyIndex(arguments) => chunks::verify_index(arguments, environment, observer),
+        Command::Pack(arguments) => chunks::pack(arguments),
         Command::Stats(arguments) => chunks::stats(arguments),
         Command::Delta(command) => delta::run(command, environment, observer),
     }

@@ -92,7 +92,8 @@ impl Pair {
 }
 
 /// Makes the new image of `base` and the delta, with `more` to ask where the delta fails.
-fn apply(base: &Vec<u8>, file: &Vec<u8>, more: &dyn ChunkStore) -> (Vec<u8>, Assembled) {
+fn apply(base: &[u8], file: &[u8], more: &dyn ChunkStore) -> (Vec<u8>, Assembled) {
+    let (base, file) = (&base.to_vec(), &file.to_vec());
     let old = index(base);
     let delta = Delta::open(file, &old).unwrap();
     let store = DeltaStore::new("delta", &delta, file, base);

@@ -153,9 +153,16 @@ pub struct VerifyIndexArgs {
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 #[command(after_help = ASSEMBLE_EXAMPLE)]
 pub struct AssembleArgs {
-    /// Directory with chunks; may be given several times, and is asked in that order
-    #[arg(long, value_name = "DIR")]
-    pub store: Vec<PathBuf>,
+    /// Directory with chunks, or its http(s) address; may be given several times, and is asked in
+    /// that order
+    #[arg(long, value_name = "DIR|URL")]
+    pub store: Vec<String>,
+    /// Pack of the image, or its http(s) address; asked before the stores
+    #[arg(long, value_name = "FILE|URL")]
+    pub pack: Vec<String>,
+    /// File with headers for web servers, one `Name: value` a line; they never go to another host
+    #[arg(long, value_name = "FILE")]
+    pub headers: Option<PathBuf>,
     /// Image or block device that has some of the chunks; may be given several times
     #[arg(long, value_name = "FILE")]
     pub seed: Vec<PathBuf>,
@@ -177,10 +184,32 @@ pub struct AssembleArgs {
 
 const ASSEMBLE_EXAMPLE: &str = "\
   bundle-tool assemble --store store.castr --seed old.img rootfs.caibx new.img
+  bundle-tool assemble --store https://server/store.castr rootfs.caibx new.img
   bundle-tool assemble --store store.castr --seed /dev/sda2 --in-place rootfs.caibx /dev/sda3
 
 Every chunk is compared with the index before it is written, wherever it comes from. The index itself
 is believed: take it from a source that you trust.";
+
+/// `pack …`.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+#[command(after_help = PACK_EXAMPLE)]
+pub struct PackArgs {
+    /// Directory with all chunks of the image
+    #[arg(long, value_name = "DIR")]
+    pub store: PathBuf,
+    /// Where the result goes.
+    #[command(flatten)]
+    pub force: ForceArgs,
+    /// The index
+    pub index: PathBuf,
+    /// The pack to create
+    pub output: PathBuf,
+}
+
+const PACK_EXAMPLE: &str = "\
+  bundle-tool index --store store.castr rootfs.img rootfs.caibx
+  bundle-tool pack --store store.castr rootfs.caibx rootfs.pack
+  bundle-tool assemble --pack https://server/rootfs.pack --seed old.img rootfs.caibx new.img";
 
 /// `stats …`.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]

@@ -6,7 +6,7 @@ mod groups;
 mod parse;
 
 pub use chunks::{
-    AssembleArgs, ChopArgs, ImageArgs, IndexArgs, PackingArgs, StatsArgs, ThreadArgs,
+    AssembleArgs, ChopArgs, ImageArgs, IndexArgs, PackArgs, PackingArgs, StatsArgs, ThreadArgs,
     VerifyIndexArgs,
 };
 pub use delta::{DeltaApplyArgs, DeltaCommand, DeltaCreateArgs, DeltaStatsArgs};
@@ -70,6 +70,8 @@ pub enum Command {
     Assemble(AssembleArgs),
     /// Compare every chunk of an image with an index
     VerifyIndex(Box<VerifyIndexArgs>),
+    /// Put all chunks of an image into one file, for few and large requests
+    Pack(PackArgs),
     /// Show an index in numbers, and what an update to it fetches
     Stats(StatsArgs),
     /// Make and apply deltas: smaller than chunks

@@ -55,6 +55,13 @@ pub(in crate::cli) fn assembled(path: &Path, image: &AssembledImage) -> String {
     text.0
 }
 
+pub(in crate::cli) fn packed(path: &Path, len: u64) -> String {
+    let mut text = Text::default();
+    text.line("Pack", path.display());
+    text.line("Size", size(len));
+    text.0
+}
+
 pub(in crate::cli) fn stats(path: &Path, stats: &Stats) -> String {
     let mut text = Text::default();
     text.line("Index", path.display());

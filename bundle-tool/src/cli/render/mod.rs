@@ -4,7 +4,9 @@ mod chunks;
 mod delta;
 mod json;
 
-pub(in crate::cli) use chunks::{assembled, chopped, index_fits, indexed, stats, stats_json};
+pub(in crate::cli) use chunks::{
+    assembled, chopped, index_fits, indexed, packed, stats, stats_json,
+};
 pub(in crate::cli) use delta::{delta_applied, delta_created, delta_stats, delta_stats_json};
 pub(in crate::cli) use json::info_json;
 
