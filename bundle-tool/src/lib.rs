@@ -5,6 +5,7 @@
 
 pub mod chunks;
 pub mod cli;
+pub mod convert;
 pub mod create;
 pub mod delta;
 pub mod encrypt;
