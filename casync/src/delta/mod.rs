@@ -28,5 +28,27 @@ pub use file::{Delta, DeltaError, IndexDigest};
 pub use index_delta::IndexDeltaError;
 pub use store::DeltaStore;
 
+/// What a fuzzer drives: past the digests, which no fuzzer finds.
+#[doc(hidden)]
+pub mod fuzzing {
+    use super::*;
+    use crate::chunk::DigestKind;
+    use crate::index::{FeatureFlags, Index};
+    use crate::sizes::ChunkSizes;
+
+    /// Reads a directory, and makes every piece of `data`, which is the base as well.
+    pub fn read(directory: &[u8], data: &[u8]) {
+        let flags = FeatureFlags::for_blob(DigestKind::default());
+        let base = Index::new(flags, ChunkSizes::default());
+        let mut numbers = varint::Numbers::new(directory);
+        let _ = index_delta::take_index(&mut numbers, &base);
+        let mut numbers = varint::Numbers::new(directory);
+        for piece in directory::take_pieces(&mut numbers).unwrap_or_default() {
+            let len = crate::chunker::widen(piece.data_len).min(data.len());
+            let _ = decode::decode(&piece, data[..len].to_vec(), &data.to_vec());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;
