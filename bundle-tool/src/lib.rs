@@ -3,9 +3,11 @@
 //! The program `bundle-tool` is a thin face over these modules; tests of other rooms use them
 //! directly. Time, randomness and environment variables come in as arguments.
 
+pub mod chunks;
 pub mod cli;
 pub mod convert;
 pub mod create;
+pub mod delta;
 pub mod encrypt;
 pub mod extract;
 pub mod info;

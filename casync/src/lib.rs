@@ -10,7 +10,11 @@
 //! | [`codec`] | compressed form of a chunk | no |
 //! | [`plan`] | new index + indices of seeds to a list of operations | no |
 //! | [`indexer`] | the index of a whole image, on several threads | through [`Blob`] |
+//! | [`walk`] | compares an image with its index | through [`Blob`] |
 //! | [`assemble`] | carries out a plan | through [`BlobMut`] |
+//! | `http` (a feature) | files on web servers, by ranges or whole | network |
+//! | [`pack`] | all chunks of an image in one file, fetched in runs | through [`Blob`] |
+//! | [`delta`] | what makes one image of another, smaller than chunks | through [`Blob`] |
 //! | [`store`] | where chunks come from: a trait, a directory, memory | files |
 //!
 //! Indices, stores and boundaries are those of casync 2, byte for byte; the tests hold this crate
@@ -110,12 +114,17 @@ pub mod catar;
 pub mod chunk;
 pub mod chunker;
 pub mod codec;
+pub mod delta;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod index;
 pub mod indexer;
 pub mod limits;
+pub mod pack;
 pub mod plan;
 mod sizes;
 pub mod store;
+pub mod walk;
 
 pub use blob::{Blob, BlobMut, FileBlob};
 pub use sizes::{ChunkSizes, SizesError};

@@ -38,3 +38,16 @@ const PACKED_OVERHEAD: u64 = 1024;
 pub fn packed_len(len: u64) -> u64 {
     len.saturating_add(len / 8).saturating_add(PACKED_OVERHEAD)
 }
+
+/// Longest piece of a delta, and longest content of a zstd frame in an image: 1 MiB, a squashfs's
+/// largest block.
+pub const DELTA_PIECE: u32 = 1024 * 1024;
+
+/// Most bytes of the base image (uncompressed) that one piece of a delta is decoded against.
+pub const DELTA_PREFIX: usize = 2 * 1024 * 1024;
+
+/// Most ranges of the base image that one piece of a delta names.
+pub const DELTA_RANGES: u64 = 256;
+
+/// Longest directory of a delta, unpacked: 64 MiB.
+pub const DELTA_DIRECTORY: u32 = 64 * 1024 * 1024;

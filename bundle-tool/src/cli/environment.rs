@@ -1,6 +1,7 @@
 //! Everything that comes from outside of the arguments, taken once at the start.
 
 use std::io::IsTerminal as _;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -23,6 +24,10 @@ pub struct Environment {
     pub no_color: bool,
     /// Progress goes to a terminal.
     pub terminal: bool,
+    /// Processors that this process may use; `None` if the system does not tell.
+    pub processors: Option<NonZeroUsize>,
+    /// Number of this process.
+    pub process: u32,
 }
 
 impl Environment {
@@ -43,6 +48,8 @@ impl Environment {
             },
             no_color: variable("NO_COLOR").is_some(),
             terminal: std::io::stderr().is_terminal(),
+            processors: std::thread::available_parallelism().ok(),
+            process: std::process::id(),
         }
     }
     /// The time that a signature names, in seconds since 1970: `SOURCE_DATE_EPOCH`, or now.

@@ -1,9 +1,12 @@
 //! The command line: arguments to requests, results to text.
 
 pub mod args;
+mod chunks;
 mod create;
+mod delta;
 mod environment;
 mod progress;
+mod remote;
 mod render;
 mod transform;
 
@@ -91,6 +94,13 @@ pub fn run(args: &Args, environment: &Environment, observer: &mut dyn Observer) 
         Command::ReplaceSignature(arguments) => {
             transform::replace_signature(arguments, environment)
         }
+        Command::Index(arguments) => chunks::index(arguments, environment, observer),
+        Command::Chop(arguments) => chunks::chop(arguments, environment, observer),
+        Command::Assemble(arguments) => chunks::assemble(arguments, environment, observer),
+        Command::VerifyIndex(arguments) => chunks::verify_index(arguments, environment, observer),
+        Command::Pack(arguments) => chunks::pack(arguments),
+        Command::Stats(arguments) => chunks::stats(arguments),
+        Command::Delta(command) => delta::run(command, environment, observer),
     }
 }
 

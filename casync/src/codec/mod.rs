@@ -7,6 +7,8 @@ mod gzip;
 mod xz;
 mod zstd_frame;
 
+pub(crate) use zstd_frame::check_frame;
+
 pub use encode::{DEFAULT_ZSTD_LEVEL, EncodeError, Encoder, Packing};
 
 use std::fmt;

@@ -19,15 +19,7 @@ pub(super) struct FrameDecoder {
 impl FrameDecoder {
     pub(super) fn decode(&mut self, frame: &[u8], out: &mut [u8]) -> Result<(), DecodeError> {
         let expected = out.len();
-        check_window(frame)?;
-        check_content_size(frame, expected)?;
-        let frame_len = find_frame_compressed_size(frame).map_err(damaged)?;
-        if let trailing @ 1.. = frame.len().saturating_sub(frame_len) {
-            return Err(DecodeError::Trailing {
-                format: Format::Zstd,
-                bytes: trailing,
-            });
-        }
+        check_frame(frame, expected)?;
         let context = self.context.get_or_insert_with(DCtx::create);
         let found = context.decompress(out, frame).map_err(|code| match code {
             DESTINATION_TOO_SMALL => DecodeError::TooLong { expected },
@@ -37,6 +29,20 @@ impl FrameDecoder {
             return Err(DecodeError::TooShort { expected, found });
         }
         Ok(())
+    }
+}
+
+/// Refuses what is not just one frame, with a content of `expected` bytes if it states any length.
+pub(crate) fn check_frame(frame: &[u8], expected: usize) -> Result<(), DecodeError> {
+    check_window(frame)?;
+    check_content_size(frame, expected)?;
+    let frame_len = find_frame_compressed_size(frame).map_err(damaged)?;
+    match frame.len().saturating_sub(frame_len) {
+        0 => Ok(()),
+        trailing => Err(DecodeError::Trailing {
+            format: Format::Zstd,
+            bytes: trailing,
+        }),
     }
 }
 

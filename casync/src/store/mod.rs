@@ -5,11 +5,13 @@ mod chop;
 mod directory;
 mod fetch;
 mod memory;
+mod recent;
 
 pub use chop::{ChopError, Chopped, Chopper};
 pub use directory::{DirStore, DirStoreError, Durability};
 pub use fetch::{AttemptError, FetchError, Fetcher};
 pub use memory::MemoryStore;
+pub(crate) use recent::Recent;
 
 use std::error::Error;
 

@@ -1,8 +1,15 @@
 //! The arguments, as a structure that tests can compare.
 
+mod chunks;
+mod delta;
 mod groups;
 mod parse;
 
+pub use chunks::{
+    AssembleArgs, ChopArgs, ImageArgs, IndexArgs, PackArgs, PackingArgs, StatsArgs, ThreadArgs,
+    VerifyIndexArgs,
+};
+pub use delta::{DeltaApplyArgs, DeltaCommand, DeltaCreateArgs, DeltaStatsArgs};
 pub use groups::{
     CheckArgs, Checked, DecryptArgs, ExpiryArgs, ForceArgs, RecipientArgs, RuleArgs, SignerArgs,
 };
@@ -59,6 +66,21 @@ pub enum Command {
     ExtractSignature(ExtractSignatureArgs),
     /// Put a signature from a file into a bundle
     ReplaceSignature(ReplaceSignatureArgs),
+    /// Make casync's index of an image (.caibx), and store its chunks
+    Index(Box<IndexArgs>),
+    /// Store the chunks of an image by an index that exists already
+    Chop(Box<ChopArgs>),
+    /// Put an image together from its index, stores and seeds
+    Assemble(AssembleArgs),
+    /// Compare every chunk of an image with an index
+    VerifyIndex(Box<VerifyIndexArgs>),
+    /// Put all chunks of an image into one file, for few and large requests
+    Pack(PackArgs),
+    /// Show an index in numbers, and what an update to it fetches
+    Stats(StatsArgs),
+    /// Make and apply deltas: smaller than chunks
+    #[command(subcommand)]
+    Delta(DeltaCommand),
 }
 
 /// `keys …`.

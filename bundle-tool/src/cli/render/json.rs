@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::info::{Info, Proof};
 
 /// Version of the JSON: raised when a field changes its meaning or goes away.
-const SCHEMA: u32 = 1;
+pub(super) const SCHEMA: u32 = 1;
 
 /// Everything as one JSON object.
 pub(in crate::cli) fn info_json(info: &Info) -> Result<String> {

@@ -1,7 +1,13 @@
 //! All printing: results as text and as JSON.
 
+mod chunks;
+mod delta;
 mod json;
 
+pub(in crate::cli) use chunks::{
+    assembled, chopped, index_fits, indexed, packed, stats, stats_json,
+};
+pub(in crate::cli) use delta::{delta_applied, delta_created, delta_stats, delta_stats_json};
 pub(in crate::cli) use json::info_json;
 
 use std::fmt::Write as _;

@@ -1,0 +1,387 @@
+//! Makes the pieces: cuts what is missing, finds what is like it, tries, and keeps the shortest.
+
+use std::ops::Range;
+
+use super::frames::{self, Found};
+use super::similar::{Similar, each_window, sampling};
+use super::{BuildError, BuildOptions, Side, work};
+use crate::blob::Blob;
+use crate::chunker::widen;
+use crate::delta::decode::{bytes_of, contents_of};
+use crate::delta::directory::{BaseRange, Piece, PieceKind};
+use crate::delta::frame::{frame_of, pack, unpack};
+
+/// Unit of the base's plain bytes.
+const UNIT: u64 = 32 * 1024;
+/// Longest piece of plain bytes. A piece and its prefix are in memory on the device.
+const PLAIN_PIECE: u64 = 64 * 1024;
+/// Plain bytes of the base on either side of the most similar unit.
+const MARGIN: u64 = 64 * 1024;
+/// Contents of the base's frames that a frame is decoded against, at least.
+const FRAME_PREFIX: u32 = 512 * 1024;
+/// Levels that are tried on an image's frames, the usual ones first.
+const LEVELS: [u8; 22] = [
+    15, 3, 19, 9, 22, 1, 2, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 16, 17, 18, 20, 21,
+];
+/// Frames that the level is found out with.
+const PROBES: usize = 12;
+/// A piece of less than this is not worth an entry and a prefix.
+const SMALL: usize = 64;
+
+/// What is needed to make pieces.
+pub(super) struct Maker<'a> {
+    base: &'a dyn Blob,
+    new: &'a dyn Blob,
+    options: &'a BuildOptions,
+    base_frames: Vec<Found>,
+    new_frames: Vec<Found>,
+    like_plain: Similar,
+    like_frame: Similar,
+    level: Option<u8>,
+}
+
+/// All pieces with their data.
+pub(super) struct Made {
+    pub(super) pieces: Vec<(Piece, Vec<u8>)>,
+    pub(super) foreign_frames: usize,
+}
+
+/// A stretch that becomes one piece.
+#[derive(Clone, Debug)]
+enum Stretch {
+    Plain(Range<u64>),
+    /// A frame, its number, and the part of it that is missing.
+    Frame(usize, Range<u64>),
+}
+
+/// A frame of the new image, and what this zstd makes of its content.
+struct Again {
+    frame: Vec<u8>,
+    content: Vec<u8>,
+    made: Vec<u8>,
+    level: u8,
+}
+
+impl Again {
+    fn is_same(&self) -> bool {
+        self.frame == self.made
+    }
+}
+
+/// A piece, its data, and whether it lies in a frame that this zstd does not make again.
+type Attempt = (Piece, Vec<u8>, bool);
+
+impl<'a> Maker<'a> {
+    pub(super) fn new(
+        base: &'a dyn Blob,
+        new: Side<'a>,
+        options: &'a BuildOptions,
+        runs: &[Range<u64>],
+    ) -> Result<Self, BuildError> {
+        let find = |image, whose| frames::find(image).map_err(|e| BuildError::Read(whose, e));
+        let base_frames = find(base, "base")?;
+        let new_frames = find(new.image, "new")?;
+        let rule = sampling().ok_or(BuildError::Sampling)?;
+        let frame_windows = work::map(
+            options.threads,
+            &numbered(&base_frames),
+            |(number, found)| {
+                let mut windows = Vec::new();
+                // A frame that does not unpack is none.
+                if let Ok(content) = contents_of(&[found.range()], base) {
+                    each_window(&rule, &content, |hash| windows.push((hash, *number)));
+                }
+                windows
+            },
+        );
+        let units: Vec<u64> = (0..base.len().div_ceil(UNIT)).collect();
+        let plain_windows = work::map(options.threads, &units, |unit| {
+            let mut windows = Vec::new();
+            let range = unit * UNIT..((unit + 1) * UNIT).min(base.len());
+            if !covered(&base_frames, &range) {
+                let bytes = read(base, &range).map_err(|e| BuildError::Read("base", e))?;
+                let number = u32::try_from(*unit).unwrap_or(u32::MAX);
+                each_window(&rule, &bytes, |hash| windows.push((hash, number)));
+            }
+            Ok(windows)
+        });
+        let plain_windows: Result<Vec<_>, BuildError> = plain_windows.into_iter().collect();
+        let mut maker = Self {
+            base,
+            new: new.image,
+            options,
+            base_frames,
+            new_frames,
+            like_plain: Similar::new(rule, plain_windows?.concat()),
+            like_frame: Similar::new(rule, frame_windows.concat()),
+            level: None,
+        };
+        maker.level = maker.find_level(runs);
+        Ok(maker)
+    }
+
+    /// The level that makes most of some frames again.
+    fn find_level(&self, runs: &[Range<u64>]) -> Option<u8> {
+        let wanted = |f: &&Found| runs.iter().any(|r| r.start < f.end() && f.start < r.end);
+        let mut probes: Vec<&Found> = self.new_frames.iter().filter(wanted).collect();
+        probes.sort_unstable_by_key(|found| std::cmp::Reverse(found.content));
+        let step = (probes.len() / (2 * PROBES)).max(1);
+        let probes: Vec<Found> = probes
+            .into_iter()
+            .step_by(step)
+            .take(PROBES)
+            .copied()
+            .collect();
+        let hits = |level: u8| {
+            let again = probes.iter().filter_map(|f| self.again(f, level));
+            again.filter(Again::is_same).count()
+        };
+        let mut best = (0, None);
+        for level in LEVELS {
+            let count = hits(level);
+            if count > best.0 {
+                best = (count, Some(level));
+            }
+            // Neighbouring levels often make the same of a block: half of them is a sure sign.
+            if count * 2 > probes.len() {
+                break;
+            }
+        }
+        best.1
+    }
+
+    /// A frame of the new image, its content, and what zstd makes of that.
+    fn again(&self, found: &Found, level: u8) -> Option<Again> {
+        let frame = read(self.new, &(found.start..found.end())).ok()?;
+        let mut content = vec![0; widen(found.content)];
+        unpack(&[], &frame, &mut content).ok()?;
+        let made = frame_of(&content, level).ok()?;
+        Some(Again {
+            frame,
+            content,
+            made,
+            level,
+        })
+    }
+
+    pub(super) fn make(&self, runs: &[Range<u64>]) -> Result<Made, BuildError> {
+        let stretches = self.stretches(runs);
+        let made = work::map(self.options.threads, &stretches, |stretch| {
+            self.one(stretch)
+        });
+        let (mut pieces, mut data_start, mut foreign_frames) = (Vec::new(), 0, 0);
+        for attempt in made {
+            let (mut piece, data, foreign) = attempt?;
+            piece.data_start = data_start;
+            data_start += u64::from(piece.data_len);
+            foreign_frames += usize::from(foreign);
+            pieces.push((piece, data));
+        }
+        Ok(Made {
+            pieces,
+            foreign_frames,
+        })
+    }
+
+    /// Cuts the runs at the borders of frames, and what is between into pieces.
+    fn stretches(&self, runs: &[Range<u64>]) -> Vec<Stretch> {
+        let mut stretches: Vec<Stretch> = Vec::new();
+        for run in runs {
+            let mut at = run.start;
+            let first = self.new_frames.partition_point(|f| f.end() <= run.start);
+            for (number, frame) in self.new_frames.iter().enumerate().skip(first) {
+                if frame.start >= run.end {
+                    break;
+                }
+                plain(&mut stretches, at..frame.start);
+                let part = at.max(frame.start)..run.end.min(frame.end());
+                at = part.end;
+                match stretches.last_mut() {
+                    // Two runs end and begin in the same frame.
+                    Some(Stretch::Frame(same, before)) if *same == number => before.end = part.end,
+                    _ => stretches.push(Stretch::Frame(number, part)),
+                }
+            }
+            plain(&mut stretches, at..run.end);
+        }
+        stretches
+    }
+
+    fn one(&self, stretch: &Stretch) -> Result<Attempt, BuildError> {
+        match stretch {
+            Stretch::Plain(range) => {
+                let (piece, data) = self.plain(range)?;
+                Ok((piece, data, false))
+            }
+            Stretch::Frame(number, part) => {
+                let found = &self.new_frames[*number];
+                let again = self.level.and_then(|level| self.again(found, level));
+                let literal = self.plain(part)?;
+                let Some(again) = again else {
+                    return Ok((literal.0, literal.1, true));
+                };
+                let foreign = !again.is_same();
+                let made = self.frame(*number, &again)?;
+                let shorter = made.1.len() < literal.1.len();
+                let (piece, data) = if shorter { made } else { literal };
+                Ok((piece, data, foreign))
+            }
+        }
+    }
+
+    fn plain(&self, range: &Range<u64>) -> Result<(Piece, Vec<u8>), BuildError> {
+        let bytes = read(self.new, range).map_err(|e| BuildError::Read("new", e))?;
+        let prefix = self.plain_prefix(&bytes);
+        let old =
+            bytes_of(&prefix, self.base).map_err(|e| BuildError::Read("base", io_error(e)))?;
+        let packed = self.pack(&old, &bytes)?;
+        let (kind, data) = if packed.len() < bytes.len() {
+            (PieceKind::Packed { prefix }, packed)
+        } else {
+            (PieceKind::Raw, bytes)
+        };
+        let len = u32::try_from(range.end - range.start).unwrap_or(u32::MAX);
+        Ok(piece(range.start, len, data, kind))
+    }
+
+    /// The second most similar unit, then the most similar one with what is around it: what is used
+    /// most is nearest.
+    fn plain_prefix(&self, bytes: &[u8]) -> Vec<BaseRange> {
+        let units = if bytes.len() < SMALL {
+            Vec::new()
+        } else {
+            self.like_plain.to(bytes)
+        };
+        let Some(best) = units.first() else {
+            return Vec::new();
+        };
+        let start = (u64::from(*best) * UNIT).saturating_sub(MARGIN);
+        let end = ((u64::from(*best) + 1) * UNIT + MARGIN).min(self.base.len());
+        let mut ranges = vec![base_range(start..end)];
+        let outside = |unit: &&u32| !(start..end).contains(&(u64::from(**unit) * UNIT));
+        if let Some(second) = units.iter().find(outside) {
+            let start = u64::from(*second) * UNIT;
+            ranges.insert(0, base_range(start..(start + UNIT).min(self.base.len())));
+        }
+        ranges
+    }
+
+    fn frame(&self, number: usize, again: &Again) -> Result<(Piece, Vec<u8>), BuildError> {
+        let found = &self.new_frames[number];
+        let prefix = self.frame_prefix(number, &again.content);
+        let old =
+            contents_of(&prefix, self.base).map_err(|e| BuildError::Read("base", io_error(e)))?;
+        let mut data = self.pack(&old, &again.content)?;
+        let mend = if again.is_same() {
+            Vec::new()
+        } else {
+            self.pack(&again.made, &again.frame)?
+        };
+        data.extend_from_slice(&mend);
+        let kind = PieceKind::Frame {
+            level: again.level,
+            content: found.content,
+            mend: u32::try_from(mend.len()).unwrap_or(u32::MAX),
+            prefix,
+        };
+        Ok(piece(found.start, found.len, data, kind))
+    }
+
+    fn frame_prefix(&self, number: usize, content: &[u8]) -> Vec<BaseRange> {
+        let frames = &self.base_frames;
+        let units = self.like_frame.to(content);
+        // Tables at the end of an image change all over: the one as far from the end is a good guess.
+        let from_end = self.new_frames.len() - number;
+        let best = units.first().map(|unit| widen(*unit));
+        let best = best.or_else(|| frames.len().checked_sub(from_end));
+        let Some(best) = best.filter(|best| *best < frames.len()) else {
+            return Vec::new();
+        };
+        let around = around(frames, best);
+        let outside = |unit: &usize| !around.contains(unit);
+        let second = units.iter().map(|unit| widen(*unit)).find(outside);
+        let chosen = second.into_iter().chain(around.clone());
+        chosen
+            .filter_map(|n| frames.get(n))
+            .map(Found::range)
+            .collect()
+    }
+
+    fn pack(&self, prefix: &[u8], bytes: &[u8]) -> Result<Vec<u8>, BuildError> {
+        pack(prefix, bytes, self.options.level).map_err(BuildError::Compress)
+    }
+}
+
+/// Numbers of the frames around `best` whose contents are long enough together.
+fn around(frames: &[Found], best: usize) -> Range<usize> {
+    let (mut range, mut total) = (best..best + 1, frames[best].content);
+    while total < FRAME_PREFIX && range.len() < 64 {
+        let before = range.start.checked_sub(1).and_then(|n| frames.get(n));
+        let after = frames.get(range.end);
+        range.start -= usize::from(before.is_some());
+        range.end += usize::from(after.is_some());
+        let more = [before, after].into_iter().flatten();
+        let more: u32 = more.map(|found| found.content).sum();
+        if more == 0 {
+            break;
+        }
+        total = total.saturating_add(more);
+    }
+    range
+}
+
+fn piece(start: u64, len: u32, data: Vec<u8>, kind: PieceKind) -> (Piece, Vec<u8>) {
+    let data_len = u32::try_from(data.len()).unwrap_or(u32::MAX);
+    let piece = Piece {
+        start,
+        len,
+        data_start: 0,
+        data_len,
+        kind,
+    };
+    (piece, data)
+}
+
+fn plain(stretches: &mut Vec<Stretch>, range: Range<u64>) {
+    let mut at = range.start;
+    while at < range.end {
+        let end = range.end.min(at + PLAIN_PIECE);
+        stretches.push(Stretch::Plain(at..end));
+        at = end;
+    }
+}
+
+fn base_range(range: Range<u64>) -> BaseRange {
+    BaseRange {
+        start: range.start,
+        len: u32::try_from(range.end - range.start).unwrap_or(u32::MAX),
+    }
+}
+
+fn numbered(frames: &[Found]) -> Vec<(u32, Found)> {
+    (0..).zip(frames.iter().copied()).collect()
+}
+
+/// Whether a range lies in frames all the way: their compressed bytes are like nothing.
+fn covered(frames: &[Found], range: &Range<u64>) -> bool {
+    let first = frames.partition_point(|f| f.end() <= range.start);
+    let mut at = range.start;
+    for frame in frames[first..].iter().take_while(|f| f.start < range.end) {
+        if frame.start > at + 16 {
+            return false;
+        }
+        at = frame.end();
+    }
+    at >= range.end
+}
+
+fn read(image: &dyn Blob, range: &Range<u64>) -> std::io::Result<Vec<u8>> {
+    let len = usize::try_from(range.end - range.start).map_err(std::io::Error::other)?;
+    let mut bytes = vec![0; len];
+    image.read_exact_at(range.start, &mut bytes)?;
+    Ok(bytes)
+}
+
+fn io_error(error: crate::delta::PieceError) -> std::io::Error {
+    std::io::Error::other(error)
+}

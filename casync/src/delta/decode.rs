@@ -1,0 +1,139 @@
+//! A piece out of its data and the base image.
+
+use std::io;
+
+use thiserror::Error;
+use zstd::zstd_safe::get_frame_content_size;
+
+use super::directory::{BaseRange, Piece, PieceKind};
+use super::frame::{frame_of, unpack};
+use crate::blob::Blob;
+use crate::chunker::widen;
+use crate::codec::DecodeError;
+use crate::limits::{DELTA_PIECE, DELTA_PREFIX};
+
+/// Why a piece does not come out.
+#[derive(Debug, Error)]
+pub enum PieceError {
+    /// The delta's data cannot be read.
+    #[error("cannot read the delta")]
+    Data(#[source] io::Error),
+    /// The base image cannot be read where the delta says.
+    #[error("cannot read {len} bytes at byte {start} of the base image")]
+    Base {
+        /// Where.
+        start: u64,
+        /// How many.
+        len: u32,
+        /// Why.
+        source: io::Error,
+    },
+    /// The base image has no zstd frame there.
+    #[error("there is no zstd frame at byte {0} of the base image: it is another image")]
+    NoFrame(u64),
+    /// The prefix is longer than any builder makes it.
+    #[error("the piece wants more than {DELTA_PREFIX} bytes of the base image")]
+    LongPrefix,
+    /// It cannot be unpacked.
+    #[error("the piece cannot be unpacked")]
+    Unpack(#[source] DecodeError),
+    /// It cannot be packed again.
+    #[error("the piece cannot be compressed")]
+    Compress(#[source] io::Error),
+    /// Compressed, it has another length: it was made by another version of zstd.
+    #[error("compressed again, the piece has {found} bytes, not {expected}")]
+    OtherLength {
+        /// By the delta.
+        expected: u32,
+        /// What came out.
+        found: usize,
+    },
+}
+
+/// The bytes of `piece`; `data` is what the delta holds for it.
+pub(super) fn decode(piece: &Piece, data: Vec<u8>, base: &dyn Blob) -> Result<Vec<u8>, PieceError> {
+    match &piece.kind {
+        PieceKind::Raw => Ok(data),
+        PieceKind::Packed { prefix } => {
+            let prefix = bytes_of(prefix, base)?;
+            unpacked(&prefix, &data, piece.len)
+        }
+        PieceKind::Frame {
+            level,
+            content,
+            mend,
+            prefix,
+        } => {
+            let (data, mend) = data.split_at(data.len().saturating_sub(widen(*mend)));
+            let prefix = contents_of(prefix, base)?;
+            let content = unpacked(&prefix, data, *content)?;
+            let made = frame_of(&content, *level).map_err(PieceError::Compress)?;
+            if !mend.is_empty() {
+                return unpacked(&made, mend, piece.len);
+            }
+            if made.len() != widen(piece.len) {
+                return Err(PieceError::OtherLength {
+                    expected: piece.len,
+                    found: made.len(),
+                });
+            }
+            Ok(made)
+        }
+    }
+}
+
+fn unpacked(prefix: &[u8], frame: &[u8], len: u32) -> Result<Vec<u8>, PieceError> {
+    let mut out = vec![0; widen(len)];
+    unpack(prefix, frame, &mut out).map_err(PieceError::Unpack)?;
+    Ok(out)
+}
+
+/// The bytes of the ranges, one after another.
+pub(super) fn bytes_of(ranges: &[BaseRange], base: &dyn Blob) -> Result<Vec<u8>, PieceError> {
+    let mut bytes = Vec::new();
+    for range in ranges {
+        let at = bytes.len();
+        if at.saturating_add(widen(range.len)) > DELTA_PREFIX {
+            return Err(PieceError::LongPrefix);
+        }
+        bytes.resize(at + widen(range.len), 0);
+        read(range, base, &mut bytes[at..])?;
+    }
+    Ok(bytes)
+}
+
+/// The contents of the frames in the ranges, one after another.
+pub(super) fn contents_of(ranges: &[BaseRange], base: &dyn Blob) -> Result<Vec<u8>, PieceError> {
+    let (mut contents, mut frame) = (Vec::new(), Vec::new());
+    for range in ranges {
+        if range.len > DELTA_PIECE + DELTA_PIECE / 8 {
+            return Err(PieceError::LongPrefix);
+        }
+        frame.resize(widen(range.len), 0);
+        read(range, base, &mut frame)?;
+        let no_frame = PieceError::NoFrame(range.start);
+        let len = content_len(&frame).ok_or(no_frame)?;
+        let at = contents.len();
+        if at.saturating_add(widen(len)) > DELTA_PREFIX {
+            return Err(PieceError::LongPrefix);
+        }
+        contents.resize(at + widen(len), 0);
+        unpack(&[], &frame, &mut contents[at..]).map_err(PieceError::Unpack)?;
+    }
+    Ok(contents)
+}
+
+/// The content's length that a frame states, if it is one that we handle.
+pub(super) fn content_len(frame: &[u8]) -> Option<u32> {
+    let len = get_frame_content_size(frame).ok().flatten()?;
+    u32::try_from(len).ok().filter(|len| *len <= DELTA_PIECE)
+}
+
+fn read(range: &BaseRange, base: &dyn Blob, into: &mut [u8]) -> Result<(), PieceError> {
+    base.read_exact_at(range.start, into)
+        .map_err(|source| PieceError::Base {
+            start: range.start,
+            len: range.len,
+            source,
+        })
+}

@@ -1,0 +1,61 @@
+//! zstd frames against a prefix, and zstd frames made again.
+
+use std::io;
+
+use zstd::zstd_safe::{CCtx, CParameter, DCtx, compress_bound, get_error_name};
+
+use crate::codec::{DecodeError, Format, check_frame};
+
+/// Window of the frames that we make: 2 MiB.
+const WINDOW_LOG: u32 = 21;
+
+/// Fills `out` from a frame whose prefix is `prefix`.
+pub(super) fn unpack(prefix: &[u8], frame: &[u8], out: &mut [u8]) -> Result<(), DecodeError> {
+    let expected = out.len();
+    check_frame(frame, expected)?;
+    let mut context = DCtx::create();
+    context.ref_prefix(prefix).map_err(damaged)?;
+    let found = context.decompress(out, frame).map_err(damaged)?;
+    if found < expected {
+        return Err(DecodeError::TooShort { expected, found });
+    }
+    Ok(())
+}
+
+/// Compresses `bytes` against `prefix`.
+pub(super) fn pack(prefix: &[u8], bytes: &[u8], level: i32) -> io::Result<Vec<u8>> {
+    let mut context = CCtx::create();
+    for parameter in [
+        CParameter::CompressionLevel(level),
+        CParameter::WindowLog(WINDOW_LOG),
+    ] {
+        context.set_parameter(parameter).map_err(failed)?;
+    }
+    context.ref_prefix(prefix).map_err(failed)?;
+    let mut out = Vec::with_capacity(compress_bound(bytes.len()));
+    context.compress2(&mut out, bytes).map_err(failed)?;
+    Ok(out)
+}
+
+/// Makes a frame as squashfs's tools do: one call, nothing but a level.
+///
+/// What comes out depends on zstd's version. Builder and device are of one version, since both are
+/// built with the one that `Cargo.lock` names, and the delta says with which it was made.
+pub(super) fn frame_of(content: &[u8], level: u8) -> io::Result<Vec<u8>> {
+    let mut out = Vec::with_capacity(compress_bound(content.len()));
+    CCtx::create()
+        .compress(&mut out, content, level.into())
+        .map_err(failed)?;
+    Ok(out)
+}
+
+fn failed(code: usize) -> io::Error {
+    io::Error::other(get_error_name(code))
+}
+
+fn damaged(code: usize) -> DecodeError {
+    DecodeError::Damaged {
+        format: Format::Zstd,
+        source: failed(code),
+    }
+}

@@ -1,0 +1,21 @@
+//! Files on web servers, read whole or by ranges, with patience.
+//!
+//! Any server that serves plain files will do. Every answer is bounded by what was asked for. A
+//! failure that may pass (no connection, a short answer, 408, 429, 5xx) is tried again after a pause
+//! that grows, has some chance in it, and is not shorter than the server's `Retry-After`.
+//!
+//! Headers that a client is given (an `Authorization`, a token) go to the server that it was given,
+//! and to no other that this one redirects to. Messages name addresses without user, password and
+//! query.
+
+mod address;
+mod client;
+mod file;
+mod patience;
+mod store;
+
+pub use address::{Address, AddressError};
+pub use client::{Client, HttpError};
+pub use file::HttpFile;
+pub use patience::{Patience, SystemWait, Wait};
+pub use store::HttpStore;

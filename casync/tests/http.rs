@@ -1,0 +1,404 @@
+//! A store and a file on a web server that does what web servers do on bad days.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A test may stop where it stands.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use casync::Blob;
+use casync::chunk::{ChunkId, DigestKind};
+use casync::codec::{Encoder, Packing};
+use casync::http::{Address, Client, HttpFile, HttpStore, Patience, Wait};
+use casync::index::IndexChunk;
+use casync::store::{FetchError, Fetcher};
+
+/// What came in.
+struct Request {
+    path: String,
+    range: Option<(usize, usize)>,
+    headers: String,
+    /// How often this path was asked for before.
+    before: usize,
+}
+
+type Plan = dyn Fn(&Request) -> Vec<u8> + Send + Sync;
+
+/// A server on the loopback whose every answer, to the byte, the test makes up.
+struct Server {
+    address: String,
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    fn start(plan: impl Fn(&Request) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}/store", listener.local_addr().unwrap());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (kept, plan): (_, Arc<Plan>) = (Arc::clone(&seen), Arc::new(plan));
+        let counts = Arc::new(Mutex::new(BTreeMap::new()));
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (seen, plan, counts) = (kept.clone(), plan.clone(), counts.clone());
+                thread::spawn(move || serve(stream, &*plan, &seen, &counts));
+            }
+        });
+        Self { address, seen }
+    }
+
+    fn requests(&self) -> Vec<String> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+fn serve(
+    stream: TcpStream,
+    plan: &Plan,
+    seen: &Mutex<Vec<String>>,
+    counts: &Mutex<BTreeMap<String, usize>>,
+) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut stream = stream;
+    loop {
+        let (mut first, mut headers) = (String::new(), String::new());
+        if reader.read_line(&mut first).unwrap_or(0) == 0 {
+            return;
+        }
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line).unwrap_or(0) == 0 || line == "\r\n" {
+                break;
+            }
+            headers.push_str(&line.to_lowercase());
+        }
+        let path = first.split(' ').nth(1).unwrap().to_owned();
+        let range = headers
+            .lines()
+            .find_map(|line| line.strip_prefix("range: bytes="));
+        let range = range.and_then(|range| range.split_once('-'));
+        let range = range.map(|(a, b)| (a.parse().unwrap(), b.parse().unwrap()));
+        seen.lock().unwrap().push(format!("{path} {headers}"));
+        let before = {
+            let mut counts = counts.lock().unwrap();
+            let count = counts.entry(path.clone()).or_insert(0);
+            *count += 1;
+            *count - 1
+        };
+        let request = Request {
+            path,
+            range,
+            headers,
+            before,
+        };
+        let answer = plan(&request);
+        if answer.is_empty() || stream.write_all(&answer).is_err() {
+            return;
+        }
+        // An answer that does not say how long it is, or lies, ends with the connection.
+        let text = String::from_utf8_lossy(&answer[..answer.len().min(300)]).into_owned();
+        if text.contains("X-End: yes") {
+            return;
+        }
+    }
+}
+
+fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\n{headers}\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
+}
+
+fn ok(body: &[u8]) -> Vec<u8> {
+    answer("200 OK", "", body)
+}
+
+/// Counts the time instead of letting it pass.
+#[derive(Default)]
+struct Counted(Mutex<Vec<Duration>>);
+
+impl Wait for Counted {
+    fn pause(&self, time: Duration) {
+        self.0.lock().unwrap().push(time);
+    }
+
+    fn chance(&self) -> u32 {
+        u32::MAX
+    }
+}
+
+fn client(wait: &Arc<Counted>, headers: &[(&str, &str)]) -> Client {
+    let patience = Patience {
+        stall: Duration::from_millis(300),
+        tries: 3,
+        ..Patience::default()
+    };
+    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    Client::new(patience, wait.clone(), headers.iter().map(own).collect())
+}
+
+const CHUNK: &[u8] = b"a chunk, a chunk, a chunk, a chunk, a chunk, a chunk";
+
+fn wanted() -> IndexChunk {
+    IndexChunk {
+        start: 0,
+        len: u32::try_from(CHUNK.len()).unwrap(),
+        id: DigestKind::Sha512_256.id_of(CHUNK),
+    }
+}
+
+fn packed(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut encoder = Encoder::new(Packing::default()).unwrap();
+    encoder.encode(bytes, &mut out).unwrap();
+    out
+}
+
+fn path_of(id: &ChunkId) -> String {
+    let hex = id.to_string();
+    format!("/store/{}/{hex}.cacnk", &hex[..4])
+}
+
+/// What comes of one chunk from this server, and the pauses that were made.
+fn fetch(server: &Server) -> (Result<Vec<u8>, FetchError>, Vec<Duration>) {
+    let wait = Arc::new(Counted::default());
+    let address = Address::parse(&server.address).unwrap();
+    let store = HttpStore::new(client(&wait, &[]), address);
+    let mut fetcher = Fetcher::new(DigestKind::Sha512_256);
+    let chunk = fetcher.fetch(&[&store], &wanted(), Vec::new());
+    let pauses = wait.0.lock().unwrap().clone();
+    (chunk.map(|chunk| chunk.into_inner()), pauses)
+}
+
+#[test]
+fn a_chunk_comes_from_the_path_that_casync_has() {
+    let server = Server::start(|request| {
+        assert_eq!(request.path, path_of(&wanted().id));
+        ok(&packed(CHUNK))
+    });
+    assert_eq!(fetch(&server).0.unwrap(), CHUNK);
+}
+
+#[test]
+fn what_passes_is_tried_again_and_the_server_says_when() {
+    let server = Server::start(|request| match request.before {
+        0 => answer("503 Busy", "Retry-After: 7\r\n", b""),
+        1 => Vec::new(),
+        _ => ok(&packed(CHUNK)),
+    });
+    let (chunk, pauses) = fetch(&server);
+    assert_eq!(chunk.unwrap(), CHUNK);
+    assert_eq!(pauses, [Duration::from_secs(7), Duration::from_secs(1)]);
+}
+
+#[test]
+fn every_bad_answer_is_an_error_that_names_chunk_and_server() {
+    let short = || {
+        let whole = packed(CHUNK);
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nX-End: yes\r\n\r\n",
+            whole.len()
+        );
+        [head.as_bytes(), &whole[..whole.len() / 2]].concat()
+    };
+    let endless = || {
+        let head = b"HTTP/1.1 200 OK\r\nX-End: yes\r\n\r\n".to_vec();
+        [head, vec![7; 4 << 20]].concat()
+    };
+    let cases: Vec<(&str, Box<Plan>, &str, usize)> = vec![
+        (
+            "404",
+            Box::new(|_| answer("404 No", "", b"")),
+            "not in the store",
+            1,
+        ),
+        (
+            "403",
+            Box::new(|_| answer("403 No", "", b"")),
+            "answers 403",
+            1,
+        ),
+        (
+            "503",
+            Box::new(|_| answer("503 Busy", "", b"")),
+            "tried 3 times",
+            3,
+        ),
+        (
+            "429, far too long",
+            Box::new(|_| answer("429 Slow", "Retry-After: 99999\r\n", b"")),
+            "tried 1 times",
+            1,
+        ),
+        ("short", Box::new(move |_| short()), "tried 3 times", 3),
+        ("closed", Box::new(|_| Vec::new()), "tried 3 times", 3),
+        ("endless", Box::new(move |_| endless()), "more than", 1),
+        (
+            "another chunk",
+            Box::new(|_| ok(&packed(b"other"))),
+            "gives 5 bytes",
+            1,
+        ),
+        (
+            "a web page",
+            Box::new(|_| ok(b"<html>sorry</html>")),
+            "the store",
+            1,
+        ),
+        (
+            "206 unasked",
+            Box::new(|_| answer("206 Part", "", b"x")),
+            "answers 206",
+            1,
+        ),
+        (
+            "a circle",
+            Box::new(|r| answer("302 Go", &format!("Location: {}\r\n", r.path), b"")),
+            "redirected",
+            6,
+        ),
+    ];
+    for (name, plan, expected, requests) in cases {
+        let server = Server::start(plan);
+        let error = fetch(&server).0.expect_err(name).to_string();
+        assert!(error.contains(&wanted().id.to_string()), "{name}: {error}");
+        assert!(error.contains(&server.address), "{name}: {error}");
+        assert!(error.contains(expected), "{name}: {error}");
+        assert_eq!(server.requests().len(), requests, "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_server_that_says_nothing_is_left() {
+    let server = Server::start(|_| {
+        thread::sleep(Duration::from_millis(1_000));
+        ok(&packed(CHUNK))
+    });
+    let error = fetch(&server).0.unwrap_err().to_string();
+    assert!(error.contains("tried 3 times"), "{error}");
+}
+
+#[test]
+fn a_missing_chunk_is_looked_for_in_the_next_store() {
+    let empty = Server::start(|_| answer("404 No", "", b""));
+    let full = Server::start(|_| ok(&packed(CHUNK)));
+    let wait = Arc::new(Counted::default());
+    let store = |server: &Server| {
+        HttpStore::new(client(&wait, &[]), Address::parse(&server.address).unwrap())
+    };
+    let (empty, full) = (store(&empty), store(&full));
+    let mut fetcher = Fetcher::new(DigestKind::Sha512_256);
+    let chunk = fetcher
+        .fetch(&[&empty, &full], &wanted(), Vec::new())
+        .unwrap();
+    assert_eq!(chunk.bytes(), CHUNK);
+    let error = fetcher.fetch(&[&empty], &wanted(), Vec::new()).unwrap_err();
+    assert!(error.is_missing());
+}
+
+#[test]
+fn secrets_go_to_their_server_alone_and_into_no_message() {
+    let other = Server::start(|_| ok(&packed(CHUNK)));
+    let there = other.address.clone();
+    let first = Server::start(move |request| {
+        assert!(request.headers.contains("authorization: bearer geheim"));
+        answer(
+            "307 Elsewhere",
+            &format!("Location: {there}{}\r\n", request.path),
+            b"",
+        )
+    });
+    let wait = Arc::new(Counted::default());
+    let client = client(
+        &wait,
+        &[("Authorization", "Bearer geheim"), ("X-Token", "geheim")],
+    );
+    let address = Address::parse(&format!("{}?token=geheim", first.address)).unwrap();
+    let store = HttpStore::new(client.clone(), address);
+    let mut fetcher = Fetcher::new(DigestKind::Sha512_256);
+    fetcher.fetch(&[&store], &wanted(), Vec::new()).unwrap();
+    assert_eq!(other.requests().len(), 1);
+    let sent = other.requests().concat();
+    assert!(
+        !sent.contains("bearer") && !sent.contains("x-token"),
+        "{sent}"
+    );
+
+    let refusing = Server::start(|_| answer("503 No", "", b""));
+    let address = Address::parse(&format!("{}?token=geheim", refusing.address)).unwrap();
+    let store = HttpStore::new(client, address);
+    let error = fetcher.fetch(&[&store], &wanted(), Vec::new()).unwrap_err();
+    let told = format!("{error} {error:?}");
+    assert!(!told.contains("geheim"), "{told}");
+}
+
+/// A server with a file of 1000 bytes; `change` may spoil an answer to a range.
+fn file_server(
+    change: impl Fn(&Request, Vec<u8>) -> Vec<u8> + Send + Sync + 'static,
+) -> (Server, Vec<u8>) {
+    let file: Vec<u8> = (0..=249).cycle().take(1000).collect();
+    let served = file.clone();
+    let server = Server::start(move |request| {
+        let (first, last) = request.range.expect("every request names a range");
+        let headers = format!("Content-Range: bytes {first}-{last}/1000\r\nETag: \"v1\"\r\n");
+        change(request, answer("206 Part", &headers, &served[first..=last]))
+    });
+    (server, file)
+}
+
+fn read(server: &Server, offset: u64, len: usize) -> Result<Vec<u8>, String> {
+    let wait = Arc::new(Counted::default());
+    let address = Address::parse(&server.address).unwrap();
+    let file = HttpFile::open(client(&wait, &[]), address).map_err(|e| e.to_string())?;
+    let mut bytes = vec![0; len];
+    file.read_exact_at(offset, &mut bytes)
+        .map_err(|e| e.to_string())?;
+    Ok(bytes)
+}
+
+fn replaced(answer: &[u8], from: &str, to: &str) -> Vec<u8> {
+    let at = answer
+        .windows(from.len())
+        .position(|part| part == from.as_bytes())
+        .unwrap();
+    [&answer[..at], to.as_bytes(), &answer[at + from.len()..]].concat()
+}
+
+#[test]
+fn a_file_is_read_by_ranges() {
+    let (server, file) = file_server(|_, answer| answer);
+    assert_eq!(read(&server, 100, 50).unwrap(), file[100..150]);
+    assert_eq!(read(&server, 990, 10).unwrap(), file[990..]);
+    assert!(read(&server, 990, 11).is_err());
+    assert!(read(&server, u64::MAX, 11).is_err());
+}
+
+#[test]
+fn ranges_that_are_not_what_was_asked_for() {
+    let not_first = |request: &Request| request.range != Some((0, 0));
+    let (server, _) = file_server(|_, _| ok(&[0; 1000]));
+    assert!(read(&server, 0, 10).unwrap_err().contains("ignores ranges"));
+    let (server, _) = file_server(move |request, answer| match not_first(request) {
+        true => replaced(&answer, "bytes 100-", "bytes 101-"),
+        false => answer,
+    });
+    assert!(
+        read(&server, 100, 10)
+            .unwrap_err()
+            .contains("another range: `bytes 101-109/1000`")
+    );
+    for (from, to) in [("\"v1\"", "\"v2\""), ("/1000", "/1001")] {
+        let (server, _) = file_server(move |request, answer| match not_first(request) {
+            true => replaced(&answer, from, to),
+            false => answer,
+        });
+        let error = read(&server, 100, 10).unwrap_err();
+        assert!(error.contains("has changed while it was read"), "{error}");
+    }
+    // A file without any version that lies about its length is read as far as it says.
+    let (server, _) = file_server(|_, answer| replaced(&answer, "Content-Range: ", "X-Range: "));
+    assert!(read(&server, 0, 10).unwrap_err().contains("another range"));
+}
