@@ -39,5 +39,6 @@ fn surroundings() -> anyhow::Result<Surroundings> {
         boot_id: kernel("/proc/sys/kernel/random/boot_id")?,
         transaction: kernel("/proc/sys/kernel/random/uuid")?,
         now: i64::try_from(now.as_secs())?,
+        notify_socket: std::env::var_os("NOTIFY_SOCKET"),
     })
 }

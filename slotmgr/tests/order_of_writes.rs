@@ -8,9 +8,10 @@
 mod support;
 
 use slotmgr::boot::{self, grub::Grub};
-use slotmgr::health::{self, TrialEnd};
+use slotmgr::config::OldSystem;
+use slotmgr::health::{self, Examination, Examiner, TrialEnd};
 use slotmgr::install::Machine;
-use slotmgr::state::Record;
+use slotmgr::state::{Record, Traces, When};
 use slotmgr::storage::record::RecordingDisks;
 use slotmgr::storage::sim::World;
 use support::{
@@ -98,6 +99,17 @@ fn mark_bad_and_again() {
     assert_eq!(mark(), "", "equal content writes nothing");
 }
 
+struct NoChecks;
+
+impl Examiner for NoChecks {
+    fn examine(&mut self) -> Examination {
+        Examination::default()
+    }
+    fn traces(&mut self) -> Traces {
+        Traces::default()
+    }
+}
+
 /// Runs a trial without checks; `confirmed` is 1 if it must confirm, 0 if there is none.
 fn trial(disks: &mut RecordingDisks<'_>, slot: &str, confirmed: usize) {
     let layout = layout();
@@ -111,7 +123,11 @@ fn trial(disks: &mut RecordingDisks<'_>, slot: &str, confirmed: usize) {
         disks,
         record: &mut record,
     };
-    let end = health::trial(&mut machine, "boot", &mut health::Examination::default).unwrap();
+    let when = When {
+        boot_id: "boot",
+        now: 2_000,
+    };
+    let end = health::trial(&mut machine, when, OldSystem::Kept, &mut NoChecks).unwrap();
     assert_eq!(
         usize::from(matches!(end, TrialEnd::Confirmed { .. })),
         confirmed

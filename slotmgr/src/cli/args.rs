@@ -28,6 +28,16 @@ pub struct Options {
     )]
     pub fw_env_config: PathBuf,
 
+    /// slotmgr's folder in memory; for tests
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIRECTORY",
+        hide = true,
+        default_value = "/run/slotmgr"
+    )]
+    pub run_directory: PathBuf,
+
     /// The slot that is running, where the kernel command line does not tell
     #[arg(long, global = true, value_name = "SLOT")]
     pub override_boot_slot: Option<String>,
@@ -73,6 +83,12 @@ pub enum Verb {
     Trial(Trial),
     /// Tell the bootloader by hand what to think of a slot
     Mark(Mark),
+    /// Say, as an application, whether the new system works for you
+    Vote(Vote),
+    /// Go back to the other system by hand
+    Rollback(Rollback),
+    /// Tell what happened: installations, trials, falls back to the old system
+    History,
 }
 
 /// `slotmgr install`
@@ -81,6 +97,9 @@ pub struct Install {
     /// The bundle: a file or an http:// address
     #[arg(value_name = "BUNDLE")]
     pub bundle: String,
+    /// Install a bundle that was tried three times and did not stay
+    #[arg(long)]
+    pub try_again: bool,
 }
 
 /// `slotmgr trial`
@@ -89,6 +108,42 @@ pub struct Trial {
     /// When a check fails, only say so; something else restarts the machine
     #[arg(long)]
     pub no_reboot: bool,
+}
+
+/// `slotmgr vote`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Vote {
+    /// The name of a `[[check]]` with `vote = true`
+    pub name: String,
+    /// ok: it works. bad: it does not, and the system is not kept
+    #[arg(value_enum)]
+    pub voice: Voice,
+    /// Why it does not work
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// What an application says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Voice {
+    /// It works.
+    Ok,
+    /// It does not.
+    Bad,
+}
+
+/// `slotmgr rollback`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Rollback {
+    /// Restart the machine at once
+    #[arg(long)]
+    pub now: bool,
+    /// Only say whether it would be done
+    #[arg(long, conflicts_with = "now")]
+    pub dry_run: bool,
+    /// Go back even if the other slot does not hold any more what was installed into it
+    #[arg(long)]
+    pub changed: bool,
 }
 
 /// `slotmgr mark`
@@ -139,7 +194,8 @@ mod tests {
         assert_eq!(
             options.verb,
             Verb::Install(Install {
-                bundle: "http://h/b".into()
+                bundle: "http://h/b".into(),
+                try_again: false,
             })
         );
         assert_eq!(options.conf, Some("/x".into()));

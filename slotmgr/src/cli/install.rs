@@ -9,8 +9,10 @@ use bundle_format::{Bundle, Limits, ReadAt, Trust, VerifiedBundle};
 use super::args::{Install, Options};
 use super::render::Output;
 use super::session::{Session, Surroundings};
+use crate::health::{self, probe, traces};
 use crate::install::{self, CheckFirst, Policy};
 use crate::source::{HttpReader, Location, Retry, open_file};
+use crate::state::{Release, When};
 use crate::storage::device::Mode;
 
 pub(super) fn run(
@@ -29,9 +31,17 @@ pub(super) fn run(
     };
     let bundle = verify(reader, &session, &trust)
         .with_context(|| format!("the bundle {} is refused; nothing was written", verb.bundle))?;
+    if !verb.try_again {
+        refuse_fallen(&mut session, &bundle, around)?;
+    }
     refuse_format(&session, bundle.manifest().manifest().bundle.format)?;
     output.bundle_accepted(bundle.manifest());
     let policy = policy(&session, around, local);
+    // The old system's checks, before anything is changed: what does not work now is not the new
+    // system's fault.
+    session
+        .record
+        .set_baseline(probe::baseline(&session.own.checks));
     let mut progress = output.progress();
     let armed = install::install(&mut session.machine(), &bundle, &policy, &mut progress);
     progress.finish();
@@ -48,6 +58,32 @@ fn refuse_not_yet(session: &Session) -> Result<()> {
          what an installation does. Nothing was written",
         first.place,
         first.what
+    );
+}
+
+/// A bundle that fell so often is not installed again by itself.
+const MAX_FALLS: u32 = 3;
+
+fn refuse_fallen(
+    session: &mut Session,
+    bundle: &VerifiedBundle<Box<dyn ReadAt>>,
+    around: &Surroundings,
+) -> Result<()> {
+    let when = When {
+        boot_id: &around.boot_id,
+        now: around.now,
+    };
+    // Where nothing runs `slotmgr trial` on the old system, its fall is noted here.
+    let state = session.machine_state()?;
+    health::note_fall(&mut session.machine(), &state, when, &mut traces::collect);
+    let release = Release::of(bundle.manifest());
+    if session.record.falls(&release) < MAX_FALLS {
+        return Ok(());
+    }
+    bail!(
+        "{} was installed {MAX_FALLS} times, and each time this system came back (`slotmgr \
+         history`). Nothing was written; install another one, or say --try-again",
+        release.label()
     );
 }
 

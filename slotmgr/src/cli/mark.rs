@@ -42,7 +42,7 @@ pub(super) fn run(
 }
 
 /// `booted`, `other`, a boot name or a slot name.
-fn find(layout: &Layout, booted: Booted, text: &str) -> Result<SlotId> {
+pub(super) fn find(layout: &Layout, booted: Booted, text: &str) -> Result<SlotId> {
     let others = || {
         layout
             .bootable()

@@ -1,12 +1,15 @@
 //! The command line: arguments, one file per verb, all printing in [`render`].
 
 pub mod args;
+mod history;
 mod install;
 mod mark;
 mod render;
+mod rollback;
 mod session;
 mod status;
 mod trial;
+mod vote;
 
 use std::process::ExitCode;
 
@@ -36,5 +39,8 @@ pub fn run(options: &Options, surroundings: &Surroundings) -> anyhow::Result<Exi
         Verb::Status => status::run(options, surroundings, &output),
         Verb::Trial(verb) => trial::run(options, verb, surroundings, &output),
         Verb::Mark(verb) => mark::run(options, verb, surroundings, &output),
+        Verb::Vote(verb) => vote::run(options, verb, surroundings, &output),
+        Verb::Rollback(verb) => rollback::run(options, verb, surroundings, &output),
+        Verb::History => history::run(options, surroundings, &output),
     }
 }

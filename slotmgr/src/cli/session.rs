@@ -1,5 +1,6 @@
 //! What every verb needs: the configuration, the running slot, the bootloader, the disks.
 
+use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,8 @@ pub struct Surroundings {
     pub transaction: String,
     /// Seconds since 1970.
     pub now: i64,
+    /// `$NOTIFY_SOCKET`: where the service manager listens.
+    pub notify_socket: Option<OsString>,
 }
 
 /// A configured machine.

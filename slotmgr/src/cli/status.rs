@@ -7,6 +7,7 @@ use anyhow::Result;
 use super::args::Options;
 use super::render::{Output, StatusView};
 use super::session::{Session, Surroundings};
+use crate::health::probation::Place;
 use crate::state::outcome;
 use crate::storage::device::Mode;
 
@@ -22,6 +23,7 @@ pub(super) fn run(options: &Options, around: &Surroundings, output: &Output) -> 
         &around.boot_id,
     );
     let bootloader = session.env.name();
+    let known = Place::new(&options.run_directory, &around.boot_id).known();
     output.status(&StatusView {
         compatible: &session.conf.compatible,
         bootloader,
@@ -30,6 +32,7 @@ pub(super) fn run(options: &Options, around: &Surroundings, output: &Output) -> 
         state: &state,
         record: &session.record,
         outcome: &outcome,
+        watchdog: known.as_ref().and_then(|known| known.watchdog.as_deref()),
     });
     Ok(ExitCode::SUCCESS)
 }

@@ -1,14 +1,16 @@
 //! Configuration: RAUC's `system.conf`, and our own `slotmgr.toml` beside it.
 
+mod check;
 mod keyring;
 mod slotmgr_toml;
 mod system_conf;
 mod trial;
 
+pub use check::{Action, CheckConfig, Condition};
 pub use keyring::Keyring;
 pub use slotmgr_toml::{SlotmgrToml, TomlError};
 pub use system_conf::{Bootloader, ConfigError, NotYet, SystemConf};
-pub use trial::{CheckConfig, TrialConfig};
+pub use trial::{Afterwards, OldSystem, TrialConfig, WatchdogConfig, WatchdogDemand};
 
 use std::path::{Path, PathBuf};
 

@@ -4,10 +4,12 @@
 //! an installation does not fail because the record cannot be written.
 
 mod codec;
+mod history;
 mod job;
 mod outcome;
 mod record;
 
+pub use history::{Baseline, CheckWords, Event, EventKind, FellBack, Traces, When};
 pub use job::{ImageRecord, Job, JobStage, Release, SlotRecord, SlotStatus};
 pub use outcome::{Outcome, outcome};
 pub use record::{RECORD_SIZE, Record};

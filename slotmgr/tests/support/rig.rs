@@ -48,6 +48,8 @@ impl Rig {
             .arg("--conf")
             .arg(self.path("system.conf"))
             .args(["--override-boot-slot", slot])
+            .arg("--run-directory")
+            .arg(self.path("run"))
             .args(arguments)
             .output()
             .unwrap()
