@@ -35,7 +35,7 @@ fn install_over_an_older_release() {
         let _armed = install(disks, "A", &bundle, &policy()).unwrap();
     });
     insta::assert_snapshot!(list, @r"
-    write     record.0 @0 +715
+    write     record.0 @0 +799
     sync      record.0
     write     boot-env @0 +512
     sync      boot-env
@@ -46,7 +46,7 @@ fn install_over_an_older_release() {
     write     boot-env @0 +512
     sync      boot-env
     read-back boot-env
-    write     record.1 @0 +719
+    write     record.1 @0 +995
     sync      record.1
     ");
 }
@@ -63,7 +63,7 @@ fn confirm() {
     write     boot-env @0 +512
     sync      boot-env
     read-back boot-env
-    write     record.0 @0 +90
+    write     record.0 @0 +174
     sync      record.0
     ");
 }
