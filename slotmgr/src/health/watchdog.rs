@@ -393,7 +393,10 @@ mod tests {
                 .unwrap()
                 .push(format!("systemd {}", timeout.as_secs()));
             match self.systemd {
-                Some(Takes::Yes) => Ok(self.taken.set(true)),
+                Some(Takes::Yes) => {
+                    self.taken.set(true);
+                    Ok(())
+                }
                 _ => Err("no bus".into()),
             }
         }
