@@ -1,26 +1,36 @@
-//! Hashing on all cores: ordered jobs, progress on the calling thread, the first error wins.
+//! Hashing and unpacking on all cores: ordered jobs, progress on the calling thread, the first error wins.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
 
 use crate::limits::MAX_HASH_THREADS;
 
 /// Runs `work` for every job; each thread brings its own buffer. `done` is called on this thread
 /// with what each finished job returned. Jobs are started in order, and of several errors that of
 /// the first job is returned, so the outcome does not depend on timing.
+///
+/// With one core, everything runs on this thread.
 pub(crate) fn run<J: Send, E: Send>(
     jobs: impl Iterator<Item = J> + Send,
     work: impl Fn(&mut Vec<u8>, J) -> Result<u64, E> + Sync,
     done: &mut dyn FnMut(u64),
 ) -> Result<(), E> {
-    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    if threads() == 1 {
+        let mut buffer = Vec::new();
+        return jobs
+            .map(|job| work(&mut buffer, job))
+            .try_for_each(|result| {
+                done(result?);
+                Ok(())
+            });
+    }
     let jobs = Mutex::new(jobs.enumerate());
     let stop = AtomicBool::new(false);
     let (sender, results) = mpsc::channel();
     let mut failed: Option<(usize, E)> = None;
     std::thread::scope(|scope| {
-        for _ in 0..threads.min(MAX_HASH_THREADS) {
+        for _ in 0..threads() {
             let (sender, jobs, stop, work) = (sender.clone(), &jobs, &stop, &work);
             scope.spawn(move || {
                 let mut buffer = Vec::new();
@@ -46,6 +56,13 @@ pub(crate) fn run<J: Send, E: Send>(
         }
     });
     failed.map_or(Ok(()), |(_, error)| Err(error))
+}
+
+/// Asking costs several reads of system files, so it is done once.
+fn threads() -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    *CORES.get_or_init(|| cores().min(MAX_HASH_THREADS))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! without any assumption about who may write to it.
 
 use std::io;
+use std::sync::mpsc;
 
 use openssl::hash::{Hasher, MessageDigest};
 
@@ -14,6 +15,9 @@ use crate::read_at::{ReadAt, check_range};
 
 /// Bytes of one piece; 32 bytes are kept for each, so 1 MiB for the largest plain bundle.
 const PIECE: usize = 64 * 1024;
+
+/// Pieces that are read ahead of the hashing.
+const PIECES_AHEAD: usize = 16;
 
 /// Digests of all pieces of a payload.
 pub(crate) struct Pins(Vec<Digest>);
@@ -27,6 +31,8 @@ pub(crate) struct PinnedReader<R> {
 
 impl Pins {
     /// Reads the first `len` bytes of `source` once; returns their digest by `algorithm`.
+    ///
+    /// One thread reads and pins, this one hashes: with two cores, the pins cost no time.
     pub(crate) fn take(
         source: &impl ReadAt,
         len: u64,
@@ -34,38 +40,38 @@ impl Pins {
     ) -> io::Result<(Self, Vec<u8>)> {
         let mut hasher = Hasher::new(algorithm)?;
         let mut pins = Vec::new();
-        let mut buffer = vec![0; PIECE];
-        let mut offset = 0;
-        while offset < len {
-            let piece = piece_at(&mut buffer, offset, len);
-            source.read_exact_at(piece, offset)?;
-            hasher.update(piece)?;
-            pins.push(Digest::of(piece));
-            offset += piece.len() as u64;
-        }
-        Ok((Self(pins), hasher.finish()?.to_vec()))
+        let (sender, pieces) = mpsc::sync_channel::<io::Result<(Vec<u8>, Digest)>>(PIECES_AHEAD);
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let mut offset = 0;
+                while offset < len {
+                    let mut piece = vec![0; piece_len(offset, len)];
+                    let read = source.read_exact_at(&mut piece, offset);
+                    offset += piece.len() as u64;
+                    let pinned = read.map(|()| {
+                        let pin = Digest::of(&piece);
+                        (piece, pin)
+                    });
+                    let last = pinned.is_err();
+                    // The receiver goes away only after an error.
+                    if sender.send(pinned).is_err() || last {
+                        break;
+                    }
+                }
+            });
+            for piece in pieces {
+                let (piece, pin) = piece?;
+                hasher.update(&piece)?;
+                pins.push(pin);
+            }
+            Ok((Self(pins), hasher.finish()?.to_vec()))
+        })
     }
 }
 
 impl<R: ReadAt> PinnedReader<R> {
     pub(crate) fn new(source: R, len: u64, pins: Pins) -> Self {
         Self { source, len, pins }
-    }
-
-    /// Reads and compares every piece again.
-    pub(crate) fn verify_all(
-        &self,
-        progress: &mut dyn FnMut(u64, u64),
-    ) -> Result<(), PayloadError> {
-        let mut buffer = vec![0; PIECE];
-        let mut offset = 0;
-        while offset < self.len {
-            let piece = piece_at(&mut buffer, offset, self.len);
-            self.read_piece(piece, offset)?;
-            offset += piece.len() as u64;
-            progress(offset, self.len);
-        }
-        Ok(())
     }
 
     /// One whole piece.
@@ -106,8 +112,12 @@ impl<R: ReadAt> ReadAt for PinnedReader<R> {
 
 /// As much of `buffer` as the piece at `offset` has bytes.
 fn piece_at(buffer: &mut [u8], offset: u64, len: u64) -> &mut [u8] {
-    let piece = usize::try_from(len - offset).unwrap_or(PIECE).min(PIECE);
-    &mut buffer[..piece]
+    &mut buffer[..piece_len(offset, len)]
+}
+
+/// Bytes of the piece at `offset`: the last one may be shorter.
+fn piece_len(offset: u64, len: u64) -> usize {
+    usize::try_from(len - offset).unwrap_or(PIECE).min(PIECE)
 }
 
 #[cfg(test)]
@@ -148,14 +158,12 @@ mod tests {
             reader.read_exact_at(&mut buf, offset as u64).unwrap();
             assert_eq!(buf, bytes[offset..offset + count]);
         }
-        reader.verify_all(&mut |_, _| {}).unwrap();
 
         reader.source.0.lock().unwrap()[70_000] ^= 1;
         let mut buf = [0; 10];
         reader.read_exact_at(&mut buf, 0).unwrap();
         let error = reader.read_exact_at(&mut buf, 65_536).unwrap_err();
         assert!(error.to_string().contains("byte offset 65536"), "{error}");
-        assert!(reader.verify_all(&mut |_, _| {}).is_err());
         assert!(
             reader.read_exact_at(&mut buf, 799_995).is_err(),
             "beyond the end"

@@ -109,6 +109,11 @@ fn from_nothing_to_a_checked_bundle() {
             .starts_with("Good: the signature is trusted"),
         "{good}"
     );
+    let payload = shell.run("verify --payload-only --keyring pki/keyring.pem a.raucb");
+    assert!(
+        payload.ends_with("The images were not unpacked.\n"),
+        "{payload}"
+    );
     let extracted = shell.run("extract --keyring pki/keyring.pem a.raucb out");
     assert_eq!(extracted, "Extracted 2 entries into out.\n");
     assert!(fs_err::read(shell.path("out/rootfs.ext4")).unwrap() == noise(50_000));

@@ -77,7 +77,13 @@ fn check(workshop: &Workshop, path: &Path, key: Option<&DecryptionKey>) {
         limits: &Limits::default(),
         decryption: key,
     };
-    verify::verify(&source, &workshop.trust(), &mut Silent).unwrap();
+    verify::verify(
+        &source,
+        &workshop.trust(),
+        verify::Depth::Images,
+        &mut Silent,
+    )
+    .unwrap();
 }
 
 const KINDS: [&[&str]; 2] = [

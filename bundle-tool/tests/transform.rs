@@ -68,7 +68,13 @@ fn an_encrypted_bundle_opens_for_its_recipients_only() {
     let limits = limits();
     for key in [&rsa_key, &ec_key] {
         let source = source(path, &limits, Some(key));
-        verify::verify(&source, &workshop.trust(), &mut Silent).unwrap();
+        verify::verify(
+            &source,
+            &workshop.trust(),
+            verify::Depth::Images,
+            &mut Silent,
+        )
+        .unwrap();
         // What a device does: nothing is allowed beyond the defaults.
         let bundle = Bundle::open(FileReader::open(path).unwrap(), &limits).unwrap();
         assert!(bundle.is_encrypted().unwrap());
@@ -287,7 +293,13 @@ fn signed_by_openssl_from_the_extracted_manifest() {
         &target,
     )
     .unwrap();
-    verify::verify(&source(&target.path, &limits, None), &trust, &mut Silent).unwrap();
+    verify::verify(
+        &source(&target.path, &limits, None),
+        &trust,
+        verify::Depth::Images,
+        &mut Silent,
+    )
+    .unwrap();
 }
 
 #[test]
@@ -394,7 +406,9 @@ fn signed_anew_by_somebody_else() {
                 path: &target.path,
                 ..source
             };
-            let verified = verify::verify(&resigned, &others_trust, &mut Silent).unwrap();
+            let verified =
+                verify::verify(&resigned, &others_trust, verify::Depth::Images, &mut Silent)
+                    .unwrap();
             assert_eq!(
                 verified.manifest.hash(),
                 created.manifest_hash,

@@ -12,8 +12,11 @@
 pub mod boot;
 pub mod cli;
 pub mod config;
+#[cfg(feature = "dbus")]
+pub mod dbus;
 pub mod health;
 pub mod install;
+pub mod service;
 pub mod slot;
 pub mod source;
 pub mod state;

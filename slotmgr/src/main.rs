@@ -1,7 +1,6 @@
 //! The `slotmgr` program.
 
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use slotmgr::cli::{self, Surroundings, args::Options};
@@ -20,25 +19,11 @@ fn main() -> ExitCode {
         .without_time()
         .with_target(false)
         .init();
-    match surroundings().and_then(|around| cli::run(&options, &around)) {
+    match Surroundings::of_this_machine().and_then(|around| cli::run(&options, &around)) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("slotmgr: {error:#}");
             ExitCode::from(cli::exit::FAILED)
         }
     }
-}
-
-fn surroundings() -> anyhow::Result<Surroundings> {
-    let kernel = |path: &str| fs_err::read_to_string(path).map(|text| text.trim().to_owned());
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Ok(Surroundings {
-        cmdline: kernel("/proc/cmdline")?,
-        boot_id: kernel("/proc/sys/kernel/random/boot_id")?,
-        transaction: kernel("/proc/sys/kernel/random/uuid")?,
-        now: i64::try_from(now.as_secs())?,
-        notify_socket: std::env::var_os("NOTIFY_SOCKET"),
-    })
 }

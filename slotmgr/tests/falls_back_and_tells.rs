@@ -275,11 +275,10 @@ fn one_that_is_only_wished_for_is_told_of_in_the_status() {
 
 #[test]
 fn a_late_fallback_is_prevented_only_after_the_commit() {
-    let toml = format!(
-        "prevent-late-fallback = true\n{}",
-        check("app", "exit 3", "retries = 0")
-    );
-    let machine = Machine::on_trial(&toml);
+    let machine = Machine::on_trial(&check("app", "exit 3", ""));
+    let conf = fs_err::read_to_string(machine.rig.path("system.conf")).unwrap();
+    let conf = conf.replacen("[system]\n", "[system]\nprevent-late-fallback=true\n", 1);
+    fs_err::write(machine.rig.path("system.conf"), conf).unwrap();
     let good = |slot: &str| {
         let text = String::from_utf8(machine.rig.snapshot().env).unwrap();
         text.contains(&format!("{slot}_OK=1"))
@@ -290,7 +289,7 @@ fn a_late_fallback_is_prevented_only_after_the_commit() {
         "a failed trial takes nothing from the old system"
     );
     assert_eq!(machine.rig.start(), "B");
-    machine.rig.configure("prevent-late-fallback = true\n");
+    machine.rig.configure("");
     assert!(machine.trial().status.success());
     assert!(good("B") && !good("A"));
 }

@@ -8,7 +8,7 @@
 mod support;
 
 use slotmgr::boot::{self, grub::Grub};
-use slotmgr::config::OldSystem;
+use slotmgr::config::LateFallback;
 use slotmgr::health::{self, Examination, Examiner, TrialEnd};
 use slotmgr::install::Machine;
 use slotmgr::state::{Record, Traces, When};
@@ -127,7 +127,7 @@ fn trial(disks: &mut RecordingDisks<'_>, slot: &str, confirmed: usize) {
         boot_id: "boot",
         now: 2_000,
     };
-    let end = health::trial(&mut machine, when, OldSystem::Kept, &mut NoChecks).unwrap();
+    let end = health::trial(&mut machine, when, LateFallback::Allowed, &mut NoChecks).unwrap();
     assert_eq!(
         usize::from(matches!(end, TrialEnd::Confirmed { .. })),
         confirmed

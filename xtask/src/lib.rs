@@ -4,6 +4,7 @@
 //!
 //! Everything here builds with the Rust toolchain alone, since it is what installs the rest.
 
+pub mod bench;
 pub mod command;
 pub mod debian;
 pub mod packages;

@@ -4,15 +4,18 @@ use std::env;
 use std::path::Path;
 use std::process::ExitCode;
 
+use xtask::bench::{Amount, Bench, Subject};
 use xtask::progress::{Progress, Style};
 use xtask::suite::{Part, Suite, workspace_root};
 
 const USAGE: &str = "\
 Usage: cargo xtask test [--no-qemu] [--only fmt|clippy|unit|qemu]
+       cargo xtask bench [--megabytes N] [--rounds N] [bundle|install|sizes ...]
        cargo xtask packages
 
 test      install the Debian packages that the tests need, then run them all:
           formatting, clippy, unit and peer tests, machines in QEMU
+bench     measure our programs, optimised, beside their peers, and print ratios
 packages  install these packages only
 ";
 
@@ -20,6 +23,7 @@ packages  install these packages only
 #[derive(Debug, PartialEq, Eq)]
 enum Task {
     Test(Vec<Part>),
+    Bench(Vec<Subject>, Amount),
     Packages,
     Help,
 }
@@ -28,6 +32,7 @@ fn parse(arguments: &[String]) -> Result<Task, String> {
     let mut words = arguments.iter().map(String::as_str);
     match words.next() {
         Some("test") => {}
+        Some("bench") => return bench(words),
         Some("packages") if arguments.len() == 1 => return Ok(Task::Packages),
         Some("help" | "--help" | "-h") => return Ok(Task::Help),
         Some(other) => return Err(format!("there is no task {other:?}")),
@@ -50,6 +55,32 @@ fn parse(arguments: &[String]) -> Result<Task, String> {
     Ok(Task::Test(parts))
 }
 
+fn bench<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Task, String> {
+    let mut amount = Amount::default();
+    let mut subjects = Vec::new();
+    while let Some(word) = words.next() {
+        match word {
+            "--megabytes" => amount.megabytes = number(word, words.next())?.into(),
+            "--rounds" => amount.rounds = number(word, words.next())?,
+            name => {
+                let known = Subject::ALL.into_iter().find(|known| known.name() == name);
+                subjects.push(known.ok_or_else(|| format!("there is no bench {name:?}"))?);
+            }
+        }
+    }
+    if subjects.is_empty() {
+        subjects.extend(Subject::ALL);
+    }
+    Ok(Task::Bench(subjects, amount))
+}
+
+fn number(option: &str, word: Option<&str>) -> Result<u32, String> {
+    match word.map(str::parse) {
+        Some(Ok(number)) if number > 0 => Ok(number),
+        _ => Err(format!("{option} needs a number from 1")),
+    }
+}
+
 fn main() -> ExitCode {
     let task = match parse(&env::args().skip(1).collect::<Vec<_>>()) {
         Ok(task) => task,
@@ -62,9 +93,11 @@ fn main() -> ExitCode {
     // As cargo says it now; as it was at compile time when the program is started by itself.
     let manifest_dir =
         env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let root = workspace_root(Path::new(&manifest_dir));
     let suite = Suite {
-        cargo: env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),
-        root: workspace_root(Path::new(&manifest_dir)),
+        cargo: cargo.clone(),
+        root: root.clone(),
         progress: &progress,
     };
     let result = match task {
@@ -74,6 +107,13 @@ fn main() -> ExitCode {
         }
         Task::Packages => suite.install(&Part::ALL),
         Task::Test(parts) => suite.run(&parts),
+        Task::Bench(subjects, amount) => Bench {
+            cargo,
+            root,
+            progress: &progress,
+            amount,
+        }
+        .run(&subjects),
     };
     println!("\n{}", progress.table());
     match result {
@@ -105,6 +145,18 @@ mod tests {
         assert_eq!(parsed("test --no-qemu"), Ok(Task::Test(without)));
         assert_eq!(parsed("test --only qemu"), Ok(Task::Test(vec![Part::Qemu])));
         assert_eq!(parsed("packages"), Ok(Task::Packages));
+        let little = Amount {
+            megabytes: 8,
+            rounds: 1,
+        };
+        assert_eq!(
+            parsed("bench --rounds 1 --megabytes 8 sizes"),
+            Ok(Task::Bench(vec![Subject::Sizes], little))
+        );
+        assert_eq!(
+            parsed("bench"),
+            Ok(Task::Bench(Subject::ALL.to_vec(), Amount::default()))
+        );
         for wrong in [
             "",
             "tset",
@@ -112,6 +164,9 @@ mod tests {
             "test --only",
             "test --only x",
             "packages x",
+            "bench nothing",
+            "bench --rounds 0",
+            "bench --megabytes",
         ] {
             assert!(parsed(wrong).is_err(), "{wrong}");
         }

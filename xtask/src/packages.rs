@@ -34,6 +34,12 @@ pub const PEERS: PackageSet = PackageSet {
     ],
 };
 
+/// What `cargo xtask bench` measures with, beside the peers themselves.
+pub const BENCH: PackageSet = PackageSet {
+    why: "to measure (processor time, memory, one core only)",
+    packages: &[Package::any("time"), Package::any("util-linux")],
+};
+
 /// What builds and boots the test machines.
 ///
 /// QEMU 10, because with Debian 12's own 7.2 U-Boot cannot save its environment to flash, and

@@ -3,9 +3,11 @@
 use std::io::{self, Read};
 
 use super::bytes::Fields;
+use super::codec::Compressor;
 use super::inode::{FilePlace, Tail};
 use super::metadata::Metadata;
 use super::{NONE_U64, Result, Squashfs, SquashfsError};
+use crate::parallel;
 use crate::payload_error::PayloadError;
 use crate::read_at::ReadAt;
 
@@ -15,10 +17,11 @@ const STORED: u32 = 1 << 24;
 /// Entries of the fragment table in one metadata block.
 const FRAGMENTS_PER_BLOCK: u32 = 512;
 
-/// Packed blocks lie one after the other: this much is read from the source at once, in bytes.
-const WINDOW: usize = 1024 * 1024;
+/// What is read and unpacked at once, in bytes of the file: enough that every core has several
+/// blocks to unpack, and little enough for a small device.
+const BATCH: u64 = 2 * 1024 * 1024;
 
-/// Reads a file from its start to its end.
+/// Reads a file from its start to its end, a batch of blocks at a time.
 pub struct FileContent<R> {
     fs: Squashfs<R>,
     file: FilePlace,
@@ -26,14 +29,21 @@ pub struct FileContent<R> {
     next: usize,
     /// Where the next packed block lies in the image.
     packed_at: u64,
-    /// Packed bytes that were read already, from `packed_at` on.
-    window: Vec<u8>,
-    window_used: usize,
-    /// The unpacked block.
-    block: Vec<u8>,
-    block_used: usize,
+    packed: Vec<u8>,
+    /// The unpacked batch.
+    ready: Vec<u8>,
+    ready_used: usize,
     /// Bytes of the file that are still to be unpacked.
     left: u64,
+}
+
+/// A block, and where it unpacks to.
+struct Job<'a> {
+    word: u32,
+    packed: &'a [u8],
+    out: &'a mut [u8],
+    /// Of the packed bytes, in the image.
+    offset: u64,
 }
 
 impl<R: ReadAt> FileContent<R> {
@@ -44,10 +54,9 @@ impl<R: ReadAt> FileContent<R> {
             file,
             next: 0,
             packed_at,
-            window: Vec::new(),
-            window_used: 0,
-            block: Vec::new(),
-            block_used: 0,
+            packed: Vec::new(),
+            ready: Vec::new(),
+            ready_used: 0,
             left,
         }
     }
@@ -57,75 +66,89 @@ impl<R: ReadAt> FileContent<R> {
         self.file.size
     }
 
-    /// Unpacks the next block; `false` at the end of the file.
+    /// Unpacks the next batch; `false` at the end of the file.
     fn advance(&mut self) -> Result<bool> {
         if self.left == 0 {
             return Ok(false);
         }
         let block_size = u64::from(self.fs.layout.block_size);
-        // At most MAX_SQUASHFS_BLOCK.
-        let len = usize::try_from(self.left.min(block_size)).unwrap_or(0);
-        match self.file.blocks.get(self.next) {
-            Some(&word) => self.unpack_block(word, len)?,
-            None => {
-                let damaged = SquashfsError::Damaged {
-                    what: "file size",
-                    offset: self.packed_at,
-                };
-                let tail = self.file.tail.ok_or(damaged)?;
-                self.block = self.fs.tail(tail, len)?;
-            }
+        if self.next >= self.file.blocks.len() {
+            let damaged = SquashfsError::Damaged {
+                what: "file size",
+                offset: self.packed_at,
+            };
+            // At most MAX_SQUASHFS_BLOCK.
+            let len = usize::try_from(self.left.min(block_size)).unwrap_or(0);
+            let tail = self.file.tail.ok_or(damaged)?;
+            self.ready = self.fs.tail(tail, len)?;
+            self.left -= len as u64;
+            self.next += 1;
+        } else {
+            let count = usize::try_from((BATCH / block_size).max(1)).unwrap_or(1);
+            let end = (self.next + count).min(self.file.blocks.len());
+            let len = self.left.min((end - self.next) as u64 * block_size);
+            self.unpack_blocks(end, len)?;
+            self.left -= len;
+            self.packed_at += self.packed.len() as u64;
+            self.next = end;
         }
-        self.next += 1;
-        self.block_used = 0;
-        self.left -= len as u64;
+        self.ready_used = 0;
         Ok(true)
     }
 
-    fn unpack_block(&mut self, word: u32, len: usize) -> Result<()> {
-        self.block.clear();
-        self.block.resize(len, 0);
-        let packed_len = packed_len(word);
-        if packed_len == 0 {
-            // A hole.
-            return Ok(());
-        }
-        self.fill_window(packed_len)?;
-        let offset = self.packed_at;
-        let packed = &self.window[self.window_used..self.window_used + packed_len];
-        self.fs.unpack(word, packed, &mut self.block, offset)?;
-        self.window_used += packed_len;
-        self.packed_at += packed_len as u64;
-        Ok(())
-    }
-
-    /// Makes the next `packed_len` packed bytes available, and some more for the blocks to come.
-    fn fill_window(&mut self, packed_len: usize) -> Result<()> {
-        if self.window.len() - self.window_used >= packed_len {
-            return Ok(());
-        }
-        let following = self.file.blocks[self.next..]
-            .iter()
-            .map(|word| self::packed_len(*word));
-        let mut wanted = 0;
-        for len in following {
-            if wanted >= packed_len && wanted + len > WINDOW {
-                break;
-            }
-            wanted += len;
-        }
-        self.window_used = 0;
-        self.window.clear();
-        self.fs.check_block(wanted, self.packed_at)?;
-        self.window.resize(wanted, 0);
-        let result = self
-            .fs
+    /// Unpacks the blocks up to `end`, which give `len` bytes, on all cores.
+    fn unpack_blocks(&mut self, end: usize, len: u64) -> Result<()> {
+        // At most BATCH and MAX_SQUASHFS_BLOCK.
+        self.ready.clear();
+        self.ready.resize(usize::try_from(len).unwrap_or(0), 0);
+        let words = &self.file.blocks[self.next..end];
+        let packed_len = words.iter().map(|word| packed_len(*word)).sum();
+        self.fs.check_block(packed_len, self.packed_at)?;
+        self.packed.clear();
+        self.packed.resize(packed_len, 0);
+        self.fs
             .source
-            .read_exact_at(&mut self.window, self.packed_at);
-        result.map_err(|error| {
-            self.window.clear();
-            PayloadError::from_io(self.packed_at, error)
-        })
+            .read_exact_at(&mut self.packed, self.packed_at)
+            .map_err(|error| PayloadError::from_io(self.packed_at, error))?;
+
+        let block_size = usize::try_from(self.fs.layout.block_size).unwrap_or(usize::MAX);
+        let mut used = 0;
+        let jobs = words.iter().zip(self.ready.chunks_mut(block_size));
+        let jobs = jobs.map(|(&word, out)| {
+            let packed = &self.packed[used..used + self::packed_len(word)];
+            let offset = self.packed_at + used as u64;
+            used += packed.len();
+            Job {
+                word,
+                packed,
+                out,
+                offset,
+            }
+        });
+        let compressor = self.fs.layout.compressor;
+        let unpack = |_: &mut Vec<u8>, job: Job<'_>| job.unpack(compressor).map(|()| 0);
+        parallel::run(jobs, unpack, &mut |_| {})
+    }
+}
+
+impl Job<'_> {
+    /// The block has to fill its place exactly.
+    fn unpack(self, compressor: Compressor) -> Result<()> {
+        if self.packed.is_empty() {
+            // A hole: the place holds zeros already.
+            return Ok(());
+        }
+        let len = self.out.len();
+        let unpacked = unpack(compressor, self.word, self.packed, self.out, self.offset)?;
+        if unpacked == len {
+            return Ok(());
+        }
+        let problem = format!("it gives {unpacked} bytes instead of {len}");
+        Err(SquashfsError::Unpack {
+            offset: self.offset,
+            problem,
+        }
+        .into())
     }
 }
 
@@ -145,7 +168,8 @@ impl<R: ReadAt> Squashfs<R> {
         };
         // At most MAX_SQUASHFS_BLOCK.
         let mut block = vec![0; usize::try_from(self.layout.block_size).unwrap_or(0)];
-        let unpacked = self.unpack_any(word, &packed, &mut block, offset)?;
+        let compressor = self.layout.compressor;
+        let unpacked = unpack(compressor, word, &packed, &mut block, offset)?;
         let start = usize::try_from(tail.position).unwrap_or(usize::MAX);
         let end = start.checked_add(len).filter(|end| *end <= unpacked);
         match end {
@@ -195,27 +219,6 @@ impl<R: ReadAt> Squashfs<R> {
             .into()),
         }
     }
-
-    /// Unpacks a block that has to fill `out` exactly.
-    fn unpack(&self, word: u32, packed: &[u8], out: &mut [u8], offset: u64) -> Result<()> {
-        let unpacked = self.unpack_any(word, packed, out, offset)?;
-        if unpacked == out.len() {
-            return Ok(());
-        }
-        let problem = format!("it gives {unpacked} bytes instead of {}", out.len());
-        Err(SquashfsError::Unpack { offset, problem }.into())
-    }
-
-    fn unpack_any(&self, word: u32, packed: &[u8], out: &mut [u8], offset: u64) -> Result<usize> {
-        let wrong = |problem| SquashfsError::Unpack { offset, problem };
-        if word & STORED == 0 {
-            return Ok(self.layout.compressor.unpack(packed, out).map_err(wrong)?);
-        }
-        let space = out.get_mut(..packed.len());
-        let space = space.ok_or_else(|| wrong("it is larger than a block may be".to_owned()))?;
-        space.copy_from_slice(packed);
-        Ok(packed.len())
-    }
 }
 
 impl<R: ReadAt> Read for FileContent<R> {
@@ -223,20 +226,20 @@ impl<R: ReadAt> Read for FileContent<R> {
         if buf.is_empty() {
             return Ok(0);
         }
-        if self.block_used == self.block.len() {
+        if self.ready_used == self.ready.len() {
             let more = self.advance().inspect_err(|_| {
-                // A half-made block is never handed out; reading again tries again.
-                self.block.clear();
-                self.block_used = 0;
+                // A half-made batch is never handed out; reading again tries again.
+                self.ready.clear();
+                self.ready_used = 0;
             })?;
             if !more {
                 return Ok(0);
             }
         }
-        let ready = &self.block[self.block_used..];
+        let ready = &self.ready[self.ready_used..];
         let len = ready.len().min(buf.len());
         buf[..len].copy_from_slice(&ready[..len]);
-        self.block_used += len;
+        self.ready_used += len;
         Ok(len)
     }
 }
@@ -244,4 +247,22 @@ impl<R: ReadAt> Read for FileContent<R> {
 /// Packed bytes of a block: the low 24 bits of its size word.
 fn packed_len(word: u32) -> usize {
     usize::try_from(word & (STORED - 1)).unwrap_or(0)
+}
+
+/// Unpacks one block into the start of `out`; returns how much that gave.
+fn unpack(
+    compressor: Compressor,
+    word: u32,
+    packed: &[u8],
+    out: &mut [u8],
+    offset: u64,
+) -> Result<usize> {
+    let wrong = |problem| SquashfsError::Unpack { offset, problem };
+    if word & STORED == 0 {
+        return Ok(compressor.unpack(packed, out).map_err(wrong)?);
+    }
+    let space = out.get_mut(..packed.len());
+    let space = space.ok_or_else(|| wrong("it is larger than a block may be".to_owned()))?;
+    space.copy_from_slice(packed);
+    Ok(packed.len())
 }

@@ -20,7 +20,7 @@ use crate::keys::demo_pki_in;
 use crate::observer::Observer;
 use crate::open::Source;
 use crate::output::Overwrite;
-use crate::verify::verify;
+use crate::verify::{Depth, verify};
 use progress::Terminal;
 
 /// Runs the program. Exit codes: 0 done, 1 failed, 2 wrong usage.
@@ -123,6 +123,11 @@ fn check(
         limits: &Limits::default(),
         decryption: key.as_ref(),
     };
-    let verified = verify(&source, &trust, observer)?;
+    let depth = if arguments.payload_only {
+        Depth::Payload
+    } else {
+        Depth::Images
+    };
+    let verified = verify(&source, &trust, depth, observer)?;
     Ok(render::verified(path, &verified))
 }

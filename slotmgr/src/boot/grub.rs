@@ -194,7 +194,7 @@ fn load(storage: &mut dyn Storage) -> Result<(Vec<u8>, Block), BootError> {
 mod tests {
     use super::super::{BootChange, ChangeKind};
     use super::*;
-    use crate::slot::{Access, Evidence, Slot, SlotKind, SlotName};
+    use crate::slot::{Access, Evidence, Slot, SlotKind, SlotName, SlotOptions};
     use crate::storage::sim::World;
 
     fn layout() -> Layout {
@@ -205,6 +205,7 @@ mod tests {
             boot_name: Some(BootName::parse(boot).unwrap()),
             parent: None,
             access: Access::Writable,
+            options: SlotOptions::default(),
         };
         Layout::new(vec![slot(0, "A"), slot(1, "B")]).unwrap()
     }

@@ -81,6 +81,9 @@ pub enum Verb {
     Status,
     /// If the running system is on trial: check it, and confirm it or restart
     Trial(Trial),
+    /// Answer RAUC's clients on D-Bus until stopped
+    #[cfg(feature = "dbus")]
+    Daemon,
     /// Tell the bootloader by hand what to think of a slot
     Mark(Mark),
     /// Say, as an application, whether the new system works for you

@@ -18,15 +18,23 @@ pub(super) fn run(
     output: &Output,
 ) -> Result<ExitCode> {
     let mut session = Session::open(options, around, Mode::ReadWrite)?;
-    let slot = find(&session.conf.layout, session.booted, &verb.slot)?;
-    if verb.state == MarkState::Bad && slot == session.booted.id() {
-        refuse_without_fallback(&mut session)?;
-    }
     let mark = match verb.state {
         MarkState::Good => boot::Mark::Good,
         MarkState::Bad => boot::Mark::Bad,
         MarkState::Active => boot::Mark::Active,
     };
+    let slot = apply(&mut session, mark, &verb.slot)?;
+    let state = session.machine_state()?;
+    output.marked(&session.conf.layout, slot, mark, &state);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Marks the slot that `name` means; gives it.
+pub(crate) fn apply(session: &mut Session, mark: boot::Mark, name: &str) -> Result<SlotId> {
+    let slot = find(&session.conf.layout, session.booted, name)?;
+    if mark == boot::Mark::Bad && slot == session.booted.id() {
+        refuse_without_fallback(session)?;
+    }
     let tries = session.own.tries;
     let machine = session.machine();
     boot::mark(
@@ -36,9 +44,7 @@ pub(super) fn run(
         slot,
         (mark, tries),
     )?;
-    let state = session.machine_state()?;
-    output.marked(&session.conf.layout, slot, mark, &state);
-    Ok(ExitCode::SUCCESS)
+    Ok(slot)
 }
 
 /// `booted`, `other`, a boot name or a slot name.

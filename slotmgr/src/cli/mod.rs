@@ -1,12 +1,14 @@
 //! The command line: arguments, one file per verb, all printing in [`render`].
 
 pub mod args;
+#[cfg(feature = "dbus")]
+mod daemon;
 mod history;
-mod install;
-mod mark;
+pub(crate) mod install;
+pub(crate) mod mark;
 mod render;
 mod rollback;
-mod session;
+pub(crate) mod session;
 mod status;
 mod trial;
 mod vote;
@@ -36,6 +38,8 @@ pub fn run(options: &Options, surroundings: &Surroundings) -> anyhow::Result<Exi
     let output = Output::new(options.format());
     match &options.verb {
         Verb::Install(verb) => install::run(options, verb, surroundings, &output),
+        #[cfg(feature = "dbus")]
+        Verb::Daemon => daemon::run(options, surroundings),
         Verb::Status => status::run(options, surroundings, &output),
         Verb::Trial(verb) => trial::run(options, verb, surroundings, &output),
         Verb::Mark(verb) => mark::run(options, verb, surroundings, &output),

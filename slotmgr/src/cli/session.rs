@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use uboot_env::config::EnvConfig;
@@ -19,7 +20,8 @@ use crate::slot::{Booted, Evidence, Layout, parse_cmdline};
 use crate::state::Record;
 use crate::storage::device::{DeviceDisks, EnvPlace, Mode};
 
-/// What the program finds around it. `main` asks for it once; nothing else does.
+/// What the program finds around it. `main` asks for it, once for each request; nothing else
+/// does.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
     /// The kernel command line.
@@ -30,12 +32,35 @@ pub struct Surroundings {
     pub transaction: String,
     /// Seconds since 1970.
     pub now: i64,
+    /// `DBUS_STARTER_BUS_TYPE`: the bus that started this program, or whose name is to be used.
+    pub starter_bus: Option<String>,
     /// `$NOTIFY_SOCKET`: where the service manager listens.
     pub notify_socket: Option<OsString>,
 }
 
+impl Surroundings {
+    /// Asks the kernel, the clock and the environment.
+    ///
+    /// # Errors
+    /// There is no /proc.
+    pub fn of_this_machine() -> Result<Surroundings> {
+        let kernel = |path: &str| fs_err::read_to_string(path).map(|text| text.trim().to_owned());
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Ok(Surroundings {
+            cmdline: kernel("/proc/cmdline")?,
+            boot_id: kernel("/proc/sys/kernel/random/boot_id")?,
+            transaction: kernel("/proc/sys/kernel/random/uuid")?,
+            now: i64::try_from(now.as_secs())?,
+            starter_bus: std::env::var("DBUS_STARTER_BUS_TYPE").ok(),
+            notify_socket: std::env::var_os("NOTIFY_SOCKET"),
+        })
+    }
+}
+
 /// A configured machine.
-pub(super) struct Session {
+pub(crate) struct Session {
     pub conf: SystemConf,
     pub own: SlotmgrToml,
     pub booted: Booted,
@@ -59,7 +84,7 @@ impl Session {
         if let Bootloader::UBoot {
             primary: Some(primary),
             ..
-        } = conf.bootloader
+        } = conf.system.bootloader
             && own.tries == Tries::DEFAULT
         {
             own.tries = primary;
@@ -73,7 +98,7 @@ impl Session {
             DeviceDisks::new(
                 &conf.layout,
                 place.clone(),
-                conf.data_directory.clone(),
+                conf.system.data_directory.clone(),
                 mode,
             )
         };
@@ -113,7 +138,7 @@ fn bootloader(
     options: &Options,
     path: &Path,
 ) -> Result<(Box<dyn BootEnv>, EnvPlace)> {
-    match &conf.bootloader {
+    match &conf.system.bootloader {
         Bootloader::Grub { grubenv } => Ok((
             Box::new(Grub::new(&conf.layout)),
             EnvPlace::Grub(grubenv.clone()),

@@ -25,7 +25,7 @@ pub(super) fn run(options: &Options, around: &Surroundings, output: &Output) -> 
     let bootloader = session.env.name();
     let known = Place::new(&options.run_directory, &around.boot_id).known();
     output.status(&StatusView {
-        compatible: &session.conf.compatible,
+        compatible: &session.conf.system.compatible,
         bootloader,
         layout,
         booted: session.booted,

@@ -45,8 +45,8 @@ pub(super) fn run(
         boot_id: &around.boot_id,
         now: around.now,
     };
-    let old_system = own.trial.old_system;
-    let end = health::trial(&mut session.machine(), when, old_system, &mut doctor)?;
+    let late_fallback = session.conf.system.late_fallback;
+    let end = health::trial(&mut session.machine(), when, late_fallback, &mut doctor)?;
     let guard = doctor.guard.take();
     output.trial_ended(&session.conf.layout, session.booted, &end);
     let TrialEnd::Failed { reason, .. } = &end else {

@@ -3,14 +3,19 @@
 mod check;
 mod keyring;
 mod slotmgr_toml;
+mod spelling;
 mod system_conf;
 mod trial;
 
 pub use check::{Action, CheckConfig, Condition};
 pub use keyring::Keyring;
 pub use slotmgr_toml::{SlotmgrToml, TomlError};
-pub use system_conf::{Bootloader, ConfigError, NotYet, SystemConf};
-pub use trial::{Afterwards, OldSystem, TrialConfig, WatchdogConfig, WatchdogDemand};
+pub use system_conf::{
+    Activation, Bootloader, ConfigError, Encryption, EventKind, EventLog, Handlers, InfoHeader,
+    LateFallback, LogFormat, Repository, RepositoryKind, StatusPlace, Streaming, System,
+    SystemConf, VariantSource,
+};
+pub use trial::{Afterwards, TrialConfig, WatchdogConfig, WatchdogDemand};
 
 use std::path::{Path, PathBuf};
 

@@ -18,7 +18,6 @@
 //! directories = ["/usr/lib/greenboot", "/etc/greenboot", "/usr/lib/slotmgr", "/etc/slotmgr"]
 //! disabled = []                    # file names in these that are not run
 //! hooks-seconds = 20               # for all hooks of one occasion together; 1 to 600
-//! prevent-late-fallback = false    # mark the old system bad once the new one is confirmed
 //!
 //! [watchdog]
 //! use = "auto"                     # or "always": no system is kept without one; or "never"
@@ -210,7 +209,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::{Action, Afterwards, Condition, OldSystem, WatchdogDemand};
+    use crate::config::{Action, Afterwards, Condition, WatchdogDemand};
     use crate::health::probe::Probe;
     use crate::health::window::Demand;
 
@@ -257,7 +256,7 @@ mod tests {
     #[test]
     fn checks_of_every_kind() {
         let conf = parse(
-            "[trial]\ndirectories = [\"/x\"]\nprevent-late-fallback = true\n\
+            "[trial]\ndirectories = [\"/x\"]\n\
              [watchdog]\nuse = \"always\"\ndevices = [\"/dev/watchdog1\"]\n\
              timeout-seconds = 10\nafterwards = \"stop\"\n\
              [[check]]\nname = \"u\"\nunit = \"app.service\"\nmax-restarts = 2\n\
@@ -272,7 +271,6 @@ mod tests {
         )
         .unwrap();
         assert_eq!(conf.trial.directories, [Path::new("/x")]);
-        assert_eq!(conf.trial.old_system, OldSystem::MarkedBad);
         assert_eq!(conf.watchdog.demand, WatchdogDemand::Always);
         assert_eq!(conf.watchdog.devices, [Path::new("/dev/watchdog1")]);
         assert_eq!(conf.watchdog.afterwards, Afterwards::Stop);

@@ -44,17 +44,6 @@ pub struct TrialConfig {
     pub disabled: Vec<String>,
     /// All hooks of one occasion together.
     pub hooks: Duration,
-    /// What becomes of the old system once the new one is confirmed.
-    pub old_system: OldSystem,
-}
-
-/// What becomes of the old system once the new one is confirmed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OldSystem {
-    /// The bootloader may still fall back to it.
-    Kept,
-    /// It is marked bad: nothing falls back to it later on.
-    MarkedBad,
 }
 
 /// What is done with the hardware's watchdog during a trial.
@@ -102,7 +91,6 @@ impl Default for TrialConfig {
             directories: DIRECTORIES.map(PathBuf::from).to_vec(),
             disabled: Vec::new(),
             hooks: Duration::from_secs(20),
-            old_system: OldSystem::Kept,
         }
     }
 }
@@ -130,7 +118,6 @@ pub(super) struct RawTrial {
     directories: Option<Vec<PathBuf>>,
     disabled: Vec<String>,
     hooks_seconds: Option<u64>,
-    prevent_late_fallback: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -173,11 +160,6 @@ pub(super) fn settings(raw: RawTrial) -> Result<TrialConfig, String> {
         hooks: match raw.hooks_seconds {
             None => default.hooks,
             Some(seconds) => within("hooks-seconds", seconds, MAX_HOOKS)?,
-        },
-        old_system: if raw.prevent_late_fallback {
-            OldSystem::MarkedBad
-        } else {
-            OldSystem::Kept
         },
     })
 }

@@ -23,7 +23,7 @@ pub use examine::{Examination, Failure};
 pub use restart::restart;
 
 use crate::boot::{self, BootError, BootState, Mark, Standing, Tries};
-use crate::config::OldSystem;
+use crate::config::LateFallback;
 use crate::install::Machine;
 use crate::slot::SlotId;
 use crate::state::{CheckWords, Outcome, Traces, When, outcome};
@@ -70,7 +70,7 @@ pub trait Examiner {
 pub fn trial(
     m: &mut Machine<'_>,
     when: When<'_>,
-    old_system: OldSystem,
+    late_fallback: LateFallback,
     examiner: &mut dyn Examiner,
 ) -> Result<TrialEnd, BootError> {
     let state = m.env.read(m.disks)?;
@@ -101,7 +101,7 @@ pub fn trial(
         });
     }
     // The commit is done. Nothing from here on can undo it.
-    if old_system == OldSystem::MarkedBad {
+    if late_fallback == LateFallback::Prevented {
         mark_others_bad(m, &state);
     }
     m.record.confirmed(m.disks, when);

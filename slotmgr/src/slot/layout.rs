@@ -1,10 +1,9 @@
 //! The slots of a machine and how they belong together.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::PathBuf;
 
-use super::{BootName, Evidence, SlotName};
+use super::{BootName, Evidence, SlotKind, SlotName, SlotOptions};
 
 /// A slot of the [`Layout`] that made it: its place in `system.conf`, counted from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,59 +21,6 @@ impl SlotId {
     #[must_use]
     pub fn for_test(index: usize) -> Self {
         SlotId(index)
-    }
-}
-
-/// What a slot is, and so what can be written into it (`type=` in `system.conf`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SlotKind {
-    /// Bytes as they are.
-    Raw,
-    /// An ext4 file system.
-    Ext4,
-    /// A FAT file system.
-    Vfat,
-    /// A type that RAUC knows and that this version does not write yet.
-    NotYet(&'static str),
-}
-
-/// Types of RAUC that are known by name only.
-const NOT_YET: [&str; 8] = [
-    "ubifs",
-    "ubivol",
-    "nand",
-    "nor",
-    "boot-emmc",
-    "boot-mbr-switch",
-    "boot-gpt-switch",
-    "boot-raw-fallback",
-];
-
-impl SlotKind {
-    /// The type of this name in `system.conf`.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<SlotKind> {
-        match name {
-            "raw" => Some(SlotKind::Raw),
-            "ext4" => Some(SlotKind::Ext4),
-            "vfat" => Some(SlotKind::Vfat),
-            _ => NOT_YET
-                .iter()
-                .find(|known| **known == name)
-                .copied()
-                .map(SlotKind::NotYet),
-        }
-    }
-}
-
-impl fmt::Display for SlotKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            SlotKind::Raw => "raw",
-            SlotKind::Ext4 => "ext4",
-            SlotKind::Vfat => "vfat",
-            SlotKind::NotYet(name) => name,
-        })
     }
 }
 
@@ -102,6 +48,8 @@ pub struct Slot {
     pub parent: Option<SlotName>,
     /// Whether it may be written.
     pub access: Access,
+    /// How it is written.
+    pub options: SlotOptions,
 }
 
 /// All slots, in the order of `system.conf`.
@@ -377,6 +325,7 @@ pub(super) mod tests {
             boot_name: boot_name.map(|n| BootName::parse(n).unwrap()),
             parent: parent.map(|n| SlotName::parse(n).unwrap()),
             access: Access::Writable,
+            options: SlotOptions::default(),
         }
     }
 

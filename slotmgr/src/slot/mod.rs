@@ -5,13 +5,15 @@
 //! running slot.
 
 mod evidence;
+mod kind;
 mod layout;
 mod name;
 mod select;
 mod state;
 
 pub use evidence::{Evidence, parse_cmdline};
-pub use layout::{Access, Booted, BootedError, Layout, LayoutError, Slot, SlotId, SlotKind};
+pub use kind::{InstallSame, Mounted, Region, Resize, SlotKind, SlotOptions};
+pub use layout::{Access, Booted, BootedError, Layout, LayoutError, Slot, SlotId};
 pub use name::{BootName, NameError, SlotName};
 pub use select::{History, SelectError, Target, TargetGroup};
 pub use state::{Role, role};

@@ -68,7 +68,7 @@ mod tests {
 
     use super::super::Release;
     use super::*;
-    use crate::slot::{Access, BootName, Evidence, Slot, SlotKind, SlotName};
+    use crate::slot::{Access, BootName, Evidence, Slot, SlotKind, SlotName, SlotOptions};
 
     fn layout() -> Layout {
         let slot = |name: &str, boot: &str| Slot {
@@ -78,6 +78,7 @@ mod tests {
             boot_name: Some(BootName::parse(boot).unwrap()),
             parent: None,
             access: Access::Writable,
+            options: SlotOptions::default(),
         };
         Layout::new(vec![slot("rootfs.0", "A"), slot("rootfs.1", "B")]).unwrap()
     }

@@ -25,7 +25,9 @@ use bundle_tool::rewrite::Target;
 use bundle_tool::sign::KeySource;
 use slotmgr::boot::{Armed, Tries, grub::Grub};
 use slotmgr::install::{self, CheckFirst, InstallError, Machine, Policy, Silent};
-use slotmgr::slot::{Access, BootName, Booted, Evidence, Layout, Slot, SlotId, SlotKind, SlotName};
+use slotmgr::slot::{
+    Access, BootName, Booted, Evidence, Layout, Slot, SlotId, SlotKind, SlotName, SlotOptions,
+};
 use slotmgr::state::{RECORD_SIZE, Record};
 use slotmgr::storage::sim::World;
 use slotmgr::storage::{Area, Disks, EnvCopy, RecordCopy};
@@ -123,6 +125,7 @@ pub fn layout() -> Layout {
         boot_name: Some(BootName::parse(boot).unwrap()),
         parent: None,
         access: Access::Writable,
+        options: SlotOptions::default(),
     };
     Layout::new(vec![slot(0, "A"), slot(1, "B")]).unwrap()
 }

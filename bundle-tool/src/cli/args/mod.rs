@@ -237,6 +237,9 @@ pub struct VerifyArgs {
     /// PEM file with the certificates to trust
     #[arg(long, value_name = "PEM")]
     pub keyring: PathBuf,
+    /// Check signature and blocks, but do not unpack the images to compare their digests
+    #[arg(long)]
+    pub payload_only: bool,
     /// How to check.
     #[command(flatten)]
     pub rules: RuleArgs,

@@ -125,12 +125,19 @@ pub(in crate::cli) fn verified(path: &Path, verified: &Verified) -> String {
     text.manifest(verified.manifest.manifest());
     text.signers(verified.manifest.signers());
     text.line("Manifest hash", verified.manifest.hash());
-    let _ = writeln!(
-        text.0,
-        "Good: the signature is trusted, all {} of payload and {} match it.",
-        size(verified.payload),
-        count(verified.images, "image"),
-    );
+    let payload = size(verified.payload);
+    let _ = match verified.images {
+        Some(images) => writeln!(
+            text.0,
+            "Good: the signature is trusted, all {payload} of payload and {} match it.",
+            count(images, "image"),
+        ),
+        None => writeln!(
+            text.0,
+            "Good: the signature is trusted, and all {payload} of payload match it. The images were \
+             not unpacked.",
+        ),
+    };
     text.0
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::slot::{Access, Slot, SlotKind, SlotName};
+use crate::slot::{Access, Slot, SlotKind, SlotName, SlotOptions};
 use crate::storage::sim::{Keep, World};
 use uboot_env::codec::Image;
 
@@ -14,6 +14,7 @@ fn backend(config: &str) -> UBoot {
         boot_name: Some(BootName::parse(boot).unwrap()),
         parent: None,
         access: Access::Writable,
+        options: SlotOptions::default(),
     };
     let layout = Layout::new(vec![slot(0, "A"), slot(1, "B")]).unwrap();
     let mut found = uboot_env::config::parse("test", config.as_bytes()).unwrap();

@@ -1,0 +1,153 @@
+//! The answers, from the machine that this process runs on.
+
+use anyhow::{Context, Result, bail};
+use bundle_format::VerifiedManifest;
+
+use super::{Identity, InstallRequest, Marked, Origin, Service, SlotContent, SlotStatus};
+use crate::boot::Mark;
+use crate::cli::Surroundings;
+use crate::cli::args::Options;
+use crate::cli::session::Session;
+use crate::cli::{install, mark};
+use crate::install::Progress;
+use crate::slot::{Slot, SlotId, role};
+use crate::storage::device::Mode;
+
+/// What the program finds around it, asked anew for each call.
+type Around = dyn Fn() -> Result<Surroundings> + Send + Sync;
+
+/// This machine. Nothing is kept between two calls but what the command line said.
+pub struct Local {
+    options: Options,
+    around: Box<Around>,
+}
+
+impl Local {
+    /// The machine that `options` describe.
+    #[must_use]
+    pub fn new(options: Options, around: Box<Around>) -> Self {
+        Self { options, around }
+    }
+
+    fn session(&self, mode: Mode) -> Result<(Session, Surroundings)> {
+        let around = (self.around)()?;
+        Ok((Session::open(&self.options, &around, mode)?, around))
+    }
+}
+
+impl Service for Local {
+    fn identity(&self) -> Result<Identity> {
+        let (session, _) = self.session(Mode::ReadOnly)?;
+        let booted = session.conf.layout.slot(session.booted.id());
+        let boot_name = booted.boot_name.as_ref().map(ToString::to_string);
+        Ok(Identity {
+            compatible: session.conf.system.compatible.clone(),
+            variant: String::new(),
+            system_version: String::new(),
+            boot_slot: boot_name.unwrap_or_else(|| booted.name.to_string()),
+        })
+    }
+
+    fn slots(&self) -> Result<Vec<SlotStatus>> {
+        let (mut session, _) = self.session(Mode::ReadOnly)?;
+        let state = session.machine_state()?;
+        let slots = session.conf.layout.iter();
+        Ok(slots
+            .map(|(id, slot)| SlotStatus {
+                boot_status: slot.boot_name.as_ref().map(|_| {
+                    if state.standing(id).can_start() {
+                        "good"
+                    } else {
+                        "bad"
+                    }
+                }),
+                ..status(&session, id, slot)
+            })
+            .collect())
+    }
+
+    fn primary(&self) -> Result<String> {
+        let (mut session, _) = self.session(Mode::ReadOnly)?;
+        let primary = session.machine_state()?.primary();
+        let primary = primary.context("no slot is left that the bootloader would start")?;
+        Ok(session.conf.layout.slot(primary).name.to_string())
+    }
+
+    fn mark(&self, mark: Mark, slot: &str) -> Result<Marked> {
+        let (mut session, _) = self.session(Mode::ReadWrite)?;
+        let id = mark::apply(&mut session, mark, slot)?;
+        let slot = session.conf.layout.slot(id).name.to_string();
+        let message = match mark {
+            Mark::Good => format!("marked slot {slot} as good"),
+            Mark::Bad => format!("marked slot {slot} as bad"),
+            Mark::Active => format!("activated slot {slot}"),
+        };
+        Ok(Marked { slot, message })
+    }
+
+    fn inspect(&self, origin: &Origin) -> Result<VerifiedManifest> {
+        let (session, _) = self.session(Mode::ReadOnly)?;
+        refuse_not_yet(origin)?;
+        let bundle = install::open(&self.options, &session, &origin.source)?;
+        Ok(bundle.manifest().clone())
+    }
+
+    fn install(&self, request: &InstallRequest, progress: &mut dyn Progress) -> Result<()> {
+        let (mut session, mut around) = self.session(Mode::ReadWrite)?;
+        refuse_not_yet(&request.origin)?;
+        if request.ignore_compatible || request.ignore_version_limit {
+            bail!("ignoring what a bundle is made for is not supported yet");
+        }
+        if let Some(transaction) = &request.transaction {
+            around.transaction.clone_from(transaction);
+        }
+        let bundle = install::open(&self.options, &session, &request.origin.source)?;
+        let found = bundle.manifest().hash().to_string();
+        match &request.manifest_hash {
+            Some(wanted) if !wanted.eq_ignore_ascii_case(&found) => bail!(
+                "the manifest has the hash {found}, and {wanted} is asked for: this is not the \
+                 bundle that was looked at. Nothing was written"
+            ),
+            _ => {}
+        }
+        let armed = install::perform(
+            &mut session,
+            &around,
+            (&bundle, install::Fallen::Refused),
+            progress,
+        )?;
+        tracing::info!(
+            "{} is started next, {} tries",
+            session.conf.layout.slot(armed.target().id()).name,
+            armed.tries().count()
+        );
+        Ok(())
+    }
+}
+
+fn status(session: &Session, id: SlotId, slot: &Slot) -> SlotStatus {
+    let name = slot.name.to_string();
+    let record = session.record.slot(&name);
+    SlotStatus {
+        class: slot.name.class().to_owned(),
+        device: slot.device.display().to_string(),
+        kind: slot.kind.to_string(),
+        bootname: slot.boot_name.as_ref().map(ToString::to_string),
+        parent: slot.parent.as_ref().map(ToString::to_string),
+        state: role(&session.conf.layout, session.booted, id).to_string(),
+        content: record.map(|_| SlotContent::default()),
+        name,
+        ..SlotStatus::default()
+    }
+}
+
+fn refuse_not_yet(origin: &Origin) -> Result<()> {
+    let plain = Origin {
+        source: origin.source.clone(),
+        ..Origin::default()
+    };
+    if *origin == plain {
+        return Ok(());
+    }
+    bail!("settings for HTTPS and HTTP headers are not supported yet")
+}

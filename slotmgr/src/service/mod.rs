@@ -1,0 +1,150 @@
+//! What other programs may ask of a machine, whichever way they ask: over D-Bus, or through the
+//! `rauc` command when no service runs.
+//!
+//! The questions and answers are plain data here; [`crate::dbus`] puts them on the wire.
+
+mod local;
+
+pub use local::Local;
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use bundle_format::VerifiedManifest;
+
+use crate::boot::Mark;
+use crate::install::Progress;
+
+/// The machine, as it introduces itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// `compatible=` of `system.conf`.
+    pub compatible: String,
+    /// Its variant; empty when it has none.
+    pub variant: String,
+    /// Version of the running system, if it tells.
+    pub system_version: String,
+    /// Boot name of the running slot, else its slot name.
+    pub boot_slot: String,
+}
+
+/// A slot, with everything that RAUC's clients know of one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SlotStatus {
+    /// `class.index`.
+    pub name: String,
+    /// Its class.
+    pub class: String,
+    /// Its device.
+    pub device: String,
+    /// Type of its content, by RAUC's name.
+    pub kind: String,
+    /// What the bootloader calls it.
+    pub bootname: Option<String>,
+    /// For people.
+    pub description: Option<String>,
+    /// The slot that it belongs to.
+    pub parent: Option<String>,
+    /// Where it is mounted.
+    pub mountpoint: Option<String>,
+    /// `booted`, `active` or `inactive`.
+    pub state: String,
+    /// `good` or `bad`, for slots that can be booted.
+    pub boot_status: Option<&'static str>,
+    /// What the last installation left in it.
+    pub content: Option<SlotContent>,
+}
+
+/// What an installation left in a slot.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SlotContent {
+    /// `bundle.compatible`, `bundle.version`, …: by the key that RAUC uses.
+    pub texts: BTreeMap<&'static str, String>,
+    /// Bytes of the image.
+    pub size: Option<u64>,
+    /// How often it was installed to.
+    pub installed_count: Option<u32>,
+    /// How often it was made the next to start.
+    pub activated_count: Option<u32>,
+}
+
+/// What was marked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Marked {
+    /// Name of the slot.
+    pub slot: String,
+    /// For people.
+    pub message: String,
+}
+
+/// Where a bundle is, and how to get at it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// A path or an address.
+    pub source: String,
+    /// Client certificate for HTTPS: a file.
+    pub tls_cert: Option<String>,
+    /// Its key.
+    pub tls_key: Option<String>,
+    /// Who may vouch for the server: a file.
+    pub tls_ca: Option<String>,
+    /// Do not check who the server is.
+    pub tls_no_verify: bool,
+    /// Lines that are sent with each request.
+    pub headers: Vec<String>,
+}
+
+/// What is to be installed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InstallRequest {
+    /// Where the bundle is.
+    pub origin: Origin,
+    /// Install what is made for other machines.
+    pub ignore_compatible: bool,
+    /// Install what is older than `min-bundle-version`.
+    pub ignore_version_limit: bool,
+    /// Name of this installation; made up when missing.
+    pub transaction: Option<String>,
+    /// The manifest that the bundle must have: SHA-256 in hexadecimal digits.
+    pub manifest_hash: Option<String>,
+}
+
+/// What a machine can be asked. Every call looks at the machine anew, so that nothing that is told
+/// was true only once.
+pub trait Service: Send + Sync {
+    /// Who the machine is.
+    ///
+    /// # Errors
+    /// It is not configured rightly.
+    fn identity(&self) -> Result<Identity>;
+
+    /// All slots, in the order of `system.conf`.
+    ///
+    /// # Errors
+    /// The bootloader's environment cannot be read.
+    fn slots(&self) -> Result<Vec<SlotStatus>>;
+
+    /// Name of the slot that is started next.
+    ///
+    /// # Errors
+    /// There is none, or the environment cannot be read.
+    fn primary(&self) -> Result<String>;
+
+    /// Tells the bootloader what to think of a slot: `booted`, `other`, or by name.
+    ///
+    /// # Errors
+    /// There is no such slot, or the environment cannot be written.
+    fn mark(&self, mark: Mark, slot: &str) -> Result<Marked>;
+
+    /// The manifest of a bundle with a trusted signature.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not to be trusted.
+    fn inspect(&self, origin: &Origin) -> Result<VerifiedManifest>;
+
+    /// Installs; comes back when that is done.
+    ///
+    /// # Errors
+    /// Whatever stopped it; the running system is untouched.
+    fn install(&self, request: &InstallRequest, progress: &mut dyn Progress) -> Result<()>;
+}

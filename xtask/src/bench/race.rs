@@ -1,0 +1,185 @@
+//! Contests between programs: each round runs everyone once, in turn, so that a machine that
+//! grows slower does so for all.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::command::logged;
+
+/// One program of a contest.
+#[derive(Debug)]
+pub struct Contestant {
+    /// What the table calls it.
+    pub name: String,
+    /// Files that it makes: removed before each run.
+    pub makes: Vec<PathBuf>,
+    /// Program and arguments.
+    pub words: Vec<String>,
+}
+
+impl Contestant {
+    /// A contestant that runs `program` with `arguments`.
+    pub fn new(name: &str, program: impl AsRef<Path>, arguments: &[&str]) -> Self {
+        let program = program.as_ref().display().to_string();
+        let arguments = arguments.iter().map(|word| (*word).to_owned());
+        Self {
+            name: name.to_owned(),
+            makes: Vec::new(),
+            words: std::iter::once(program).chain(arguments).collect(),
+        }
+    }
+
+    /// Removes `path` before each run.
+    #[must_use]
+    pub fn makes(mut self, path: impl Into<PathBuf>) -> Self {
+        self.makes.push(path.into());
+        self
+    }
+}
+
+/// What one run took.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Measured {
+    /// From start to end.
+    pub wall: Duration,
+    /// Processor time, of all its threads and children, in seconds.
+    pub cpu: f64,
+    /// Peak resident memory of its largest process, in KiB.
+    pub peak_kib: u64,
+    /// What it wrote to disks, in KiB, as the kernel accounts it.
+    pub written_kib: u64,
+}
+
+/// Runs the contestants `rounds` times and gives a table; the first is what the others are
+/// compared with.
+///
+/// # Errors
+/// A program cannot be started, or fails: a contest that somebody did not finish has no result.
+pub fn race(title: &str, rounds: u32, contestants: &[Contestant], log: &Path) -> Result<String> {
+    let mut results: Vec<Vec<Measured>> = vec![Vec::new(); contestants.len()];
+    for _ in 0..rounds {
+        for (contestant, runs) in contestants.iter().zip(&mut results) {
+            runs.push(run(contestant, log).with_context(|| contestant.name.clone())?);
+        }
+    }
+    Ok(table(title, contestants, &results))
+}
+
+fn run(contestant: &Contestant, log: &Path) -> Result<Measured> {
+    for path in &contestant.makes {
+        if path.is_dir() {
+            fs_err::remove_dir_all(path)?;
+        } else if path.exists() {
+            fs_err::remove_file(path)?;
+        }
+    }
+    let figures = log.with_extension("time");
+    let mut command = Command::new("/usr/bin/time");
+    command.args(["--format=%U %S %M %O", "--output"]);
+    command.arg(&figures).args(&contestant.words);
+    let start = Instant::now();
+    logged(&mut command, log)?;
+    let wall = start.elapsed();
+    measured(wall, &fs_err::read_to_string(&figures)?)
+}
+
+/// Reads what GNU time wrote for the format in [`run`].
+fn measured(wall: Duration, figures: &str) -> Result<Measured> {
+    let words: Vec<&str> = figures.split_whitespace().collect();
+    let [user, system, peak, blocks] = words[..] else {
+        bail!("time wrote {figures:?}");
+    };
+    let seconds = |word: &str| -> Result<f64> { Ok(word.parse()?) };
+    Ok(Measured {
+        wall,
+        cpu: seconds(user)? + seconds(system)?,
+        peak_kib: peak.parse()?,
+        // The kernel counts output in blocks of 512 bytes.
+        written_kib: blocks.parse::<u64>()? / 2,
+    })
+}
+
+/// Medians: a single disturbed run changes nothing.
+fn median(runs: &[Measured]) -> Option<Measured> {
+    let mut sorted = runs.to_vec();
+    sorted.sort_by_key(|run| run.wall);
+    sorted.get(sorted.len() / 2).copied()
+}
+
+fn table(title: &str, contestants: &[Contestant], results: &[Vec<Measured>]) -> String {
+    let mut text = format!(
+        "{title}\n  {:<44} {:>8} {:>7} {:>8} {:>9} {:>10}\n",
+        "", "wall", "ratio", "cpu", "peak", "written"
+    );
+    let medians: Vec<_> = results.iter().map(|runs| median(runs)).collect();
+    let base = medians.first().copied().flatten();
+    for (contestant, run) in contestants.iter().zip(medians) {
+        let (Some(run), Some(base)) = (run, base) else {
+            continue;
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "  {:<44} {:>6.2} s {:>7.2} {:>6.2} s {:>6} MiB {:>6} MiB",
+            contestant.name,
+            run.wall.as_secs_f64(),
+            run.wall.as_secs_f64() / base.wall.as_secs_f64(),
+            run.cpu,
+            run.peak_kib / 1024,
+            run.written_kib / 1024,
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn took(milliseconds: u64) -> Measured {
+        Measured {
+            wall: Duration::from_millis(milliseconds),
+            cpu: 0.5,
+            peak_kib: 2048,
+            written_kib: 0,
+        }
+    }
+
+    #[test]
+    fn the_first_is_what_the_others_are_compared_with() {
+        let contestants = [
+            Contestant::new("peer", "true", &[]),
+            Contestant::new("ours", "true", &[]),
+        ];
+        let results = [
+            vec![took(1000), took(9000), took(1100)],
+            vec![took(500), took(550), took(20)],
+        ];
+        let text = table("t", &contestants, &results);
+        let rows: Vec<Vec<&str>> = text
+            .lines()
+            .skip(2)
+            .map(|line| line.split_whitespace().collect())
+            .collect();
+        assert_eq!(rows[0][..4], ["peer", "1.10", "s", "1.00"]);
+        assert_eq!(rows[1][..4], ["ours", "0.50", "s", "0.45"]);
+    }
+
+    #[test]
+    fn what_time_writes_is_read() {
+        let run = measured(Duration::from_secs(1), "1.25 0.25 20480 4\n").unwrap();
+        assert_eq!((run.peak_kib, run.written_kib), (20480, 2));
+        assert!((run.cpu - 1.5).abs() < 1e-9);
+        assert!(
+            measured(
+                Duration::ZERO,
+                "Command exited with non-zero status 1\n0 0 0 0"
+            )
+            .is_err()
+        );
+    }
+}
