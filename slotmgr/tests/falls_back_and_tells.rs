@@ -274,6 +274,20 @@ fn one_that_is_only_wished_for_is_told_of_in_the_status() {
 }
 
 #[test]
+fn a_record_that_cannot_be_written_keeps_nobody_from_an_end() {
+    let machine = Machine::on_trial(&check("app", "exit 3", ""));
+    let data = machine.rig.path("data");
+    fs_err::remove_dir_all(&data).unwrap();
+    fs_err::write(&data, "no directory").unwrap();
+    assert_eq!(machine.trial().status.code(), Some(1));
+    assert_eq!(machine.rig.start(), "B");
+    machine.rig.configure("");
+    assert!(machine.trial().status.success());
+    let env = String::from_utf8(machine.rig.snapshot().env).unwrap();
+    assert!(env.contains("B_LEFT=good"), "{env}");
+}
+
+#[test]
 fn a_late_fallback_is_prevented_only_after_the_commit() {
     let machine = Machine::on_trial(&check("app", "exit 3", ""));
     let conf = fs_err::read_to_string(machine.rig.path("system.conf")).unwrap();

@@ -133,6 +133,16 @@ impl Suite<'_> {
         // Two machines at a time run at full speed on two cores, more do not.
         let threads = ["--", "--ignored", "--test-threads=2"];
         self.cargo("GRUB's choice of slot", &[&boots[..], &threads].concat())?;
+        let hangs = [
+            "test",
+            "--locked",
+            "--package",
+            "qemu-tests",
+            "--test",
+            "notices_hangs",
+        ];
+        let shown = [&threads[..], &["--nocapture"]].concat();
+        self.cargo("who notices a hang", &[&hangs[..], &shown].concat())?;
         self.cargo("demo", &["demo"])?;
         self.cargo("demo of a bad update", &["demo", "--bad"])
     }

@@ -108,7 +108,8 @@ pub struct Install {
 /// `slotmgr trial`
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Trial {
-    /// When a check fails, only say so; something else restarts the machine
+    /// When a check fails, only say so; something else restarts the machine (the watchdog does,
+    /// if one was found)
     #[arg(long)]
     pub no_reboot: bool,
 }

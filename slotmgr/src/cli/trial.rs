@@ -55,6 +55,7 @@ pub(super) fn run(
         return Ok(ExitCode::SUCCESS);
     };
     notify.status(&format!("not kept: {reason}"));
+    notify.alive(own.trial.hooks.saturating_add(SILENCE));
     let _ = hooks::run(&own.trial, Occasion::Failed, &[("SLOTMGR_REASON", reason)]);
     if verb.no_reboot {
         return Ok(ExitCode::FAILURE);
