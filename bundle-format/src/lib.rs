@@ -41,6 +41,7 @@ mod read_at;
 pub mod squashfs;
 mod verified;
 pub mod verity;
+mod version;
 
 pub use bundle::{Bundle, BundleError, Envelope, VerifiedManifest};
 pub use cms::{Signer, Trust, TrustError, VerifyError};
@@ -52,3 +53,4 @@ pub use payload::Payload;
 pub use payload_error::PayloadError;
 pub use read_at::{FileReader, ReadAt, check_range};
 pub use verified::{Files, ImageReader, VerifiedBundle};
+pub use version::{RAUC_VERSION, Version};

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::bundle::VerifiedManifest;
 use crate::digest::Digest;
-use crate::manifest::{Image, ImageType};
+use crate::manifest::Image;
 use crate::payload::Payload;
 use crate::payload_error::PayloadError;
 use crate::read_at::ReadAt;
@@ -86,7 +86,7 @@ impl<R: ReadAt> VerifiedBundle<R> {
             return Ok(());
         };
         let content = self.image(name)?;
-        let chunked = image.kind().is_some_and(ImageType::is_chunked);
+        let chunked = image.is_chunked();
         match image.size.filter(|_| !chunked) {
             Some(expected) if expected != content.size() => {
                 let found = content.size();

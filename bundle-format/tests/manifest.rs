@@ -226,8 +226,50 @@ fn what_is_wrong_is_said_with_its_line() {
             "{text}\ngave: {error}\nnot:  {expected}"
         );
     }
-    let bad_version = "[update]\ncompatible=a\nmin-rauc-version=new\n";
-    assert!(Manifest::parse(bad_version.as_bytes()).is_err());
+}
+
+/// What RAUC's own tests say about the key: a proper version, above 1.13, and not above our own.
+#[test]
+fn the_oldest_rauc_that_may_install_it() {
+    let parse = |version: &str| {
+        let text = format!("[update]\ncompatible=a\nmin-rauc-version={version}\n");
+        Manifest::parse(text.as_bytes()).map_err(|error| error.to_string())
+    };
+    for wrong in ["new", "bad_version", "1.14.0.1", "1.14-", "v1.14"] {
+        let error = parse(wrong).unwrap_err();
+        assert!(error.starts_with("manifest.raucm:3: "), "{error}");
+        assert!(error.contains("is not a version number"), "{error}");
+    }
+    for old in ["1.13", "1.13.0", "1.13-rc.1", "0", "1"] {
+        assert!(
+            parse(old).unwrap_err().contains("must be above 1.13"),
+            "{old}"
+        );
+    }
+    for enough in [
+        "1.13.1",
+        "1.14-dev",
+        "1.14",
+        "1.15.2",
+        "1.15.2-rc.1",
+        "1.15.2+build.3",
+    ] {
+        assert_eq!(
+            parse(enough).unwrap().check_min_rauc_version(),
+            Ok(()),
+            "{enough}"
+        );
+    }
+    for newer in ["1.15.3", "1.16-dev", "2", "1000-rc.1+21000101"] {
+        let refused = parse(newer).unwrap().check_min_rauc_version();
+        let expected = format!(
+            "min-rauc-version={newer}: the bundle needs a newer RAUC than 1.15.2, which this \
+             program stands for"
+        );
+        assert_eq!(refused.unwrap_err().to_string(), expected);
+    }
+    let without = Manifest::parse(b"[update]\ncompatible=a\n").unwrap();
+    assert_eq!(without.check_min_rauc_version(), Ok(()));
 }
 
 #[test]

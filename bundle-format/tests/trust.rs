@@ -180,6 +180,28 @@ fn two_signers_or_none_are_refused_by_both() {
     assert!(!rauc_accepts(&bundle, &ca, ""));
 }
 
+/// OpenSSL and our reading of the structure have to speak of the same certificate: with two that
+/// fit, the name of the one could be believed of what the key of the other signed.
+#[test]
+fn a_choice_of_signers_is_refused() {
+    let ca = Spec::ca("CA").make();
+    let named = |name| Spec {
+        serial: Some(77),
+        ..Spec::leaf(name, Some(&ca))
+    };
+    let (evil, release) = (named("Evil").make(), named("Release").make());
+    let dir = tempfile::tempdir().unwrap();
+    let (release, _) = release.write(dir.path(), "release");
+    let unsigned = Unsigned::new();
+    let bundle = unsigned.signed(&evil, &["-certfile", text(&release)]);
+    let only_release = trust(&ca).with_allowed_signers(vec!["Release".to_owned()]);
+    let refused = verify(bundle, &only_release).unwrap_err();
+    assert!(
+        refused.contains("several certificates that its signer could mean"),
+        "{refused}"
+    );
+}
+
 #[test]
 fn revocation() {
     let dir = tempfile::tempdir().unwrap();
@@ -269,8 +291,18 @@ fn weak_digests_need_a_setting() {
             "{digest}"
         );
     }
-    let unknown = verify(unsigned.signed(&signer, &["-md", "ripemd160"]), &strict);
-    assert!(unknown.is_err_and(|error| error.contains("not one of the accepted algorithms")));
+    let unknown = unsigned.signed(&signer, &["-md", "ripemd160"]);
+    let refused = verify(unknown.clone(), &strict).unwrap_err();
+    assert!(refused.contains("a digest with the OID 1.3.36.3.2.1, which is not one of the"));
+    assert!(
+        refused.ends_with("the setting allow-unknown-algorithms would accept it"),
+        "{refused}"
+    );
+    let lax = Policy {
+        allow_unknown_algorithms: true,
+        ..Policy::default()
+    };
+    assert_eq!(verify(unknown, &strict.clone().with_policy(lax)), Ok(()));
 }
 
 #[test]
@@ -309,6 +341,19 @@ fn weak_certificates_need_a_setting() {
     };
     assert_eq!(verify(bundle, &trust(&ca).with_policy(lax)), Ok(()));
 
+    // RSA-PSS names its digest in the parameters, and means SHA-1 without any.
+    for (digest, name) in [("sha1", Some("SHA-1")), ("sha256", None)] {
+        let pss = pss_signed(&ca, digest);
+        let verdict = verify(unsigned.signed(&pss, &[]), &trust(&ca));
+        let expected = name.map_or(Ok(()), |name| {
+            Err(format!(
+                "the certificate CN=pss uses the weak digest {name}; the setting \
+                 allow-weak-digests would accept it"
+            ))
+        });
+        assert_eq!(verdict, expected);
+    }
+
     // A root's signature on itself proves nothing, so its digest does not matter.
     let old_root = Spec {
         digest: sha1,
@@ -320,6 +365,39 @@ fn weak_certificates_need_a_setting() {
         verify(unsigned.signed(&signer, &[]), &trust(&old_root)),
         Ok(())
     );
+}
+
+/// A certificate that its CA signed with RSA-PSS.
+fn pss_signed(ca: &Identity, digest: &str) -> Identity {
+    let dir = tempfile::tempdir().unwrap();
+    let (ca_cert, ca_key) = ca.write(dir.path(), "ca");
+    let path = |name: &str| text(&dir.path().join(name)).to_owned();
+    let (key, request, cert) = (path("key"), path("request"), path("cert"));
+    let new = [
+        "req", "-new", "-nodes", "-newkey", "rsa:2048", "-subj", "/CN=pss",
+    ];
+    support::run(
+        "openssl",
+        &[&new[..], &["-keyout", &key, "-out", &request]].concat(),
+    );
+    let sign = [
+        "x509", "-req", "-in", &request, "-out", &cert, "-days", "3650",
+    ];
+    let by = [
+        "-CA",
+        text(&ca_cert),
+        "-CAkey",
+        text(&ca_key),
+        "-CAcreateserial",
+    ];
+    let digest = format!("-{digest}");
+    let pss = [digest.as_str(), "-sigopt", "rsa_padding_mode:pss"];
+    support::run("openssl", &[&sign[..], &by, &pss].concat());
+    let read = |path: &str| std::fs::read(path).unwrap();
+    Identity {
+        certificate: openssl::x509::X509::from_pem(&read(&cert)).unwrap(),
+        key: openssl::pkey::PKey::private_key_from_pem(&read(&key)).unwrap(),
+    }
 }
 
 #[test]

@@ -6,10 +6,11 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use bundle_format::limits::{MAX_DIRECTORY_ENTRIES, MAX_PATH_DEPTH};
-use bundle_format::squashfs::{Entry, EntryKind, InodeRef};
-use bundle_format::{Files, PayloadError, ReadAt, VerifiedBundle};
+use bundle_format::squashfs::{Entry, EntryKind, InodeRef, Squashfs};
+use bundle_format::{PayloadError, ReadAt};
 
 use crate::observer::Observer;
+use crate::output::Overwrite;
 
 /// Bytes that are copied at once.
 const BUFFER: usize = 1024 * 1024;
@@ -58,29 +59,22 @@ pub enum ExtractError {
     TooMany,
 }
 
-/// Takes all files out of a verified bundle into `directory`, which must not exist yet. Returns
-/// how many there were.
+/// Takes all files of a bundle's payload into `directory`. With [`Overwrite::Refuse`] it must not
+/// exist yet; with [`Overwrite::Replace`] files in it are replaced. Returns how many there were.
 ///
 /// # Errors
 /// The directory exists, the payload is damaged, or writing fails. What was written until then
 /// stays.
-pub fn extract<R: ReadAt>(
-    bundle: &VerifiedBundle<R>,
+pub fn extract<R: ReadAt + Clone>(
+    files: &Squashfs<R>,
     directory: &Path,
+    overwrite: Overwrite,
     observer: &mut dyn Observer,
 ) -> Result<usize, ExtractError> {
-    std::fs::create_dir(directory).map_err(|source| match source.kind() {
-        io::ErrorKind::AlreadyExists => ExtractError::Exists {
-            path: directory.to_owned(),
-        },
-        _ => ExtractError::Write {
-            path: directory.to_owned(),
-            source,
-        },
-    })?;
-    let files = bundle.files()?;
+    make_directory(directory, overwrite)?;
     let mut walk = Walk {
-        files: &files,
+        files,
+        overwrite,
         observer,
         count: 0,
         buffer: vec![0; BUFFER],
@@ -89,14 +83,33 @@ pub fn extract<R: ReadAt>(
     Ok(walk.count)
 }
 
-struct Walk<'a, 'b, R> {
-    files: &'a Files<'b, R>,
+/// A directory of a bundle; one that is there already has to be a directory itself, and no link to
+/// one.
+fn make_directory(path: &Path, overwrite: Overwrite) -> Result<(), ExtractError> {
+    std::fs::create_dir(path).or_else(|source| {
+        let there = source.kind() == io::ErrorKind::AlreadyExists;
+        let path = path.to_owned();
+        match overwrite {
+            Overwrite::Replace if there && is_directory(&path) => Ok(()),
+            Overwrite::Refuse if there => Err(ExtractError::Exists { path }),
+            _ => Err(ExtractError::Write { path, source }),
+        }
+    })
+}
+
+fn is_directory(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| found.is_dir())
+}
+
+struct Walk<'a, R> {
+    files: &'a Squashfs<R>,
+    overwrite: Overwrite,
     observer: &'a mut dyn Observer,
     count: usize,
     buffer: Vec<u8>,
 }
 
-impl<R: ReadAt> Walk<'_, '_, R> {
+impl<R: ReadAt + Clone> Walk<'_, R> {
     /// Every directory is made here and nowhere else, so no path ever leads through a link.
     fn directory(
         &mut self,
@@ -128,11 +141,12 @@ impl<R: ReadAt> Walk<'_, '_, R> {
         };
         match entry.kind {
             EntryKind::Directory => {
-                std::fs::create_dir(&path).map_err(write)?;
+                make_directory(&path, self.overwrite)?;
                 self.directory(entry.inode, &path, depth + 1)
             }
             EntryKind::File => {
                 self.observer.step(&format!("extracting {name}"));
+                self.make_room(&path).map_err(write)?;
                 self.file(entry.inode, &path)
             }
             EntryKind::Symlink => {
@@ -145,12 +159,23 @@ impl<R: ReadAt> Walk<'_, '_, R> {
                     path: path.clone(),
                     what,
                 })?;
-                symlink(target, &path).map_err(write)
+                self.make_room(&path)
+                    .and_then(|()| symlink(target, &path))
+                    .map_err(write)
             }
             EntryKind::Special => {
                 let what = "a device, pipe or socket";
                 Err(ExtractError::Forbidden { path, what })
             }
+        }
+    }
+
+    /// Takes away what stands in the place of a new file: never written through, since it may be a
+    /// link.
+    fn make_room(&self, path: &Path) -> io::Result<()> {
+        match self.overwrite {
+            Overwrite::Replace if path.symlink_metadata().is_ok() => std::fs::remove_file(path),
+            _ => Ok(()),
         }
     }
 

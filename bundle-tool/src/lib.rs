@@ -4,6 +4,7 @@
 //! directly. Time, randomness and environment variables come in as arguments.
 
 pub mod cli;
+pub mod convert;
 pub mod create;
 pub mod encrypt;
 pub mod extract;

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use bundle_format::cms::{VerifyError, kind};
 use bundle_format::manifest::Format;
-use bundle_format::{Bundle, BundleError, Digest, FileReader, Manifest, PayloadError, ReadAt};
+use bundle_format::{Bundle, BundleError, Envelope, FileReader, Manifest, PayloadError, ReadAt};
+use openssl::error::ErrorStack;
+use openssl::hash::{Hasher, MessageDigest};
 
 use crate::encrypt::EncryptError;
 use crate::open::{Check, OpenError, Source, on_the_host};
@@ -57,18 +59,22 @@ pub enum SignatureError {
     Output(#[from] OutputError),
 }
 
-/// Writes the signature of a bundle, as it stands in it, into a file.
+/// Writes the signature of a bundle into a file: as it stands in it ([`Envelope::None`]), or as it
+/// comes out of its envelope.
 ///
 /// # Errors
 /// The input is no bundle, or not trusted; writing fails.
 pub fn extract(
     source: &Source<'_>,
     check: &Check<'_>,
+    envelope: Envelope,
     target: &Target,
 ) -> Result<(), SignatureError> {
-    // As it stands: an envelope stays closed.
-    let closed = source.open_closed()?;
-    let signature = closed.signature().to_vec();
+    let bundle = match envelope {
+        Envelope::None => source.open_closed()?,
+        Envelope::Opened => source.open()?,
+    };
+    let signature = bundle.signature().to_vec();
     if let Check::Trust(trust) = check {
         source.verified(trust)?;
     }
@@ -157,18 +163,19 @@ fn sign_again(
     check: &Check<'_>,
     how: &Signing<'_>,
 ) -> Result<Vec<u8>, SignatureError> {
+    let digest = how.signer.digest();
     let signable = match check {
         Check::Trust(trust) => {
             let verified = bundle
                 .verify(&on_the_host(trust))
                 .map_err(OpenError::from)?;
-            Signable::of(verified.manifest().bytes(), verified.payload())
+            Signable::of(verified.manifest().bytes(), verified.payload(), digest)
         }
         Check::None => {
             let manifest = bundle
                 .manifest_bytes_unverified()
                 .map_err(OpenError::from)?;
-            Signable::of(&manifest, &bundle.unverified_payload())
+            Signable::of(&manifest, &bundle.unverified_payload(), digest)
         }
     };
     let signable = signable.map_err(OpenError::from)?;
@@ -179,15 +186,19 @@ fn sign_again(
 pub(crate) enum Signable {
     /// Verity and crypt.
     Manifest(Vec<u8>),
-    /// Plain.
-    Payload(Digest),
+    /// Plain: the payload's digest.
+    Payload(Vec<u8>),
 }
 
 impl Signable {
     /// Decided by the format that the manifest names.
-    pub(crate) fn of(manifest: &[u8], payload: &impl ReadAt) -> Result<Self, BundleError> {
+    pub(crate) fn of(
+        manifest: &[u8],
+        payload: &impl ReadAt,
+        digest: MessageDigest,
+    ) -> Result<Self, BundleError> {
         match Manifest::parse(manifest)?.bundle.format {
-            Format::Plain => Ok(Self::Payload(hash(payload)?)),
+            Format::Plain => Ok(Self::Payload(hash(payload, digest)?)),
             Format::Verity | Format::Crypt => Ok(Self::Manifest(manifest.to_vec())),
         }
     }
@@ -195,14 +206,16 @@ impl Signable {
     pub(crate) fn content(&self) -> Content<'_> {
         match self {
             Self::Manifest(bytes) => Content::Attached(bytes),
-            Self::Payload(digest) => Content::Detached(*digest),
+            Self::Payload(digest) => Content::Detached(digest),
         }
     }
 }
 
-fn hash(payload: &impl ReadAt) -> Result<Digest, PayloadError> {
+fn hash(payload: &impl ReadAt, digest: MessageDigest) -> Result<Vec<u8>, PayloadError> {
+    // OpenSSL knows every digest that a scheme names; that it fails is no fault of the payload.
+    let failed = |error: ErrorStack| PayloadError::from_io(0, error.into());
     let len = payload.len();
-    let mut hasher = openssl::sha::Sha256::new();
+    let mut hasher = Hasher::new(digest).map_err(failed)?;
     let mut buffer = vec![0; HASH_BUFFER];
     let mut offset = 0;
     while offset < len {
@@ -213,8 +226,8 @@ fn hash(payload: &impl ReadAt) -> Result<Digest, PayloadError> {
         payload
             .read_exact_at(&mut buffer[..run], offset)
             .map_err(|error| PayloadError::from_io(offset, error))?;
-        hasher.update(&buffer[..run]);
+        hasher.update(&buffer[..run]).map_err(failed)?;
         offset += run as u64;
     }
-    Ok(Digest::from_bytes(hasher.finish()))
+    Ok(hasher.finish().map_err(failed)?.to_vec())
 }

@@ -116,7 +116,8 @@ pub(crate) fn finish(
     let payload = FileReader::open(output.temporary_path())
         .map_err(|source| PayloadError::Read { offset: 0, source })
         .map_err(|error| OpenError::from(BundleError::from(error)))?;
-    let signable = Signable::of(manifest, &payload).map_err(OpenError::from)?;
+    let signable =
+        Signable::of(manifest, &payload, signing.signer.digest()).map_err(OpenError::from)?;
     let signature = sign::sign(signable.content(), signing.signer, signing.time)?;
     append_signature(&mut output, &signature)?;
 

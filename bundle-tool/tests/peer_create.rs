@@ -64,7 +64,7 @@ fn rauc_accepts_every_kind_of_certificate_that_it_can_sign_with() {
         change(&mut request, |source, _, keyring| {
             source.certificate = cert.clone();
             source.key = key_file;
-            *keyring = Some(cert.clone());
+            *keyring = Some(Trust::from_keyring_file(&cert).unwrap());
         });
         // The certificate's life starts now.
         workshop.create(&request).unwrap();

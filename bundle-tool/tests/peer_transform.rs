@@ -13,6 +13,7 @@ use bundle_tool::encrypt::{Recipients, encrypt};
 use bundle_tool::extract::extract;
 use bundle_tool::observer::Silent;
 use bundle_tool::open::{Check, Source};
+use bundle_tool::output::Overwrite;
 use bundle_tool::unsigned::Signing;
 use bundle_tool::{signature, verify};
 use support::{Workshop, run, stdout, text, try_run, write};
@@ -119,8 +120,9 @@ fn a_crypt_bundle_that_rauc_made_and_encrypted() {
         };
         let out = workshop.path("out");
         extract(
-            &source.verified(&workshop.trust()).unwrap(),
+            &source.verified(&workshop.trust()).unwrap().files().unwrap(),
             &out,
+            Overwrite::Refuse,
             &mut Silent,
         )
         .unwrap();

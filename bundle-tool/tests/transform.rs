@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 
 use bundle_format::cms::DecryptionKey;
 use bundle_format::manifest::Format;
-use bundle_format::{Bundle, BundleError, FileReader, Limits};
+use bundle_format::{Bundle, BundleError, Envelope, FileReader, Limits};
 use bundle_tool::create::Signature;
 use bundle_tool::encrypt::{Recipients, encrypt};
 use bundle_tool::extract::extract;
 use bundle_tool::observer::Silent;
 use bundle_tool::open::{Check, Source};
+use bundle_tool::output::Overwrite;
 use bundle_tool::unsigned::Signing;
 use bundle_tool::{signature, unsigned, verify};
 use support::{Workshop, chain, run, text, write};
@@ -226,6 +227,72 @@ fn built_here_and_signed_there() {
     }
 }
 
+/// Other tools may sign what we would not create: it is shown, but not accepted.
+#[test]
+fn a_bundle_for_a_newer_rauc_is_refused() {
+    let workshop = Workshop::new();
+    let input = workshop.path("input");
+    fs_err::create_dir(&input).unwrap();
+    write(&input.join("rootfs.img"), &support::noise(9000));
+    let manifest = |version: &str| {
+        format!(
+            "[update]\ncompatible=Board\nmin-rauc-version={version}\n\
+             [image.rootfs]\nfilename=rootfs.img\n"
+        )
+    };
+    write(&input.join("manifest.raucm"), manifest("1.15.2").as_bytes());
+    let mut request = workshop.request("a.unsigned");
+    request.input = bundle_tool::create::Input::Directory(input.clone());
+    request.signature = Signature::Later;
+    workshop.create(&request).unwrap();
+    let sign = |output: &str| {
+        let signer = workshop.identity();
+        let signing = Signing {
+            signer: &signer,
+            time: support::TIME,
+            keyring: None,
+            recipients: None,
+        };
+        let target = workshop.target(output);
+        unsigned::sign(&request.output.path, &signing, &target, &mut Silent).unwrap();
+        let limits = limits();
+        let source = source(&target.path, &limits, None);
+        let info = bundle_tool::info::info(&source, &Check::Trust(&workshop.trust())).unwrap();
+        let text = String::from_utf8(info.manifest.to_bytes()).unwrap();
+        assert!(text.contains("min-rauc-version="), "{text}");
+        verify::verify(
+            &source,
+            &workshop.trust(),
+            verify::Depth::Images,
+            &mut Silent,
+        )
+        .map(drop)
+    };
+    sign("good.raucb").unwrap();
+
+    let unsigned = fs_err::read(&request.output.path).unwrap();
+    let needle = b"min-rauc-version=1.15.2";
+    let at = (0..unsigned.len() - needle.len())
+        .rfind(|at| unsigned[*at..].starts_with(needle))
+        .unwrap();
+    let mut newer = unsigned.clone();
+    newer[at + needle.len() - 1] = b'3';
+    write(&request.output.path, &newer);
+    let refused = chain(&sign("newer.raucb").unwrap_err());
+    assert!(
+        refused.contains("min-rauc-version=1.15.3: the bundle needs a newer RAUC than 1.15.2"),
+        "{refused}"
+    );
+
+    write(&input.join("manifest.raucm"), manifest("1.15.3").as_bytes());
+    request.output = workshop.target("b.unsigned");
+    let refused = chain(&workshop.create(&request).unwrap_err());
+    assert!(
+        refused.contains("needs a newer RAUC than 1.15.2"),
+        "{refused}"
+    );
+}
+
 #[test]
 fn a_damaged_unsigned_bundle_is_not_signed() {
     let workshop = Workshop::new();
@@ -258,7 +325,7 @@ fn signed_by_openssl_from_the_extracted_manifest() {
     let limits = limits();
     let manifest = workshop.target("manifest.txt");
     let unsigned = source(&request.output.path, &limits, None);
-    signature::extract(&unsigned, &Check::None, &manifest).unwrap();
+    signature::extract(&unsigned, &Check::None, Envelope::None, &manifest).unwrap();
     let cms = workshop.path("cms");
     let (cert, key) = (
         text(&workshop.pki.signer_cert),
@@ -310,13 +377,18 @@ fn a_signature_can_be_taken_out_and_put_back() {
     let (limits, trust) = (limits(), workshop.trust());
     let cms = workshop.target("a.cms");
     let opened = source(&bundle, &limits, None);
-    signature::extract(&opened, &Check::Trust(&trust), &cms).unwrap();
+    signature::extract(&opened, &Check::Trust(&trust), Envelope::None, &cms).unwrap();
     let same = workshop.target("same.raucb");
     signature::replace(&opened, &cms.path, &Check::Trust(&trust), &same).unwrap();
     assert!(fs_err::read(&same.path).unwrap() == fs_err::read(&bundle).unwrap());
 
     let strangers = other.trust();
-    let refused = signature::extract(&opened, &Check::Trust(&strangers), &workshop.target("x"));
+    let refused = signature::extract(
+        &opened,
+        &Check::Trust(&strangers),
+        Envelope::None,
+        &workshop.target("x"),
+    );
     assert!(refused.unwrap_err().to_string().contains("is not trusted"));
     let refused = signature::replace(
         &opened,
@@ -472,7 +544,9 @@ fn everything_comes_out() {
         .verified(&workshop.trust())
         .unwrap();
     let out = workshop.path("out");
-    assert_eq!(extract(&verified, &out, &mut Silent).unwrap(), 7);
+    let files = verified.files().unwrap();
+    let take = |overwrite| extract(&files, &out, overwrite, &mut Silent);
+    assert_eq!(take(Overwrite::Refuse).unwrap(), 7);
     assert!(fs_err::read(out.join("rootfs.img")).unwrap() == workshop.rootfs);
     assert_eq!(fs_err::read(out.join("tree/deep/file")).unwrap(), b"inside");
     assert_eq!(fs_err::read(out.join("empty")).unwrap(), b"");
@@ -480,8 +554,20 @@ fn everything_comes_out() {
         fs_err::read_link(out.join("alias.img")).unwrap(),
         Path::new("rootfs.img")
     );
-    let exists = extract(&verified, &out, &mut Silent)
-        .unwrap_err()
-        .to_string();
+    let exists = take(Overwrite::Refuse).unwrap_err().to_string();
     assert!(exists.ends_with("extract into a new directory"), "{exists}");
+
+    // Into a directory that exists, files are replaced and links never followed.
+    let precious = workshop.path("precious");
+    write(&precious, b"mine");
+    fs_err::remove_file(out.join("empty")).unwrap();
+    std::os::unix::fs::symlink(&precious, out.join("empty")).unwrap();
+    write(&out.join("tree/deep/file"), b"changed");
+    assert_eq!(take(Overwrite::Replace).unwrap(), 7);
+    assert_eq!(fs_err::read(&precious).unwrap(), b"mine");
+    assert_eq!(fs_err::read(out.join("empty")).unwrap(), b"");
+    assert_eq!(fs_err::read(out.join("tree/deep/file")).unwrap(), b"inside");
+    fs_err::remove_dir_all(out.join("tree")).unwrap();
+    std::os::unix::fs::symlink(workshop.path("pki"), out.join("tree")).unwrap();
+    assert!(take(Overwrite::Replace).is_err());
 }

@@ -24,11 +24,11 @@ const PIECE_LEN: usize = 2 * 1024 * 1024;
 /// Batches in memory: one that is worked on, one that is read.
 const BATCHES: usize = 2;
 
-/// How to index: cut rule, digest and threads.
+/// How to index: cut rule, feature flags (with the digest) and threads.
 #[derive(Clone, Copy, Debug)]
 pub struct Indexer {
     rule: CutRule,
-    digest: DigestKind,
+    flags: FeatureFlags,
     threads: NonZeroUsize,
 }
 
@@ -63,9 +63,15 @@ impl Indexer {
     /// Indexes on one thread, besides one that reads.
     #[must_use]
     pub fn new(rule: CutRule, digest: DigestKind) -> Self {
+        Self::with_flags(rule, FeatureFlags::for_blob(digest))
+    }
+
+    /// The same for what is no image: an archive, whose index repeats the archive's flags.
+    #[must_use]
+    pub fn with_flags(rule: CutRule, flags: FeatureFlags) -> Self {
         Self {
             rule,
-            digest,
+            flags,
             threads: NonZeroUsize::MIN,
         }
     }
@@ -172,7 +178,7 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(indexer: &'a Indexer, visit: Visit<'a>) -> Self {
-        let flags = FeatureFlags::for_blob(indexer.digest);
+        let flags = indexer.flags;
         Self {
             indexer,
             visit,
@@ -243,7 +249,8 @@ impl<'a> Run<'a> {
     }
 
     fn hash(&mut self, bytes: &[u8], cuts: &[usize]) -> Result<(), IndexerError> {
-        let (digest, visit, base) = (self.indexer.digest, self.visit, self.index.image_len());
+        let (visit, base) = (self.visit, self.index.image_len());
+        let digest = self.indexer.flags.digest();
         let starts = std::iter::once(0).chain(cuts.iter().copied());
         let unknown = ChunkId::from_bytes([0; ChunkId::LEN]);
         self.jobs.clear();

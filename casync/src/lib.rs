@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | [`chunker`] | bytes to chunk boundaries | no |
 //! | [`chunk`] | ids, and what is known about a chunk's bytes | no |
+//! | [`catar`] | a directory tree as an archive, written and read | through `Read` and `Write` |
 //! | [`index`] | reads and writes indices | through `Read` and `Write` |
 //! | [`codec`] | compressed form of a chunk | no |
 //! | [`plan`] | new index + indices of seeds to a list of operations | no |
@@ -105,6 +106,7 @@
 
 pub mod assemble;
 mod blob;
+pub mod catar;
 pub mod chunk;
 pub mod chunker;
 pub mod codec;

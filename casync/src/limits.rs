@@ -16,6 +16,18 @@ pub const ZSTD_WINDOW_LOG: u32 = 23;
 /// Memory that an xz decoder may take: enough for `xz -9` (64 MiB dictionary), no more.
 pub const XZ_MEMORY: u64 = 66 * 1024 * 1024;
 
+/// Longest name in a directory tree, in bytes (Linux's own limit).
+pub const MAX_NAME: usize = 255;
+
+/// Longest target of a symbolic link, in bytes (Linux's own limit).
+pub const MAX_LINK_TARGET: usize = 4095;
+
+/// Directories in directories of a tree, at most.
+pub const MAX_TREE_DEPTH: usize = 256;
+
+/// Nodes of a tree that is read, at most: 24 bytes of memory for each.
+pub const MAX_TREE_NODES: u64 = 1 << 20;
+
 /// What any of the compressors may add to bytes that do not compress.
 const PACKED_OVERHEAD: u64 = 1024;
 

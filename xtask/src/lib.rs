@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod command;
 pub mod debian;
+pub mod fuzz;
 pub mod packages;
 pub mod progress;
 pub mod suite;

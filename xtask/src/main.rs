@@ -5,16 +5,18 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use xtask::bench::{Amount, Bench, Subject};
+use xtask::fuzz::DEFAULT_SECONDS;
 use xtask::progress::{Progress, Style};
 use xtask::suite::{Part, Suite, workspace_root};
 
 const USAGE: &str = "\
-Usage: cargo xtask test [--no-qemu] [--only fmt|clippy|unit|qemu]
+Usage: cargo xtask test [--no-qemu] [--only fmt|clippy|unit|fuzz|qemu] [--fuzz-seconds N]
        cargo xtask bench [--megabytes N] [--rounds N] [bundle|install|sizes ...]
        cargo xtask packages
 
 test      install the Debian packages that the tests need, then run them all:
-          formatting, clippy, unit and peer tests, machines in QEMU
+          formatting, clippy, unit and peer tests, fuzz targets (a minute each),
+          machines in QEMU
 bench     measure our programs, optimised, beside their peers, and print ratios
 packages  install these packages only
 ";
@@ -22,7 +24,7 @@ packages  install these packages only
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
 enum Task {
-    Test(Vec<Part>),
+    Test { parts: Vec<Part>, fuzz_seconds: u32 },
     Bench(Vec<Subject>, Amount),
     Packages,
     Help,
@@ -39,6 +41,7 @@ fn parse(arguments: &[String]) -> Result<Task, String> {
         None => return Err("no task was named".to_owned()),
     }
     let mut parts = Part::ALL.to_vec();
+    let mut fuzz_seconds = DEFAULT_SECONDS;
     while let Some(word) = words.next() {
         match word {
             "--no-qemu" => parts.retain(|part| *part != Part::Qemu),
@@ -46,13 +49,19 @@ fn parse(arguments: &[String]) -> Result<Task, String> {
                 let name = words.next().unwrap_or_default();
                 parts.retain(|part| part.name() == name);
             }
+            "--fuzz-seconds" => {
+                fuzz_seconds = number(word, words.next())?;
+            }
             other => return Err(format!("there is no option {other:?}")),
         }
     }
     if parts.is_empty() {
         return Err("these options leave nothing to run".to_owned());
     }
-    Ok(Task::Test(parts))
+    Ok(Task::Test {
+        parts,
+        fuzz_seconds,
+    })
 }
 
 fn bench<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Task, String> {
@@ -106,7 +115,10 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Task::Packages => suite.install(&Part::ALL),
-        Task::Test(parts) => suite.run(&parts),
+        Task::Test {
+            parts,
+            fuzz_seconds,
+        } => suite.run(&parts, fuzz_seconds),
         Task::Bench(subjects, amount) => Bench {
             cargo,
             root,
@@ -140,10 +152,22 @@ mod tests {
 
     #[test]
     fn command_lines() {
-        assert_eq!(parsed("test"), Ok(Task::Test(Part::ALL.to_vec())));
-        let without = vec![Part::Fmt, Part::Clippy, Part::Unit];
-        assert_eq!(parsed("test --no-qemu"), Ok(Task::Test(without)));
-        assert_eq!(parsed("test --only qemu"), Ok(Task::Test(vec![Part::Qemu])));
+        let test = |parts: &[Part], fuzz_seconds| {
+            let parts = parts.to_vec();
+            Ok(Task::Test {
+                parts,
+                fuzz_seconds,
+            })
+        };
+        assert_eq!(parsed("test"), test(&Part::ALL, DEFAULT_SECONDS));
+        let without = [Part::Fmt, Part::Clippy, Part::Unit, Part::Fuzz];
+        assert_eq!(parsed("test --no-qemu"), test(&without, DEFAULT_SECONDS));
+        assert_eq!(
+            parsed("test --only qemu"),
+            test(&[Part::Qemu], DEFAULT_SECONDS)
+        );
+        let long = parsed("test --only fuzz --fuzz-seconds 3600");
+        assert_eq!(long, test(&[Part::Fuzz], 3600));
         assert_eq!(parsed("packages"), Ok(Task::Packages));
         let little = Amount {
             megabytes: 8,
@@ -163,6 +187,8 @@ mod tests {
             "test --fast",
             "test --only",
             "test --only x",
+            "test --fuzz-seconds",
+            "test --fuzz-seconds soon",
             "packages x",
             "bench nothing",
             "bench --rounds 0",

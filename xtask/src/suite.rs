@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::command::shown;
 use crate::debian::Debian;
+use crate::fuzz::Fuzzing;
 use crate::packages;
 use crate::progress::Progress;
 
@@ -20,13 +21,15 @@ pub enum Part {
     Clippy,
     /// Unit, peer and property tests, and those in the documentation.
     Unit,
+    /// Every fuzz target for a while.
+    Fuzz,
     /// Machines in QEMU.
     Qemu,
 }
 
 impl Part {
     /// All parts, in the order in which they run.
-    pub const ALL: [Self; 4] = [Self::Fmt, Self::Clippy, Self::Unit, Self::Qemu];
+    pub const ALL: [Self; 5] = [Self::Fmt, Self::Clippy, Self::Unit, Self::Fuzz, Self::Qemu];
 
     /// The name on the command line.
     #[must_use]
@@ -35,6 +38,7 @@ impl Part {
             Self::Fmt => "fmt",
             Self::Clippy => "clippy",
             Self::Unit => "unit",
+            Self::Fuzz => "fuzz",
             Self::Qemu => "qemu",
         }
     }
@@ -52,11 +56,12 @@ pub struct Suite<'a> {
 }
 
 impl Suite<'_> {
-    /// Installs the packages that `parts` need, then runs these; stops at the first that fails.
+    /// Installs the packages that `parts` need, then runs these (each fuzz target for
+    /// `fuzz_seconds`); stops at the first that fails.
     ///
     /// # Errors
     /// A package cannot be installed, or a part fails.
-    pub fn run(&self, parts: &[Part]) -> Result<()> {
+    pub fn run(&self, parts: &[Part], fuzz_seconds: u32) -> Result<()> {
         self.install(parts)?;
         for part in parts {
             match part {
@@ -73,6 +78,7 @@ impl Suite<'_> {
                     ],
                 )?,
                 Part::Unit => self.unit()?,
+                Part::Fuzz => self.fuzz(fuzz_seconds)?,
                 Part::Qemu => self.qemu()?,
             }
         }
@@ -90,6 +96,9 @@ impl Suite<'_> {
         }
         if parts.contains(&Part::Unit) {
             sets.push(packages::PEERS);
+        }
+        if parts.contains(&Part::Fuzz) {
+            sets.push(packages::FUZZING);
         }
         if parts.contains(&Part::Qemu) {
             sets.push(packages::MACHINES);
@@ -117,6 +126,16 @@ impl Suite<'_> {
             "tests in the documentation",
             &[&["test", "--doc"][..], &suite].concat(),
         )
+    }
+
+    /// Fuzz targets, instrumented with the same compiler.
+    fn fuzz(&self, seconds: u32) -> Result<()> {
+        let fuzzing = Fuzzing {
+            cargo: self.cargo.clone(),
+            root: self.root.clone(),
+            progress: self.progress,
+        };
+        fuzzing.run(seconds)
     }
 
     /// Tests that boot machines: ignored by plain `cargo test`, since they need root, Debian's

@@ -6,6 +6,8 @@ use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Public};
 use openssl::x509::X509Ref;
 
+use super::asn1::{Asn1Error, CONTEXT_0, Elements, OID, SEQUENCE};
+
 /// Smallest RSA key, in bits.
 const MIN_RSA_BITS: u32 = 2048;
 
@@ -20,6 +22,9 @@ pub struct Policy {
     pub allow_weak_digests: bool,
     /// Accept RSA keys below 2048 bits and curves below 224 bits (setting `allow-short-keys`).
     pub allow_short_keys: bool,
+    /// Accept algorithms and kinds of keys that are not on the list, if OpenSSL can verify them
+    /// (setting `allow-unknown-algorithms`).
+    pub allow_unknown_algorithms: bool,
     /// Accept crypt bundles whose signature was never encrypted, so that anybody can read the
     /// payload's key (only for tools that inspect and encrypt bundles).
     pub allow_readable_crypt_key: bool,
@@ -45,7 +50,9 @@ pub enum PolicyError {
         bits: u32,
     },
     /// An algorithm that is not on the list.
-    #[error("{what} uses {algorithm}, which is not one of the accepted algorithms")]
+    #[error(
+        "{what} uses {algorithm}, which is not one of the accepted algorithms; the setting allow-unknown-algorithms would accept it"
+    )]
     UnknownAlgorithm {
         /// The signature, or which certificate.
         what: String,
@@ -62,7 +69,10 @@ enum Strength {
 impl Policy {
     /// Digest of the signature itself; `oid` as DER content.
     pub(super) fn check_digest(&self, oid: &[u8]) -> Result<(), PolicyError> {
-        let what = || "the signature".to_owned();
+        self.check_named_digest(oid, || "the signature".to_owned())
+    }
+
+    fn check_named_digest(&self, oid: &[u8], what: impl Fn() -> String) -> Result<(), PolicyError> {
         match digest_by_oid(oid) {
             Some(Strength::Good) => Ok(()),
             Some(Strength::Weak(_)) if self.allow_weak_digests => Ok(()),
@@ -70,10 +80,7 @@ impl Policy {
                 what: what(),
                 digest: name.to_owned(),
             }),
-            None => Err(PolicyError::UnknownAlgorithm {
-                what: what(),
-                algorithm: format!("a digest with the OID {}", dotted(oid)),
-            }),
+            None => self.unknown(what(), format!("a digest with the OID {}", dotted(oid))),
         }
     }
 
@@ -95,10 +102,15 @@ impl Policy {
         if GOOD_SIGNATURES.contains(&oid) {
             return Ok(());
         }
-        Err(PolicyError::UnknownAlgorithm {
-            what: "the signature".to_owned(),
-            algorithm: format!("an algorithm with the OID {}", dotted(oid)),
-        })
+        let algorithm = format!("an algorithm with the OID {}", dotted(oid));
+        self.unknown("the signature".to_owned(), algorithm)
+    }
+
+    fn unknown(&self, what: String, algorithm: String) -> Result<(), PolicyError> {
+        if self.allow_unknown_algorithms {
+            return Ok(());
+        }
+        Err(PolicyError::UnknownAlgorithm { what, algorithm })
     }
 
     /// Key of a certificate, and (unless it is trusted as it is) the digest that it was signed with.
@@ -109,33 +121,30 @@ impl Policy {
         issued: Issued,
     ) -> Result<(), PolicyError> {
         let what = || format!("the certificate {name}");
-        let unknown = |algorithm: &str| PolicyError::UnknownAlgorithm {
-            what: what(),
-            algorithm: algorithm.to_owned(),
-        };
-        let key = certificate
-            .public_key()
-            .map_err(|_| unknown("a key of an unknown kind"))?;
-        let (enough, bits) =
-            key_strength(&key).ok_or_else(|| unknown("a key of an unknown kind"))?;
-        if !enough && !self.allow_short_keys {
-            return Err(PolicyError::ShortKey { what: what(), bits });
+        let key = certificate.public_key().ok();
+        match key.as_ref().and_then(key_strength) {
+            None => self.unknown(what(), "a key of an unknown kind".to_owned())?,
+            Some((false, bits)) if !self.allow_short_keys => {
+                return Err(PolicyError::ShortKey { what: what(), bits });
+            }
+            Some(_) => {}
         }
-        if issued == Issued::Anchor || self.allow_weak_digests {
+        if issued == Issued::Anchor {
             return Ok(());
         }
         let nid = certificate.signature_algorithm().object().nid();
-        match nid
-            .signature_algorithms()
-            .map(|algorithms| algorithms.digest)
-        {
+        let digest = nid.signature_algorithms().map(|both| both.digest);
+        match digest {
             Some(Nid::SHA256 | Nid::SHA384 | Nid::SHA512) => Ok(()),
-            // Digest fixed by the algorithm (Ed25519, Ed448) or by its parameters (RSA-PSS, which
-            // OpenSSL's security level judges).
+            Some(Nid::UNDEF) if nid == Nid::RSASSAPSS => {
+                self.check_named_digest(&pss_digest(certificate), what)
+            }
+            // Digest fixed by the algorithm: Ed25519, Ed448.
             Some(Nid::UNDEF) => Ok(()),
             Some(digest) => {
                 let digest = digest.short_name().unwrap_or("?").to_owned();
-                if digest.starts_with("SHA3-") || digest.starts_with("RSA-SHA3") {
+                let is_sha3 = digest.starts_with("SHA3-") || digest.starts_with("RSA-SHA3");
+                if is_sha3 || self.allow_weak_digests {
                     return Ok(());
                 }
                 Err(PolicyError::WeakDigest {
@@ -143,7 +152,7 @@ impl Policy {
                     digest,
                 })
             }
-            None => Err(unknown("an unknown signature algorithm")),
+            None => self.unknown(what(), "an unknown signature algorithm".to_owned()),
         }
     }
 }
@@ -168,6 +177,29 @@ fn key_strength(key: &PKey<Public>) -> Option<(bool, u32)> {
     }
 }
 
+/// OID of the digest that an RSA-PSS signature on a certificate was made with.
+///
+/// ```text
+/// { { certificate }, { OID algorithm, { [0] { { OID digest } }, … } }, … }
+/// ```
+fn pss_digest(certificate: &X509Ref) -> Vec<u8> {
+    let der = certificate.to_der().unwrap_or_default();
+    let named = || -> Result<_, Asn1Error> {
+        let mut inside = Elements::new(&der).expect(SEQUENCE)?.inside();
+        inside.expect(SEQUENCE)?;
+        let mut algorithm = inside.expect(SEQUENCE)?.inside();
+        algorithm.expect(OID)?;
+        let mut parameters = algorithm.expect(SEQUENCE)?.inside();
+        let digest = parameters.expect(CONTEXT_0)?.inside().expect(SEQUENCE)?;
+        Ok(digest.inside().expect(OID)?.content.to_vec())
+    };
+    // SHA-1 is what is meant when nothing is said.
+    named().unwrap_or_else(|_| SHA1.to_vec())
+}
+
+/// 1.3.14.3.2.26
+const SHA1: &[u8] = b"\x2b\x0e\x03\x02\x1a";
+
 fn digest_by_oid(oid: &[u8]) -> Option<Strength> {
     /// 2.16.840.1.101.3.4.2
     const NIST: &[u8] = b"\x60\x86\x48\x01\x65\x03\x04\x02";
@@ -182,7 +214,7 @@ fn digest_by_oid(oid: &[u8]) -> Option<Strength> {
         };
     }
     match oid {
-        b"\x2b\x0e\x03\x02\x1a" => Some(Strength::Weak("SHA-1")),
+        SHA1 => Some(Strength::Weak("SHA-1")),
         b"\x2a\x86\x48\x86\xf7\x0d\x02\x05" => Some(Strength::Weak("MD5")),
         b"\x2a\x86\x48\x86\xf7\x0d\x02\x04" => Some(Strength::Weak("MD4")),
         _ => None,
@@ -195,9 +227,12 @@ pub(super) fn message_digest(oid: &[u8]) -> Option<MessageDigest> {
     MessageDigest::from_nid(object.nid())
 }
 
-/// rsaEncryption, RSASSA-PSS, sha256/384/512WithRSA, ecdsa-with-SHA256/384/512, Ed25519, Ed448,
-/// and the SHA-3 forms of ECDSA and RSA.
-const GOOD_SIGNATURES: [&[u8]; 16] = [
+/// Ed25519 (RFC 8410).
+pub(super) const ED25519: &[u8] = b"\x2b\x65\x70";
+
+/// rsaEncryption, RSASSA-PSS, sha256/384/512WithRSA, ecdsa-with-SHA256/384/512, Ed25519, and the
+/// SHA-3 forms of ECDSA and RSA.
+const GOOD_SIGNATURES: [&[u8]; 15] = [
     b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01",
     b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a",
     b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0b",
@@ -206,8 +241,7 @@ const GOOD_SIGNATURES: [&[u8]; 16] = [
     b"\x2a\x86\x48\xce\x3d\x04\x03\x02",
     b"\x2a\x86\x48\xce\x3d\x04\x03\x03",
     b"\x2a\x86\x48\xce\x3d\x04\x03\x04",
-    b"\x2b\x65\x70",
-    b"\x2b\x65\x71",
+    ED25519,
     b"\x60\x86\x48\x01\x65\x03\x04\x03\x0a",
     b"\x60\x86\x48\x01\x65\x03\x04\x03\x0b",
     b"\x60\x86\x48\x01\x65\x03\x04\x03\x0c",

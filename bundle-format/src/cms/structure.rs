@@ -18,6 +18,8 @@ const ID_DATA: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01";
 const ID_SIGNED_DATA: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02";
 /// 1.2.840.113549.1.7.3
 const ID_ENVELOPED_DATA: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x03";
+/// 1.2.840.113549.1.9.3
+const ID_CONTENT_TYPE: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x03";
 /// 1.2.840.113549.1.9.4
 const ID_MESSAGE_DIGEST: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x04";
 /// 1.2.840.113549.1.9.5
@@ -74,6 +76,12 @@ pub enum StructureError {
         /// What OpenSSL said.
         source: openssl::error::ErrorStack,
     },
+    /// Two certificates to choose from: what is checked of the one would be believed of the other.
+    #[error("the signature carries several certificates that its signer could mean")]
+    AmbiguousSigner,
+    /// The same attribute twice.
+    #[error("a signed attribute appears twice, or with several values")]
+    DoubledAttribute,
     /// What is signed is something else than plain data.
     #[error("the signature is over another content type than plain data")]
     ContentType,
@@ -96,10 +104,18 @@ pub(super) struct SignerInfo {
     pub(super) digest: Vec<u8>,
     /// OID of the signature algorithm, as DER content.
     pub(super) algorithm: Vec<u8>,
+    /// Whether the signature algorithm has parameters.
+    pub(super) has_parameters: bool,
+    /// What is signed if there are signed attributes: these, in DER as a SET OF.
+    pub(super) signed_attributes: Option<Vec<u8>>,
+    /// The signed attribute contentType says that the content is plain data.
+    pub(super) is_data: bool,
     /// Content of the signed attribute messageDigest; `None` without signed attributes.
     pub(super) message_digest: Option<Vec<u8>>,
     /// Signed attribute signingTime: tag and text.
     pub(super) signing_time: Option<SigningTime>,
+    /// The value of the signature.
+    pub(super) value: Vec<u8>,
 }
 
 /// How the signer's certificate is named.
@@ -174,10 +190,22 @@ impl SignedData {
     }
 
     /// The certificate that the signer names, if the signature carries it.
-    pub(super) fn signer_certificate(&self) -> Option<&X509> {
-        self.certificates
+    ///
+    /// Only one may fit: OpenSSL looks for it as well, in an order of its own, and has to find the
+    /// same. (Whoever asks a CA for a certificate may choose its key id.)
+    pub(super) fn signer_certificate(&self) -> Result<Option<&X509>, StructureError> {
+        let mut fitting = self
+            .certificates
             .iter()
-            .find(|certificate| self.signer.id.matches(certificate))
+            .filter(|certificate| self.signer.id.matches(certificate));
+        let Some(first) = fitting.next() else {
+            return Ok(None);
+        };
+        let der = |certificate: &X509| certificate.to_der().ok();
+        if fitting.any(|other| der(other) != der(first)) {
+            return Err(StructureError::AmbiguousSigner);
+        }
+        Ok(Some(first))
     }
 }
 
@@ -214,7 +242,8 @@ fn certificates(set: Element<'_>) -> Result<Vec<X509>, StructureError> {
 
 impl SignerInfo {
     /// ```text
-    /// { INTEGER version, sid, { OID digest }, [0] signed attributes, { OID algorithm }, … }
+    /// { INTEGER version, sid, { OID digest }, [0] signed attributes, { OID algorithm },
+    ///   OCTET STRING value, … }
     /// ```
     fn from_element(element: &Element<'_>) -> Result<Self, StructureError> {
         if element.tag != SEQUENCE {
@@ -230,18 +259,17 @@ impl SignerInfo {
             .content
             .to_vec();
         let attributes = inside.optional(CONTEXT_0)?;
-        let algorithm = inside
-            .expect(SEQUENCE)?
-            .inside()
-            .expect(OID)?
-            .content
-            .to_vec();
+        let mut algorithm = inside.expect(SEQUENCE)?.inside();
         let mut signer = Self {
             id,
             digest,
-            algorithm,
+            algorithm: algorithm.expect(OID)?.content.to_vec(),
+            has_parameters: !algorithm.is_empty(),
+            signed_attributes: None,
+            is_data: false,
             message_digest: None,
             signing_time: None,
+            value: inside.expect(OCTET_STRING)?.content.to_vec(),
         };
         if let Some(attributes) = attributes {
             signer.read_attributes(attributes)?;
@@ -249,20 +277,33 @@ impl SignerInfo {
         Ok(signer)
     }
 
-    /// Each attribute is `{ OID, SET of values }`.
+    /// Each attribute is `{ OID, SET of values }`. OpenSSL refuses those that matter when there
+    /// are two of them; so it cannot be that it looks at the one, and we at the other.
     fn read_attributes(&mut self, attributes: Element<'_>) -> Result<(), StructureError> {
+        let mut seen = Vec::new();
         for attribute in attributes.inside().all()? {
             let mut inside = attribute.inside();
             let oid = inside.expect(OID)?.content;
             let mut values = inside.expect(SET)?.inside();
             match oid {
+                ID_CONTENT_TYPE => self.is_data = values.expect(OID)?.content == ID_DATA,
                 ID_MESSAGE_DIGEST => {
                     self.message_digest = Some(values.expect(OCTET_STRING)?.content.to_vec());
                 }
                 ID_SIGNING_TIME => self.signing_time = Some(signing_time(values.next()?)?),
-                _ => {}
+                _ => continue,
             }
+            if seen.contains(&oid) || !values.is_empty() {
+                return Err(StructureError::DoubledAttribute);
+            }
+            seen.push(oid);
         }
+        // They stand as [0], and are signed as what they are: a SET. The rest is the same.
+        let mut signed = attributes.whole.to_vec();
+        if let Some(tag) = signed.first_mut() {
+            *tag = SET;
+        }
+        self.signed_attributes = Some(signed);
         Ok(())
     }
 }

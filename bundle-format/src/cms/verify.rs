@@ -12,10 +12,11 @@ use openssl::x509::{
     X509, X509ExtendedKeyUsage, X509KeyUsage, X509Ref, X509StoreContext, X509VerifyResult,
 };
 
-use super::policy::{Issued, PolicyError};
+use super::ed25519;
+use super::policy::{ED25519, Issued, PolicyError};
+use super::signer::{Signer, name};
 use super::structure::{SignedData, SigningTime, StructureError, parse};
 use super::trust::{CheckTime, Purpose, Trust, TrustError};
-use crate::digest::Digest;
 
 /// Why a signature is not trusted.
 #[derive(Debug, thiserror::Error)]
@@ -48,8 +49,8 @@ pub enum VerifyError {
     BadSignature {
         /// Manifest or payload.
         content: &'static str,
-        /// What OpenSSL said.
-        source: ErrorStack,
+        /// What OpenSSL said, if it was asked.
+        source: Option<ErrorStack>,
     },
     /// The payload is not the one that was signed (plain format).
     #[error(
@@ -81,6 +82,12 @@ pub enum VerifyError {
         /// What is missing.
         problem: &'static str,
     },
+    /// Something in an Ed25519 signature that RFC 8419 does not allow for, or that nothing needs.
+    #[error("the Ed25519 signature is not of the form that is accepted: {problem}")]
+    Ed25519 {
+        /// What is wrong.
+        problem: &'static str,
+    },
     /// Signed attributes are missing in a signature over a payload.
     #[error(
         "the signature over the payload has no signed attributes, or a digest that cannot be checked"
@@ -92,23 +99,6 @@ pub enum VerifyError {
     /// OpenSSL itself failed.
     #[error("OpenSSL failed")]
     OpenSsl(#[from] ErrorStack),
-}
-
-/// One certificate of the chain that was trusted, signer first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signer {
-    /// Whose certificate it is, like `CN=…, O=…`.
-    pub subject: String,
-    /// Who issued it.
-    pub issuer: String,
-    /// SHA-256 of the certificate.
-    pub fingerprint: Digest,
-    /// First moment of its validity, as OpenSSL writes it.
-    pub not_before: String,
-    /// Last moment of its validity, as OpenSSL writes it.
-    pub not_after: String,
-    /// The certificate in PEM form.
-    pub pem: String,
 }
 
 /// What a signature is over.
@@ -143,18 +133,25 @@ pub(crate) fn verify(
     let signing_time = signing_time(&data)?;
     let store = trust.store(check_time(trust, signing_time)?)?;
     let signer = data
-        .signer_certificate()
+        .signer_certificate()?
         .ok_or(VerifyError::NoSignerCertificate)?;
     let chain = chain(signer, &data.certificates, &store, trust)?;
+    let by_openssl = data.signer.algorithm != ED25519;
     let content = match content {
-        Content::Attached => attached(parsed, &store)?,
+        Content::Attached if by_openssl => attached(parsed, &store)?,
+        Content::Attached => ed25519::attached(&data, signer)?,
         Content::Detached(digest) => {
-            detached(parsed, &store, &data, digest)?;
+            if by_openssl {
+                detached(parsed, &store, &data)?;
+            } else {
+                ed25519::detached(&data, signer)?;
+            }
+            check_payload(&data, digest)?;
             Vec::new()
         }
     };
     check_chain(&chain, trust)?;
-    let chain = chain.iter().map(describe).collect::<Result<_, _>>()?;
+    let chain = chain.iter().map(Signer::of).collect::<Result<_, _>>()?;
     Ok(Signed {
         content,
         chain,
@@ -174,16 +171,32 @@ fn attached(mut cms: CmsContentInfo, store: &X509Store) -> Result<Vec<u8>, Verif
     )
     .map_err(|source| VerifyError::BadSignature {
         content: "manifest",
-        source,
+        source: Some(source),
     })?;
     Ok(content)
 }
 
 /// The same for a payload that is too large for memory: OpenSSL checks the chain and that the
-/// signature is over the signed attributes; those hold the payload's digest, compared here.
+/// signature is over the signed attributes; [`check_payload`] does the rest.
 fn detached(
     mut cms: CmsContentInfo,
     store: &X509Store,
+    data: &SignedData,
+) -> Result<(), VerifyError> {
+    // Without attributes, the signature would be over the payload itself, which is not here.
+    if data.signer.message_digest.is_none() {
+        return Err(VerifyError::NoSignedAttributes);
+    }
+    let flags = CMSOptions::BINARY | CMSOptions::NO_CONTENT_VERIFY;
+    cms.verify(None, Some(store), Some(&[]), None, flags)
+        .map_err(|source| VerifyError::BadSignature {
+            content: "payload",
+            source: Some(source),
+        })
+}
+
+/// Compares the payload with the digest in the signed attributes, of which the signature is good.
+fn check_payload(
     data: &SignedData,
     digest: &mut dyn FnMut(MessageDigest) -> std::io::Result<Vec<u8>>,
 ) -> Result<(), VerifyError> {
@@ -198,12 +211,6 @@ fn detached(
     }
     let algorithm = super::policy::message_digest(&data.signer.digest)
         .ok_or(VerifyError::NoSignedAttributes)?;
-    let flags = CMSOptions::BINARY | CMSOptions::NO_CONTENT_VERIFY;
-    cms.verify(None, Some(store), Some(&[]), None, flags)
-        .map_err(|source| VerifyError::BadSignature {
-            content: "payload",
-            source,
-        })?;
     let found = digest(algorithm).map_err(VerifyError::Read)?;
     if found != *signed {
         let hex = crate::digest::encode_hex;
@@ -356,28 +363,4 @@ fn signing_time(data: &SignedData) -> Result<Option<i64>, VerifyError> {
 fn seconds(time: &Asn1TimeRef) -> Result<i64, VerifyError> {
     let since = Asn1Time::from_unix(0)?.diff(time)?;
     Ok(i64::from(since.days) * 86400 + i64::from(since.secs))
-}
-
-fn describe(certificate: &X509) -> Result<Signer, VerifyError> {
-    let fingerprint = certificate.to_der()?;
-    let pem = String::from_utf8_lossy(&certificate.to_pem()?).into_owned();
-    Ok(Signer {
-        subject: name(certificate.subject_name()),
-        issuer: name(certificate.issuer_name()),
-        fingerprint: Digest::of(&fingerprint),
-        not_before: certificate.not_before().to_string(),
-        not_after: certificate.not_after().to_string(),
-        pem,
-    })
-}
-
-/// `O=…, CN=…`, with everything that is not printable escaped.
-fn name(name: &openssl::x509::X509NameRef) -> String {
-    let part = |entry: &openssl::x509::X509NameEntryRef| {
-        let key = entry.object().nid().short_name().unwrap_or("?");
-        let value = entry.data().to_string().unwrap_or_else(|_| "?".to_owned());
-        let value = value.escape_debug();
-        format!("{key}={value}")
-    };
-    name.entries().map(part).collect::<Vec<_>>().join(", ")
 }

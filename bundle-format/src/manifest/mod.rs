@@ -158,6 +158,14 @@ impl Image {
             .or_else(|| self.filename.as_deref().and_then(ImageType::from_file_name))
     }
 
+    /// Whether the file in the bundle is an index that points to chunks elsewhere: by its kind, or
+    /// by an end of its name that casync gives to indexes of anything.
+    pub fn is_chunked(&self) -> bool {
+        let index = |name: &str| name.ends_with(".caibx") || name.ends_with(".caidx");
+        self.kind().is_some_and(ImageType::is_chunked)
+            || self.filename.as_deref().is_some_and(index)
+    }
+
     /// The section's name without `image.`: `CLASS`, `CLASS.VARIANT` or `REPO/ARTIFACT`.
     pub fn label(&self) -> String {
         match (&self.artifact, &self.variant) {

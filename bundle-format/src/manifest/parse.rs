@@ -7,6 +7,7 @@ use super::{
 use crate::digest::{Digest, decode_hex};
 use crate::keyfile::{KeyFile, KeyFileError, Place, Section, SectionReader, parse_u64};
 use crate::limits::{BLOCK_SIZE, MAX_IMAGES};
+use crate::version::{RAUC_VERSION, Version};
 
 /// What is wrong with a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +35,14 @@ pub enum ManifestError {
         /// The end of the sentence.
         problem: &'static str,
     },
+    /// The bundle relies on something that came later.
+    #[error(
+        "min-rauc-version={wanted}: the bundle needs a newer RAUC than {RAUC_VERSION}, which this program stands for"
+    )]
+    NewerRauc {
+        /// What the manifest asks for.
+        wanted: String,
+    },
     /// More images than allowed.
     #[error("manifest: more than {MAX_IMAGES} images")]
     TooManyImages,
@@ -59,6 +68,24 @@ impl Manifest {
         }
         manifest.check_hooks(&file)?;
         Ok(manifest)
+    }
+
+    /// Whether we are new enough for this bundle: to be asked before it is used, though not before
+    /// it is shown.
+    ///
+    /// # Errors
+    /// It asks for a newer RAUC than [`RAUC_VERSION`].
+    pub fn check_min_rauc_version(&self) -> Result<()> {
+        let Some(wanted) = &self.update.min_rauc_version else {
+            return Ok(());
+        };
+        // What cannot be compared is not known to be old enough.
+        match (Version::parse(wanted), Version::parse(RAUC_VERSION)) {
+            (Some(needed), Some(ours)) if needed <= ours => Ok(()),
+            _ => Err(ManifestError::NewerRauc {
+                wanted: wanted.clone(),
+            }),
+        }
     }
 
     fn add_section(&mut self, file: &KeyFile, section: &Section) -> Result<()> {
@@ -112,20 +139,20 @@ fn update(mut section: SectionReader<'_>) -> Result<Update> {
         version: section.string("version")?,
         description: section.string("description")?,
         build: section.string("build")?,
-        min_rauc_version: section.parse("min-rauc-version", version_number)?,
+        min_rauc_version: section.parse("min-rauc-version", min_rauc_version)?,
     };
     section.finish()?;
     Ok(update)
 }
 
-/// Digits and dots, with whatever semantic versioning allows behind them.
-fn version_number(text: &str) -> Result<String, String> {
-    let core = text.split(['-', '+']).next().unwrap_or_default();
-    let number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    if (1..=3).contains(&core.split('.').count()) && core.split('.').all(number) {
-        Ok(text.to_owned())
-    } else {
-        Err("is not a version number like 1.14".to_owned())
+/// RAUC knows the key from 1.14 on, and refuses lower values.
+fn min_rauc_version(text: &str) -> Result<String, String> {
+    match (Version::parse(text), Version::parse("1.13")) {
+        (None, _) => Err("is not a version number like 1.14".to_owned()),
+        (Some(wanted), last_without) if Some(&wanted) <= last_without.as_ref() => {
+            Err("must be above 1.13, the last version that did not know this key".to_owned())
+        }
+        _ => Ok(text.to_owned()),
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Spec<'a> {
     pub not_before: i64,
     pub not_after: i64,
     pub digest: MessageDigest,
+    /// Else a random one.
+    pub serial: Option<u32>,
 }
 
 impl<'a> Spec<'a> {
@@ -56,6 +58,7 @@ impl<'a> Spec<'a> {
             not_before: 0,
             not_after: 4_102_444_800,
             digest: MessageDigest::sha256(),
+            serial: None,
         }
     }
 
@@ -66,10 +69,12 @@ impl<'a> Spec<'a> {
         let subject = subject.build();
         let mut builder = X509Builder::new().unwrap();
         builder.set_version(2).unwrap();
-        let mut serial = BigNum::new().unwrap();
-        serial
-            .rand(120, openssl::bn::MsbOption::MAYBE_ZERO, false)
-            .unwrap();
+        let mut serial = BigNum::from_u32(self.serial.unwrap_or(0)).unwrap();
+        if self.serial.is_none() {
+            serial
+                .rand(120, openssl::bn::MsbOption::MAYBE_ZERO, false)
+                .unwrap();
+        }
         builder
             .set_serial_number(&serial.to_asn1_integer().unwrap())
             .unwrap();

@@ -1,7 +1,9 @@
 //! `create`: from arguments to a request.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
+use bundle_format::Trust;
 
+use super::environment::random_bytes;
 use super::{CreateArgs, Environment, UsageError};
 use crate::create::{CreateRequest, Input, NewManifest, PackOptions, Signature};
 use crate::sign::KeySource;
@@ -26,7 +28,7 @@ pub(super) fn request(args: &CreateArgs, environment: &Environment) -> Result<Cr
     };
     let pack = PackOptions {
         compressor: args.compressor.clone(),
-        time: source_date_epoch(environment)?,
+        time: environment.source_date_epoch()?,
         arguments: Vec::new(),
     };
     Ok(CreateRequest {
@@ -34,8 +36,8 @@ pub(super) fn request(args: &CreateArgs, environment: &Environment) -> Result<Cr
         output: args.force.target(output),
         format: args.format,
         signature: signature(args, environment)?,
-        salt: args.salt.map_or_else(random, Ok)?,
-        crypt_key: random()?,
+        salt: args.salt.map_or_else(random_bytes, Ok)?,
+        crypt_key: random_bytes()?,
         pack,
     })
 }
@@ -48,41 +50,23 @@ fn signature(args: &CreateArgs, environment: &Environment) -> Result<Signature> 
             usage("give --cert and --key, or --unsigned")
         };
     };
+    let keyring = args.keyring.as_deref();
+    let keyring = keyring.map(Trust::from_keyring_file).transpose()?;
     Ok(Signature::By {
-        key: KeySource {
+        key: Box::new(KeySource {
             certificate: cert.clone(),
             key: key.clone(),
             intermediates: args.intermediate.clone(),
             passphrase: environment.key_passphrase.clone(),
-        },
-        time: signing_time(environment)?,
-        keyring: args.keyring.clone(),
-        purpose: bundle_format::cms::Purpose::default(),
+            token: environment.token.clone(),
+            valid_at: args.expiry.now(environment),
+        }),
+        time: environment.signing_time()?,
+        keyring,
         recipients: args.recipients.to.clone(),
     })
 }
 
 fn usage<T>(text: &str) -> Result<T> {
     Err(UsageError(text.to_owned()).into())
-}
-
-/// `SOURCE_DATE_EPOCH`, or now.
-pub(super) fn signing_time(environment: &Environment) -> Result<i64> {
-    Ok(source_date_epoch(environment)?.map_or(environment.now, i64::from))
-}
-
-fn source_date_epoch(environment: &Environment) -> Result<Option<u32>> {
-    let Some(text) = &environment.source_date_epoch else {
-        return Ok(None);
-    };
-    let epoch = text.parse().with_context(|| {
-        format!("SOURCE_DATE_EPOCH is '{text}', which is not a number of seconds since 1970")
-    })?;
-    Ok(Some(epoch))
-}
-
-fn random() -> Result<[u8; 32]> {
-    let mut bytes = [0; 32];
-    openssl::rand::rand_bytes(&mut bytes).context("no random numbers")?;
-    Ok(bytes)
 }

@@ -1,10 +1,15 @@
 //! Everything that comes from outside of the arguments, taken once at the start.
 
 use std::io::IsTerminal as _;
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use anyhow::{Context as _, Result};
+
+use crate::sign::TokenAccess;
+
 /// What the process brings with it.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Environment {
     /// Seconds since 1970.
     pub now: i64,
@@ -12,6 +17,8 @@ pub struct Environment {
     pub source_date_epoch: Option<String>,
     /// `RAUC_KEY_PASSPHRASE`.
     pub key_passphrase: Option<String>,
+    /// `RAUC_PKCS11_MODULE` and `RAUC_PKCS11_PIN`.
+    pub token: TokenAccess,
     /// `NO_COLOR` is set and not empty.
     pub no_color: bool,
     /// Progress goes to a terminal.
@@ -30,8 +37,43 @@ impl Environment {
                 .unwrap_or(0),
             source_date_epoch: variable("SOURCE_DATE_EPOCH"),
             key_passphrase: variable("RAUC_KEY_PASSPHRASE"),
+            token: TokenAccess {
+                module: variable("RAUC_PKCS11_MODULE").map(PathBuf::from),
+                pin: variable("RAUC_PKCS11_PIN"),
+            },
             no_color: variable("NO_COLOR").is_some(),
             terminal: std::io::stderr().is_terminal(),
         }
     }
+    /// The time that a signature names, in seconds since 1970: `SOURCE_DATE_EPOCH`, or now.
+    ///
+    /// # Errors
+    /// `SOURCE_DATE_EPOCH` is no number.
+    pub fn signing_time(&self) -> Result<i64> {
+        Ok(self.source_date_epoch()?.map_or(self.now, i64::from))
+    }
+
+    /// `SOURCE_DATE_EPOCH` as a number; `None` if it is not set.
+    ///
+    /// # Errors
+    /// It is no number.
+    pub fn source_date_epoch(&self) -> Result<Option<u32>> {
+        let Some(text) = &self.source_date_epoch else {
+            return Ok(None);
+        };
+        let epoch = text.parse().with_context(|| {
+            format!("SOURCE_DATE_EPOCH is '{text}', which is not a number of seconds since 1970")
+        })?;
+        Ok(Some(epoch))
+    }
+}
+
+/// Random bytes for a salt or a key.
+///
+/// # Errors
+/// The system has none.
+pub fn random_bytes() -> Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    openssl::rand::rand_bytes(&mut bytes).context("no random numbers")?;
+    Ok(bytes)
 }

@@ -8,7 +8,7 @@ mod render;
 mod transform;
 
 pub use args::{Args, Command, CreateArgs, InfoArgs, KeysCommand, VerifyArgs};
-pub use environment::Environment;
+pub use environment::{Environment, random_bytes};
 
 use std::process::ExitCode;
 
@@ -70,7 +70,7 @@ pub fn run(args: &Args, environment: &Environment, observer: &mut dyn Observer) 
             Ok(render::created(&request, &created))
         }
         Command::Sign(arguments) => transform::sign(arguments, environment, observer),
-        Command::Resign(arguments) => transform::resign(arguments, environment),
+        Command::Resign(arguments) => transform::resign(arguments, environment, observer),
         Command::Encrypt(arguments) => transform::encrypt(arguments),
         Command::Info(arguments) => {
             let shown = show(arguments, environment)
@@ -83,6 +83,7 @@ pub fn run(args: &Args, environment: &Environment, observer: &mut dyn Observer) 
         }
         Command::Verify(arguments) => check(arguments, environment, observer)
             .with_context(|| format!("{} is not a good bundle", arguments.bundle.display())),
+        Command::Convert(arguments) => transform::convert(arguments, environment, observer),
         Command::Extract(arguments) => transform::extract(arguments, environment, observer),
         Command::ExtractSignature(arguments) => {
             transform::extract_signature(arguments, environment)

@@ -3,17 +3,19 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use bundle_format::{Limits, Trust};
+use bundle_format::{Envelope, Limits, Trust};
 
 use super::args::{
-    EncryptArgs, ExtractArgs, ExtractSignatureArgs, RecipientArgs, ReplaceSignatureArgs,
-    ResignArgs, SignArgs, SignerArgs,
+    ConvertArgs, EncryptArgs, ExtractArgs, ExtractSignatureArgs, RecipientArgs,
+    ReplaceSignatureArgs, ResignArgs, SignArgs,
 };
-use super::create::signing_time;
-use super::{Environment, UsageError, render};
+use super::{Environment, UsageError, random_bytes, render};
+use crate::convert::{self, ChunkOptions, Chunking, ConvertRequest};
+use crate::create::{PackOptions, Signature};
 use crate::observer::Observer;
 use crate::open::Source;
-use crate::sign::Identity;
+use crate::output::Overwrite;
+use crate::sign::{Identity, KeySource};
 use crate::unsigned::Signing;
 use crate::{encrypt, extract, signature, unsigned};
 
@@ -22,21 +24,28 @@ pub(super) fn sign(
     environment: &Environment,
     observer: &mut dyn Observer,
 ) -> Result<String> {
-    let prepared = Prepared::new(
-        &args.signer,
-        args.keyring.as_deref(),
-        &args.recipients,
-        environment,
-    )?;
+    let source = args
+        .signer
+        .source(environment, args.expiry.now(environment));
+    let keyring = args.keyring.as_deref();
+    let prepared = Prepared::new(&source, keyring, &args.recipients, environment)?;
+    prepared.warn(observer)?;
     let target = args.force.target(&args.output);
     let signed = unsigned::sign(&args.input, &prepared.signing(), &target, observer)
         .with_context(|| format!("cannot sign {}", args.input.display()))?;
     Ok(render::signed(&args.output, &signed))
 }
 
-pub(super) fn resign(args: &ResignArgs, environment: &Environment) -> Result<String> {
+pub(super) fn resign(
+    args: &ResignArgs,
+    environment: &Environment,
+    observer: &mut dyn Observer,
+) -> Result<String> {
     let keyring = args.signing_keyring.as_deref();
-    let prepared = Prepared::new(&args.signer, keyring, &args.recipients, environment)?;
+    let now = (!args.check.rules.no_check_time).then_some(environment.now);
+    let source = args.signer.source(environment, now);
+    let prepared = Prepared::new(&source, keyring, &args.recipients, environment)?;
+    prepared.warn(observer)?;
     let check = args.check.load()?;
     let key = args.check.decrypt.load(environment)?;
     let source = Source {
@@ -60,6 +69,49 @@ pub(super) fn encrypt(args: &EncryptArgs) -> Result<String> {
     Ok(render::encrypted(&args.output, recipients.count()))
 }
 
+pub(super) fn convert(
+    args: &ConvertArgs,
+    environment: &Environment,
+    observer: &mut dyn Observer,
+) -> Result<String> {
+    let key = args.check.decrypt.load(environment)?;
+    let check = args.check.load()?;
+    let keyring = args.signing_keyring.as_deref();
+    let request = ConvertRequest {
+        source: Source {
+            path: &args.input,
+            limits: &Limits::default(),
+            decryption: key.as_ref(),
+        },
+        check: check.as_check(),
+        output: args.force.target(&args.output),
+        ignored: args.ignore_image.clone(),
+        chunking: Chunking::new(ChunkOptions {
+            sizes: args.chunk_size,
+            digest: args.digest,
+            packing: args.compression,
+        })?,
+        signature: Signature::By {
+            key: Box::new(
+                args.signer
+                    .source(environment, args.expiry.now(environment)),
+            ),
+            time: environment.signing_time()?,
+            keyring: keyring.map(Trust::from_keyring_file).transpose()?,
+            recipients: args.recipients.to.clone(),
+        },
+        salt: random_bytes()?,
+        crypt_key: random_bytes()?,
+        pack: PackOptions {
+            time: environment.source_date_epoch()?,
+            ..PackOptions::default()
+        },
+    };
+    let converted = convert::convert(request, observer)
+        .with_context(|| format!("cannot convert {}", args.input.display()))?;
+    Ok(render::converted(&args.output, &converted))
+}
+
 pub(super) fn extract(
     args: &ExtractArgs,
     environment: &Environment,
@@ -75,7 +127,14 @@ pub(super) fn extract(
     let count = source
         .verified(&trust)
         .map_err(anyhow::Error::from)
-        .and_then(|bundle| Ok(extract::extract(&bundle, &args.directory, observer)?))
+        .and_then(|bundle| {
+            Ok(extract::extract(
+                &bundle.files()?,
+                &args.directory,
+                Overwrite::Refuse,
+                observer,
+            )?)
+        })
         .with_context(|| format!("cannot extract {}", args.bundle.display()))?;
     Ok(render::extracted(&args.directory, count))
 }
@@ -91,8 +150,13 @@ pub(super) fn extract_signature(
         limits: &Limits::default(),
         decryption: key.as_ref(),
     };
-    signature::extract(&source, &check.as_check(), &args.force.target(&args.output))
-        .with_context(|| format!("cannot take the signature out of {}", args.input.display()))?;
+    signature::extract(
+        &source,
+        &check.as_check(),
+        Envelope::None,
+        &args.force.target(&args.output),
+    )
+    .with_context(|| format!("cannot take the signature out of {}", args.input.display()))?;
     Ok(render::wrote("signature", &args.output))
 }
 
@@ -123,17 +187,25 @@ struct Prepared {
 
 impl Prepared {
     fn new(
-        signer: &SignerArgs,
+        signer: &KeySource,
         keyring: Option<&Path>,
         recipients: &RecipientArgs,
         environment: &Environment,
     ) -> Result<Self> {
         Ok(Self {
-            signer: Identity::load(&signer.source(environment))?,
-            time: signing_time(environment)?,
+            signer: Identity::load(signer)?,
+            time: environment.signing_time()?,
             keyring: keyring.map(Trust::from_keyring_file).transpose()?,
             recipients: recipients.load()?,
         })
+    }
+
+    fn warn(&self, observer: &mut dyn Observer) -> Result<()> {
+        self.signer
+            .warnings()?
+            .iter()
+            .for_each(|text| observer.warn(text));
+        Ok(())
     }
 
     fn signing(&self) -> Signing<'_> {

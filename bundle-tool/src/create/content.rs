@@ -141,7 +141,9 @@ pub(super) fn gather(
     manifest.bundle.format_assumed = false;
     check_programs(&manifest, &sources)?;
     let made = images::fill_in(&mut manifest, &mut sources, observer)?;
-    Manifest::parse(&manifest.to_bytes()).map_err(|e| ContentError::NewManifest(e.into()))?;
+    Manifest::parse(&manifest.to_bytes())
+        .and_then(|manifest| manifest.check_min_rauc_version())
+        .map_err(|e| ContentError::NewManifest(e.into()))?;
     Ok(Gathered {
         manifest,
         sources,

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use bundle_format::block_hash_index::{self, BlockHashIndex};
-use bundle_format::manifest::{Image, ImageHook, ImageType};
+use bundle_format::manifest::{Image, ImageHook};
 use bundle_format::{Digest, FileReader, Manifest};
 
 use super::content::{ContentError, Sources};
@@ -70,7 +70,7 @@ fn measure(
     observer: &mut dyn Observer,
 ) -> Result<(), ContentError> {
     // What a chunked image expands to is not here to be measured.
-    if image.kind().is_some_and(ImageType::is_chunked) {
+    if image.is_chunked() {
         return match (image.sha256, image.size) {
             (Some(_), Some(_)) => Ok(()),
             _ => Err(ContentError::Chunked {

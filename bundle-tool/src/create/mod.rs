@@ -11,13 +11,10 @@ pub use squashfs::{PackError, PackOptions};
 
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 
-use bundle_format::cms::Purpose;
 use bundle_format::limits::{BLOCK_SIZE, MAX_PLAIN_PAYLOAD_SIZE};
 use bundle_format::manifest::{CryptKey, Format, VeritySpec};
 use bundle_format::verity::build_tree;
-use bundle_format::{
-    Digest, FileReader, Manifest, PayloadError, ReadAt as _, Trust, TrustError, crypt,
-};
+use bundle_format::{Digest, FileReader, Manifest, PayloadError, ReadAt as _, Trust, crypt};
 
 use crate::encrypt::Recipients;
 use crate::observer::Observer;
@@ -50,9 +47,6 @@ pub enum CreateError {
     /// Signing failed, or the result is not good.
     #[error(transparent)]
     Sign(#[from] SignBundleError),
-    /// The keyring to check with cannot be used.
-    #[error(transparent)]
-    Trust(#[from] TrustError),
     /// The hash tree cannot be made.
     #[error("cannot build the hash tree")]
     Tree(#[source] PayloadError),
@@ -101,6 +95,9 @@ pub fn create(
     observer: &mut dyn Observer,
 ) -> Result<Created, CreateError> {
     let signer = Signer::load(request)?;
+    for warning in signer.iter().map(|signer| signer.identity.warnings()) {
+        warning?.iter().for_each(|text| observer.warn(text));
+    }
     squashfs::check_program()?;
     let mut output = Output::create(&request.output.path, request.output.overwrite)?;
 
@@ -158,7 +155,6 @@ impl Signer {
             key,
             time,
             keyring,
-            purpose,
             recipients,
         } = &request.signature
         else {
@@ -169,13 +165,6 @@ impl Signer {
                 format: request.format.name(),
             });
         }
-        let load = |path: &std::path::PathBuf, purpose: Purpose| -> Result<Trust, TrustError> {
-            Ok(Trust::from_keyring_file(path)?.with_purpose(purpose))
-        };
-        let keyring = keyring
-            .as_ref()
-            .map(|path| load(path, *purpose))
-            .transpose()?;
         let recipients = if recipients.is_empty() {
             None
         } else {
@@ -184,7 +173,7 @@ impl Signer {
         Ok(Some(Self {
             identity: Identity::load(key)?,
             time: *time,
-            keyring,
+            keyring: keyring.clone(),
             recipients,
         }))
     }

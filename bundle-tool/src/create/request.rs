@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bundle_format::cms::Purpose;
+use bundle_format::Trust;
 use bundle_format::manifest::Format;
 
 use super::PackOptions;
@@ -30,20 +30,18 @@ pub struct CreateRequest {
 }
 
 /// Who signs a new bundle.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Signature {
     /// Nobody yet: the result is an unsigned bundle, for `sign`.
     Later,
     /// Somebody.
     By {
         /// Certificate and key.
-        key: KeySource,
+        key: Box<KeySource>,
         /// The time that the signature names, in seconds since 1970.
         time: i64,
         /// Check the finished bundle with this keyring.
-        keyring: Option<PathBuf>,
-        /// … for this purpose.
-        purpose: Purpose,
+        keyring: Option<Trust>,
         /// Encrypt the signature to the certificates in these files (crypt format).
         recipients: Vec<PathBuf>,
     },

@@ -44,6 +44,10 @@ pub(super) fn octets(bytes: &[u8]) -> Vec<u8> {
     element(0x04, bytes)
 }
 
+pub(super) fn null() -> Vec<u8> {
+    element(0x05, &[])
+}
+
 /// A number that is not negative, from its big-endian bytes.
 pub(super) fn integer(bytes: &[u8]) -> Vec<u8> {
     match bytes.first() {

@@ -2,9 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
+use openssl::asn1::Asn1Time;
 use openssl::error::ErrorStack;
-use openssl::pkey::{PKey, Private};
+use openssl::hash::MessageDigest;
+use openssl::pkey::PKey;
 use openssl::x509::X509;
+
+use super::SignError;
+use super::key::SigningKey;
+use super::scheme::Scheme;
+use super::token::{self, TokenAccess, TokenError, TokenKey, Uri, UriError};
+
+/// A certificate that expires within this many seconds is worth a warning (31 days).
+const SOON: i64 = 31 * 86_400;
 
 /// Largest certificate or key file that is read, in bytes.
 const MAX_PEM_SIZE: u64 = 1024 * 1024;
@@ -51,63 +61,157 @@ pub enum IdentityError {
         source: ErrorStack,
     },
     /// Key and certificate are strangers.
-    #[error("the key does not belong to the certificate {certificate}", certificate = certificate.display())]
+    #[error("the key does not belong to the certificate {certificate}")]
     Mismatch {
         /// Which.
-        certificate: PathBuf,
+        certificate: String,
     },
+    /// Devices would refuse what it signs.
+    #[error(
+        "the certificate {subject} is not valid now (from {from} until {until}), so devices refuse what it signs; use another one, or sign all the same with --no-check-time"
+    )]
+    NotValid {
+        /// Whose certificate.
+        subject: String,
+        /// First moment of its validity.
+        from: String,
+        /// Last moment of its validity.
+        until: String,
+    },
+    /// The token cannot be used.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The key cannot sign bundles.
+    #[error(transparent)]
+    Sign(#[from] SignError),
     /// OpenSSL fails.
     #[error("OpenSSL failed")]
     OpenSsl(#[from] ErrorStack),
 }
 
-/// Where the parts of an identity are.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Where the parts of an identity are: each in a PEM file, or on a token, whose `pkcs11:` URI then
+/// stands in place of the file's name.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct KeySource {
-    /// PEM file with the signer's certificate; further ones in it are taken as intermediates.
+    /// The signer's certificate; further ones in a PEM file are taken as intermediates.
     pub certificate: PathBuf,
-    /// PEM file with the key.
+    /// The key.
     pub key: PathBuf,
-    /// PEM files with the certificates between the signer and the root.
+    /// The certificates between the signer and the root.
     pub intermediates: Vec<PathBuf>,
-    /// Pass phrase of the key.
+    /// Pass phrase of the key, if it is a file.
     pub passphrase: Option<String>,
+    /// How tokens are reached.
+    pub token: TokenAccess,
+    /// The time at which the certificates have to be valid, in seconds since 1970; `None` does not
+    /// look.
+    pub valid_at: Option<i64>,
+}
+
+impl KeySource {
+    /// A certificate and a key without a pass phrase, at any time.
+    pub fn new(certificate: PathBuf, key: PathBuf) -> Self {
+        Self {
+            certificate,
+            key,
+            ..Self::default()
+        }
+    }
+}
+
+impl std::fmt::Debug for KeySource {
+    /// Without anything that is secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeySource")
+            .field("certificate", &token::shown(&self.certificate))
+            .field("key", &token::shown(&self.key))
+            .finish_non_exhaustive()
+    }
 }
 
 /// A certificate that can sign.
-#[derive(Clone)]
 pub struct Identity {
     pub(crate) certificate: X509,
-    pub(crate) key: PKey<Private>,
     pub(crate) intermediates: Vec<X509>,
+    pub(super) key: SigningKey,
+    pub(super) scheme: Scheme,
+    valid_at: Option<i64>,
 }
 
 impl Identity {
-    /// Reads certificate, key and intermediates.
+    /// Reads certificate, key and intermediates, and makes sure that they can sign. A token is
+    /// asked for a signature to find out whether its key is the certificate's.
     ///
     /// # Errors
-    /// A file cannot be read, or key and certificate do not belong together.
+    /// A file or a token cannot be read, key and certificate do not belong together, or a
+    /// certificate is not valid at the time that `source` names.
     pub fn load(source: &KeySource) -> Result<Self, IdentityError> {
-        let mut certificates = load_certificates(&source.certificate)?.into_iter();
-        let path = || source.certificate.clone();
+        let place = token::shown(&source.certificate);
+        let mut certificates = certificates(&source.certificate, &source.token)?.into_iter();
         let certificate = certificates
             .next()
-            .ok_or_else(|| IdentityError::NoCertificate { path: path() })?;
+            .ok_or_else(|| IdentityError::NoCertificate {
+                path: source.certificate.clone(),
+            })?;
         let mut intermediates: Vec<_> = certificates.collect();
-        for file in &source.intermediates {
-            intermediates.extend(load_certificates(file)?);
+        for place in &source.intermediates {
+            intermediates.extend(self::certificates(place, &source.token)?);
+        }
+        let public = certificate.public_key()?;
+        let scheme = Scheme::of(&public)?;
+        if let Some(now) = source.valid_at {
+            for certificate in std::iter::once(&certificate).chain(&intermediates) {
+                check_validity(certificate, now)?;
+            }
         }
         let key = key(source)?;
-        if !certificate.public_key()?.public_eq(&key) {
-            return Err(IdentityError::Mismatch {
-                certificate: path(),
-            });
+        if !key.belongs_to(&public)? {
+            return Err(IdentityError::Mismatch { certificate: place });
         }
         Ok(Self {
             certificate,
-            key,
             intermediates,
+            key,
+            scheme,
+            valid_at: source.valid_at,
         })
+    }
+
+    /// What the user should know before bundles are signed by it.
+    ///
+    /// # Errors
+    /// OpenSSL fails.
+    pub fn warnings(&self) -> Result<Vec<String>, IdentityError> {
+        let mut warnings = Vec::new();
+        if self.scheme == Scheme::Ed25519 {
+            warnings.push(
+                "the signature is Ed25519: slotmgr verifies it, RAUC devices refuse it".to_owned(),
+            );
+        }
+        let Some(now) = self.valid_at else {
+            return Ok(warnings);
+        };
+        let soon = Asn1Time::from_unix(now.saturating_add(SOON))?;
+        for certificate in std::iter::once(&self.certificate).chain(&self.intermediates) {
+            if *certificate.not_after() < *soon {
+                warnings.push(format!(
+                    "the certificate {} expires on {}: later, devices refuse what it signed",
+                    subject(certificate),
+                    certificate.not_after()
+                ));
+            }
+        }
+        Ok(warnings)
+    }
+
+    /// Whether signing was asked for in spite of certificates that are not valid now.
+    pub(crate) fn ignores_time(&self) -> bool {
+        self.valid_at.is_none()
+    }
+
+    /// What the content of a bundle has to be hashed with.
+    pub fn digest(&self) -> MessageDigest {
+        self.scheme.digest()
     }
 
     /// The signer's certificate and the intermediate ones in PEM form.
@@ -120,6 +224,38 @@ impl Identity {
             pem.extend(intermediate.to_pem()?);
         }
         Ok(pem)
+    }
+}
+
+fn check_validity(certificate: &X509, now: i64) -> Result<(), IdentityError> {
+    let now = Asn1Time::from_unix(now)?;
+    if *certificate.not_before() <= *now && *now <= *certificate.not_after() {
+        return Ok(());
+    }
+    Err(IdentityError::NotValid {
+        subject: subject(certificate),
+        from: certificate.not_before().to_string(),
+        until: certificate.not_after().to_string(),
+    })
+}
+
+fn subject(certificate: &X509) -> String {
+    bundle_format::cms::certificate_name(certificate.subject_name())
+}
+
+/// The URI that stands in place of a file's name; `None` if it is one.
+fn uri(place: &Path) -> Result<Option<Uri>, TokenError> {
+    let wrong = |source: UriError| TokenError::Uri {
+        uri: token::shown(place),
+        source,
+    };
+    Uri::from_place(place).transpose().map_err(wrong)
+}
+
+fn certificates(place: &Path, access: &TokenAccess) -> Result<Vec<X509>, IdentityError> {
+    match uri(place)? {
+        Some(uri) => Ok(vec![token::certificate(&uri, access)?]),
+        None => load_certificates(place),
     }
 }
 
@@ -141,16 +277,19 @@ pub fn load_certificates(path: &Path) -> Result<Vec<X509>, IdentityError> {
     Ok(certificates)
 }
 
-fn key(source: &KeySource) -> Result<PKey<Private>, IdentityError> {
+fn key(source: &KeySource) -> Result<SigningKey, IdentityError> {
+    if let Some(uri) = uri(&source.key)? {
+        return Ok(SigningKey::Token(TokenKey::open(&uri, &source.token)?));
+    }
     let pem = read(&source.key, "key")?;
     // An empty pass phrase rather than none: OpenSSL would ask at the terminal.
     let passphrase = source.passphrase.as_deref().unwrap_or_default();
-    PKey::private_key_from_pem_passphrase(&pem, passphrase.as_bytes()).map_err(|error| {
-        IdentityError::Key {
+    let key = PKey::private_key_from_pem_passphrase(&pem, passphrase.as_bytes());
+    key.map(SigningKey::Pem)
+        .map_err(|error| IdentityError::Key {
             path: source.key.clone(),
             source: error,
-        }
-    })
+        })
 }
 
 fn read(path: &Path, what: &'static str) -> Result<Vec<u8>, IdentityError> {

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use bundle_format::Trust;
-use bundle_format::cms::Purpose;
 use bundle_format::manifest::Format;
 use bundle_tool::create::{
     CreateError, CreateRequest, Created, ImageSource, Input, NewManifest, PackOptions, Signature,
@@ -53,12 +52,7 @@ impl Workshop {
     }
 
     pub fn key(&self) -> KeySource {
-        KeySource {
-            certificate: self.pki.signer_cert.clone(),
-            key: self.pki.signer_key.clone(),
-            intermediates: Vec::new(),
-            passphrase: None,
-        }
+        KeySource::new(self.pki.signer_cert.clone(), self.pki.signer_key.clone())
     }
 
     pub fn request(&self, output: &str) -> CreateRequest {
@@ -97,10 +91,9 @@ impl Workshop {
 
     pub fn signature(&self) -> Signature {
         Signature::By {
-            key: self.key(),
+            key: Box::new(self.key()),
             time: TIME,
-            keyring: Some(self.pki.keyring.clone()),
-            purpose: Purpose::default(),
+            keyring: Some(self.trust()),
             recipients: Vec::new(),
         }
     }
@@ -177,7 +170,7 @@ pub fn stdout(output: &Output) -> String {
 /// Changes who signs, or checks, in a request.
 pub fn change(
     request: &mut CreateRequest,
-    with: impl FnOnce(&mut KeySource, &mut i64, &mut Option<PathBuf>),
+    with: impl FnOnce(&mut KeySource, &mut i64, &mut Option<Trust>),
 ) {
     match &mut request.signature {
         Signature::By {

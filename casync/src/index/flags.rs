@@ -49,6 +49,11 @@ impl FeatureFlags {
         }
     }
 
+    /// Flags of an archive that this crate writes; `bits` are in the form that casync takes.
+    pub(crate) fn for_archive(bits: u64) -> Self {
+        Self(bits)
+    }
+
     /// Flags from a header.
     ///
     /// casync takes them only in the one form that it would write itself; the rules below were

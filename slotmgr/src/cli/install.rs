@@ -164,7 +164,9 @@ fn verify(
     if let Some(size) = session.conf.system.max_signature_size {
         limits.max_signature_size = size;
     }
-    Ok(Bundle::open(reader, &limits)?.verify(trust)?)
+    let bundle = Bundle::open(reader, &limits)?.verify(trust)?;
+    bundle.manifest().manifest().check_min_rauc_version()?;
+    Ok(bundle)
 }
 
 fn policy(session: &Session, around: &Surroundings, place: Place) -> Policy {

@@ -7,6 +7,7 @@
 //! [trust]
 //! allow-weak-digests = false       # MD5, SHA-1: only for a fleet that still has to move on
 //! allow-short-keys = false         # RSA below 2048 bits
+//! allow-unknown-algorithms = false # whatever else OpenSSL can verify
 //!
 //! [trial]
 //! tries = 3                        # 1 to 9
@@ -126,6 +127,7 @@ enum RawCheckFirst {
 struct RawTrust {
     allow_weak_digests: bool,
     allow_short_keys: bool,
+    allow_unknown_algorithms: bool,
 }
 
 impl Default for SlotmgrToml {
@@ -195,6 +197,7 @@ impl SlotmgrToml {
             trust: Policy {
                 allow_weak_digests: raw.trust.allow_weak_digests,
                 allow_short_keys: raw.trust.allow_short_keys,
+                allow_unknown_algorithms: raw.trust.allow_unknown_algorithms,
                 ..Policy::default()
             },
             checks: checks.collect::<Result<_, _>>()?,

@@ -9,13 +9,12 @@ mod assemble;
 mod plan;
 mod progress;
 mod readback;
-mod version;
 
 pub use assemble::{AssembleError, CHUNK, Opened, Written};
+pub use bundle_format::Version;
 pub use plan::{Plan, PlanError, Step};
 pub use progress::{Progress, Silent, Stage};
 pub use readback::{Proven, ReadBackError, Synced};
-pub use version::Version;
 
 use bundle_format::{PayloadError, ReadAt, VerifiedBundle};
 

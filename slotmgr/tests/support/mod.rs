@@ -6,6 +6,7 @@
 )]
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
+pub mod bus;
 pub mod grub_model;
 pub mod rig;
 pub mod server;
@@ -13,7 +14,6 @@ pub mod server;
 use std::path::Path;
 use std::sync::Arc;
 
-use bundle_format::cms::Purpose;
 use bundle_format::manifest::Format;
 use bundle_format::{Bundle, Limits, Trust, VerifiedBundle};
 use bundle_tool::create::{
@@ -88,12 +88,7 @@ pub fn bundle_file(
         }],
         ..NewManifest::default()
     };
-    let key = KeySource {
-        certificate: pki.join("signer.cert.pem"),
-        key: pki.join("signer.key.pem"),
-        intermediates: Vec::new(),
-        passphrase: None,
-    };
+    let key = KeySource::new(pki.join("signer.cert.pem"), pki.join("signer.key.pem"));
     let request = CreateRequest {
         input: Input::Images(manifest),
         output: Target {
@@ -102,10 +97,9 @@ pub fn bundle_file(
         },
         format: Format::Verity,
         signature: Signature::By {
-            key,
+            key: Box::new(key),
             time: 1_700_000_000,
             keyring: None,
-            purpose: Purpose::default(),
             recipients: Vec::new(),
         },
         salt: [7; 32],

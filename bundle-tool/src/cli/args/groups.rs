@@ -17,26 +17,45 @@ use crate::sign::KeySource;
 /// Who signs.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct SignerArgs {
-    /// PEM file with the signer's certificate
-    #[arg(long, value_name = "PEM")]
+    /// PEM file with the signer's certificate, or its pkcs11: URI
+    #[arg(long, value_name = "PEM|URI")]
     pub cert: PathBuf,
-    /// PEM file with the signer's key (pass phrase in RAUC_KEY_PASSPHRASE)
-    #[arg(long, value_name = "PEM")]
+    /// PEM file with the signer's key (pass phrase in RAUC_KEY_PASSPHRASE), or its pkcs11: URI
+    /// (PIN in RAUC_PKCS11_PIN, module in RAUC_PKCS11_MODULE)
+    #[arg(long, value_name = "PEM|URI")]
     pub key: PathBuf,
-    /// PEM file with certificates between signer and root; may be given several times
-    #[arg(long, value_name = "PEM")]
+    /// PEM file (or pkcs11: URI) with certificates between signer and root; may be given several
+    /// times
+    #[arg(long, value_name = "PEM|URI")]
     pub intermediate: Vec<PathBuf>,
 }
 
 impl SignerArgs {
-    /// Where certificate and key are.
-    pub fn source(&self, environment: &Environment) -> KeySource {
+    /// Where certificate and key are; the certificates have to be valid at `valid_at`.
+    pub fn source(&self, environment: &Environment, valid_at: Option<i64>) -> KeySource {
         KeySource {
             certificate: self.cert.clone(),
             key: self.key.clone(),
             intermediates: self.intermediate.clone(),
             passphrase: environment.key_passphrase.clone(),
+            token: environment.token.clone(),
+            valid_at,
         }
+    }
+}
+
+/// Whether certificates have to be valid to sign.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+pub struct ExpiryArgs {
+    /// Sign although the certificate has expired (or is not valid yet)
+    #[arg(long)]
+    pub no_check_time: bool,
+}
+
+impl ExpiryArgs {
+    /// The time at which certificates have to be valid; `None` if it does not matter.
+    pub fn now(&self, environment: &Environment) -> Option<i64> {
+        (!self.no_check_time).then_some(environment.now)
     }
 }
 
@@ -191,6 +210,9 @@ pub struct RuleArgs {
     /// Accept RSA keys below 2048 bits and curves below 224 bits
     #[arg(long)]
     pub allow_short_keys: bool,
+    /// Accept algorithms that are not known here, if OpenSSL can verify them
+    #[arg(long)]
+    pub allow_unknown_algorithms: bool,
 }
 
 impl RuleArgs {
@@ -199,6 +221,7 @@ impl RuleArgs {
         let policy = Policy {
             allow_weak_digests: self.allow_weak_digests,
             allow_short_keys: self.allow_short_keys,
+            allow_unknown_algorithms: self.allow_unknown_algorithms,
             ..trust.policy().clone()
         };
         let mut trust = trust

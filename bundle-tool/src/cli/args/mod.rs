@@ -3,7 +3,9 @@
 mod groups;
 mod parse;
 
-pub use groups::{CheckArgs, Checked, DecryptArgs, ForceArgs, RecipientArgs, RuleArgs, SignerArgs};
+pub use groups::{
+    CheckArgs, Checked, DecryptArgs, ExpiryArgs, ForceArgs, RecipientArgs, RuleArgs, SignerArgs,
+};
 
 use std::path::PathBuf;
 
@@ -49,6 +51,8 @@ pub enum Command {
     Info(InfoArgs),
     /// Check signature, every block and every image of a bundle
     Verify(VerifyArgs),
+    /// Move the images of a bundle into a casync chunk store beside it
+    Convert(Box<ConvertArgs>),
     /// Take the files out of a bundle
     Extract(ExtractArgs),
     /// Write the signature of a bundle into a file
@@ -75,20 +79,25 @@ pub enum KeysCommand {
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 #[command(after_help = CREATE_EXAMPLE)]
 pub struct CreateArgs {
-    /// PEM file with the signer's certificate
+    /// PEM file with the signer's certificate, or its pkcs11: URI
     #[arg(
         long,
-        value_name = "PEM",
+        value_name = "PEM|URI",
         requires = "key",
         required_unless_present = "unsigned"
     )]
     pub cert: Option<PathBuf>,
-    /// PEM file with the signer's key (pass phrase in RAUC_KEY_PASSPHRASE)
-    #[arg(long, value_name = "PEM", requires = "cert")]
+    /// PEM file with the signer's key (pass phrase in RAUC_KEY_PASSPHRASE), or its pkcs11: URI
+    /// (PIN in RAUC_PKCS11_PIN, module in RAUC_PKCS11_MODULE)
+    #[arg(long, value_name = "PEM|URI", requires = "cert")]
     pub key: Option<PathBuf>,
-    /// PEM file with certificates between signer and root; may be given several times
-    #[arg(long, value_name = "PEM", requires = "cert")]
+    /// PEM file (or pkcs11: URI) with certificates between signer and root; may be given several
+    /// times
+    #[arg(long, value_name = "PEM|URI", requires = "cert")]
     pub intermediate: Vec<PathBuf>,
+    /// Whether certificates have to be valid.
+    #[command(flatten)]
+    pub expiry: ExpiryArgs,
     /// Do not sign: `bundle-tool sign` does that elsewhere
     #[arg(long, conflicts_with_all = ["cert", "keyring", "to"])]
     pub unsigned: bool,
@@ -141,8 +150,13 @@ From a directory with a manifest.raucm and the files that it names:
 Encrypted, for two groups of devices:
   bundle-tool create --format crypt --to fleet1.pem --to fleet2.pem … update.raucb
 
-With the same input, key, --salt and SOURCE_DATE_EPOCH, RSA keys give the same bundle byte for
-byte; ECDSA signatures hold a random number, and so do encrypted bundles.";
+With a key on a token (smart card, HSM), through the PKCS#11 module of its maker:
+  export RAUC_PKCS11_MODULE=/usr/lib/softhsm/libsofthsm2.so RAUC_PKCS11_PIN=…
+  bundle-tool create --cert signer.cert.pem --key 'pkcs11:token=Release;object=signer' …
+
+With the same input, key, --salt and SOURCE_DATE_EPOCH, RSA and Ed25519 keys give the same bundle
+byte for byte; ECDSA signatures hold a random number, and so do encrypted bundles. RAUC devices
+accept RSA and ECDSA; Ed25519 is for devices with slotmgr only.";
 
 /// `sign …`.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
@@ -151,6 +165,9 @@ pub struct SignArgs {
     /// Who signs.
     #[command(flatten)]
     pub signer: SignerArgs,
+    /// Whether certificates have to be valid.
+    #[command(flatten)]
+    pub expiry: ExpiryArgs,
     /// Check the finished bundle with this keyring, as a device would
     #[arg(long, value_name = "PEM")]
     pub keyring: Option<PathBuf>,
@@ -249,6 +266,55 @@ pub struct VerifyArgs {
     /// The bundle
     pub bundle: PathBuf,
 }
+
+/// `convert …`.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+#[command(after_help = CONVERT_EXAMPLE)]
+pub struct ConvertArgs {
+    /// Who signs.
+    #[command(flatten)]
+    pub signer: SignerArgs,
+    /// Whether certificates have to be valid.
+    #[command(flatten)]
+    pub expiry: ExpiryArgs,
+    /// Whom to trust with the old signature.
+    #[command(flatten)]
+    pub check: CheckArgs,
+    /// Check the new bundle with this keyring
+    #[arg(long, value_name = "PEM")]
+    pub signing_keyring: Option<PathBuf>,
+    /// Leave the images of this slot class as they are; may be given several times
+    #[arg(long, value_name = "CLASS")]
+    pub ignore_image: Vec<String>,
+    /// How large chunks are in bytes: AVG or MIN:AVG:MAX
+    #[arg(long, value_name = "SIZES", default_value = "65536", value_parser = crate::convert::sizes)]
+    pub chunk_size: casync::ChunkSizes,
+    /// What names chunks: sha512-256 or sha256
+    #[arg(long, value_name = "NAME", default_value = "sha512-256", value_parser = crate::convert::digest)]
+    pub digest: casync::chunk::DigestKind,
+    /// How chunks are packed: zstd, xz or gzip
+    #[arg(long, value_name = "NAME", default_value = "zstd", value_parser = crate::convert::packing)]
+    pub compression: casync::codec::Packing,
+    /// To whom it is encrypted.
+    #[command(flatten)]
+    pub recipients: RecipientArgs,
+    /// Where the result goes.
+    #[command(flatten)]
+    pub force: ForceArgs,
+    /// The bundle
+    pub input: PathBuf,
+    /// The bundle to create; the chunks go into a directory beside it that ends in .castr
+    pub output: PathBuf,
+}
+
+const CONVERT_EXAMPLE: &str = "\
+Example:
+  bundle-tool convert --keyring keyring.pem --cert signer.cert.pem --key signer.key.pem \\
+      update.raucb update-chunked.raucb
+
+writes update-chunked.raucb and the directory update-chunked.castr. Put both on the web server, side
+by side: devices look for the chunks there. Tar images become archives of casync (.caidx), without
+extended attributes; all others are cut as they are (.caibx).";
 
 /// `extract …`.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]

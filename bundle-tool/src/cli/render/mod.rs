@@ -12,9 +12,11 @@ use std::process::ExitCode;
 use bundle_format::manifest::{Format, Image};
 use bundle_format::{Envelope, Manifest, Signer};
 
+use crate::convert::Converted;
 use crate::create::{CreateRequest, Created, Signature};
 use crate::info::{Info, Proof};
 use crate::keys::DemoPki;
+use crate::output::OutputError;
 use crate::unsigned::Signed;
 use crate::verify::Verified;
 
@@ -38,6 +40,12 @@ pub(in crate::cli) fn print_error(error: &anyhow::Error) {
     eprintln!("error: {error}");
     for cause in error.chain().skip(1) {
         eprintln!("  because: {cause}");
+    }
+    let exists = |cause: &(dyn std::error::Error + 'static)| {
+        matches!(cause.downcast_ref(), Some(OutputError::Exists { .. }))
+    };
+    if error.chain().any(exists) {
+        eprintln!("  next: give another name, or --force to replace it");
     }
 }
 
@@ -95,6 +103,28 @@ pub(in crate::cli) fn signed(path: &Path, signed: &Signed) -> String {
     text.line("Manifest hash", signed.manifest_hash);
     text.0
         .push_str("The bundle is signed and passed its own check.\n");
+    text.0
+}
+
+pub(in crate::cli) fn converted(path: &Path, converted: &Converted) -> String {
+    let mut text = Text::default();
+    text.line("Converted", path.display());
+    text.manifest(&converted.bundle.manifest);
+    text.line("Size", size(converted.bundle.size));
+    text.line("Manifest hash", converted.bundle.manifest_hash);
+    text.line(
+        "Store",
+        format!(
+            "{} ({} added)",
+            converted.store.display(),
+            size(converted.added)
+        ),
+    );
+    let images = count(converted.images, "image");
+    let _ = writeln!(
+        text.0,
+        "{images} chunked. Next: publish bundle and store side by side.",
+    );
     text.0
 }
 

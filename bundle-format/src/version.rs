@@ -3,6 +3,10 @@
 use std::cmp::Ordering;
 use std::fmt;
 
+/// The RAUC that we stand for: bundles that ask for a newer one (`min-rauc-version`) are refused,
+/// since they rely on something that may be missing here.
+pub const RAUC_VERSION: &str = "1.15.2";
+
 /// A semantic version.
 #[derive(Debug, Clone)]
 pub struct Version {
@@ -21,7 +25,7 @@ enum Part {
 impl Version {
     /// `1`, `1.2`, `1.2.3`, `1.2.3-rc.1+anything`.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Version> {
+    pub fn parse(text: &str) -> Option<Self> {
         let (plain, build) = text
             .split_once('+')
             .map_or((text, None), |(plain, build)| (plain, Some(build)));

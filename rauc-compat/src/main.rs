@@ -1,0 +1,9 @@
+//! The program `rauc`: everything is in the library.
+
+use std::process::ExitCode;
+
+use bundle_tool::cli::Environment;
+
+fn main() -> ExitCode {
+    rauc_compat::main(std::env::args_os(), &Environment::of_process())
+}

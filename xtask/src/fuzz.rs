@@ -1,0 +1,285 @@
+//! Fuzzing with libFuzzer, on the stable compiler.
+//!
+//! What `cargo fuzz` does needs a nightly compiler only for its sanitizers. The instrumentation
+//! that shows the fuzzer which code an input reached is a pass of LLVM, and `-C` options of the
+//! stable compiler ask for it. So the rooms' `fuzz/` folders are built here, with nothing to
+//! install but a C++ compiler for libFuzzer itself.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+
+use anyhow::{Context, Result, bail};
+
+use crate::command::{captured, logged, tail};
+use crate::progress::Progress;
+
+/// How long each target runs when nothing is said.
+pub const DEFAULT_SECONDS: u32 = 60;
+
+/// Targets that run at the same time.
+const AT_ONCE: usize = 2;
+
+/// Memory that a target may use, in MiB: far more than the caps of the formats allow for, far less
+/// than what two of them need to bring a machine down.
+const MEMORY_MB: u32 = 1024;
+
+/// Seconds that one input may take.
+const SECONDS_PER_INPUT: u32 = 10;
+
+/// Largest input, in bytes: room for a bundle with a signature and a small payload.
+const MAX_INPUT: u32 = 256 * 1024;
+
+/// The passes that count which edges an input reached and which values it was compared with, and
+/// assertions, which are what the fuzzer looks for.
+const RUSTFLAGS: &[&str] = &[
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+    // One unit per crate: symbols of the passes are not to be split up.
+    "-Ccodegen-units=1",
+    "--cfg=fuzzing",
+];
+
+/// One fuzz target of a room.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Target {
+    room: String,
+    name: String,
+}
+
+/// What fuzzing needs.
+#[derive(Debug)]
+pub struct Fuzzing<'a> {
+    /// The cargo that started us.
+    pub cargo: OsString,
+    /// The top of the workspace.
+    pub root: PathBuf,
+    /// Where people see what happens.
+    pub progress: &'a Progress,
+}
+
+impl Fuzzing<'_> {
+    /// Builds every target of every room and runs each for `seconds`, two at a time.
+    ///
+    /// # Errors
+    /// There is nothing to run, building fails, or a target finds something: the error then names
+    /// the input.
+    pub fn run(&self, seconds: u32) -> Result<()> {
+        let targets = targets(&self.root)?;
+        if targets.is_empty() {
+            bail!("no room has a folder fuzz/fuzz_targets");
+        }
+        let triple = host(&self.root)?;
+        let mut rooms: Vec<&str> = targets.iter().map(|target| target.room.as_str()).collect();
+        rooms.dedup();
+        for room in rooms {
+            let what = format!("build the fuzz targets of {room}");
+            self.progress.step(&what, || self.build(room, &triple))?;
+        }
+        let what = format!("fuzz {} targets, {seconds} s each", targets.len());
+        self.progress.step(&what, || {
+            let found = self.run_all(targets, &triple, seconds);
+            if found.is_empty() {
+                return Ok(());
+            }
+            bail!("{}", found.join("\n"))
+        })
+    }
+
+    fn build(&self, room: &str, triple: &str) -> Result<()> {
+        let log = self.root.join(format!("target/logs/fuzz-{room}.log"));
+        let mut build = Command::new(&self.cargo);
+        // With a target triple, build scripts and macros are not instrumented: they do not link
+        // with libFuzzer.
+        build
+            .args(["build", "--release", "--locked", "--target", triple])
+            .arg("--manifest-path")
+            .arg(self.root.join(room).join("fuzz/Cargo.toml"))
+            .arg("--target-dir")
+            .arg(self.root.join("target/fuzz"))
+            .env("CARGO_ENCODED_RUSTFLAGS", RUSTFLAGS.join("\x1f"))
+            .current_dir(&self.root);
+        logged(&mut build, &log)?;
+        if !self.root.join(room).join("examples/fuzz_seeds.rs").exists() {
+            return Ok(());
+        }
+        let mut seeds = Command::new(&self.cargo);
+        seeds
+            .args(["run", "--locked", "--package", room])
+            .args(["--example", "fuzz_seeds", "--"])
+            .arg(self.seeds(room))
+            .current_dir(&self.root);
+        logged(&mut seeds, &log)
+    }
+
+    fn seeds(&self, room: &str) -> PathBuf {
+        self.root.join("target/fuzz/seeds").join(room)
+    }
+
+    /// Runs the targets on [`AT_ONCE`] threads; gives what was found.
+    fn run_all(&self, targets: Vec<Target>, triple: &str, seconds: u32) -> Vec<String> {
+        let waiting = Mutex::new(VecDeque::from(targets));
+        let found = Mutex::new(Vec::new());
+        let next = || locked(&waiting).pop_front();
+        std::thread::scope(|scope| {
+            for _ in 0..AT_ONCE {
+                scope.spawn(|| {
+                    while let Some(target) = next() {
+                        if let Err(error) = self.run_one(&target, triple, seconds) {
+                            locked(&found).push(format!("{error:#}"));
+                        }
+                    }
+                });
+            }
+        });
+        locked(&found).clone()
+    }
+
+    fn run_one(&self, target: &Target, triple: &str, seconds: u32) -> Result<()> {
+        let Target { room, name } = target;
+        let work = self.root.join("target/fuzz");
+        let corpus = work.join("corpus").join(room).join(name);
+        let found = work.join("found").join(room).join(name);
+        fs_err::create_dir_all(&corpus)?;
+        // What an earlier run found must not be taken for what this one finds.
+        if found.exists() {
+            fs_err::remove_dir_all(&found)?;
+        }
+        fs_err::create_dir_all(&found)?;
+        let log = self
+            .root
+            .join(format!("target/logs/fuzz-{room}-{name}.log"));
+        let mut run = Command::new(work.join(triple).join("release").join(name));
+        // What is new goes into the first folder, the others are only read.
+        run.arg(&corpus);
+        let seeds = self.seeds(room).join(name);
+        if seeds.exists() {
+            run.arg(seeds);
+        }
+        run.arg(format!("-artifact_prefix={}/", found.display()));
+        run.arg(format!("-max_total_time={seconds}"));
+        run.arg(format!("-rss_limit_mb={MEMORY_MB}"));
+        run.arg(format!("-timeout={SECONDS_PER_INPUT}"));
+        run.arg(format!("-max_len={MAX_INPUT}"));
+        run.args(["-print_final_stats=1", "-verbosity=1"]);
+        let Err(error) = logged(&mut run, &log) else {
+            check_feedback(&log)?;
+            return Ok(());
+        };
+        match fs_err::read_dir(&found)?.next() {
+            Some(input) => bail!(
+                "the fuzz target {name} of {room} fails with the input {}\n\
+                 again: {} {0}\nThe end of {}:\n{}",
+                input?.path().display(),
+                work.join(triple).join("release").join(name).display(),
+                log.display(),
+                tail(&log)
+            ),
+            None => Err(error),
+        }
+    }
+}
+
+/// Without instrumentation the fuzzer runs all the same, and blindly: that has to be noticed.
+fn check_feedback(log: &Path) -> Result<()> {
+    let text = String::from_utf8_lossy(&fs_err::read(log)?).into_owned();
+    if text.contains("INFO: Loaded") && text.contains(" cov: ") {
+        return Ok(());
+    }
+    bail!(
+        "{} shows no coverage: the fuzzer ran without feedback from the code under test",
+        log.display()
+    )
+}
+
+/// The fuzz targets of all rooms, in order.
+fn targets(root: &Path) -> Result<Vec<Target>> {
+    let mut targets = Vec::new();
+    for room in fs_err::read_dir(root)? {
+        let room = room?;
+        let folder = room.path().join("fuzz/fuzz_targets");
+        if !folder.is_dir() {
+            continue;
+        }
+        for source in fs_err::read_dir(folder)? {
+            let path = source?.path();
+            if path.extension().is_some_and(|extension| extension == "rs") {
+                targets.push(Target {
+                    room: room.file_name().to_string_lossy().into_owned(),
+                    name: path
+                        .file_stem()
+                        .unwrap_or_default()
+                        .to_string_lossy()
+                        .into_owned(),
+                });
+            }
+        }
+    }
+    targets.sort();
+    Ok(targets)
+}
+
+/// The triple of the machine we run on, as the compiler names it.
+fn host(root: &Path) -> Result<String> {
+    let version = captured(Command::new("rustc").arg("-vV").current_dir(root))?;
+    let triple = version
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .context("rustc -vV names no host")?;
+    Ok(triple.to_owned())
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_target_is_found_and_is_a_program_of_its_crate() {
+        let root = crate::suite::workspace_root(Path::new(env!("CARGO_MANIFEST_DIR")));
+        let targets = targets(&root).unwrap();
+        let names: Vec<_> = targets
+            .iter()
+            .filter(|target| target.room == "bundle-format")
+            .map(|target| target.name.as_str())
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "block_hash_index",
+                "bundle",
+                "manifest",
+                "signature",
+                "squashfs"
+            ]
+        );
+        for target in &targets {
+            let manifest = root.join(&target.room).join("fuzz/Cargo.toml");
+            let text = fs_err::read_to_string(manifest).unwrap();
+            let path = format!("path = \"fuzz_targets/{}.rs\"", target.name);
+            assert!(text.contains(&path), "{target:?} is not in Cargo.toml");
+        }
+    }
+
+    #[test]
+    fn a_run_without_coverage_is_noticed() {
+        let dir = std::env::temp_dir().join(format!("xtask-fuzz-{}", std::process::id()));
+        fs_err::create_dir_all(&dir).unwrap();
+        let log = dir.join("log");
+        fs_err::write(&log, "INFO: Seed: 1\n#2 INITED exec/s: 0\n").unwrap();
+        assert!(check_feedback(&log).is_err());
+        fs_err::write(&log, "INFO: Loaded 1 modules\n#2 INITED cov: 12 ft: 13\n").unwrap();
+        assert!(check_feedback(&log).is_ok());
+        fs_err::remove_dir_all(&dir).unwrap();
+    }
+}
