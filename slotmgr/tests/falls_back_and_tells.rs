@@ -274,6 +274,26 @@ fn one_that_is_only_wished_for_is_told_of_in_the_status() {
 }
 
 #[test]
+fn preflight_says_what_is_wrong_and_writes_nothing() {
+    let machine = Machine::new("");
+    let before = machine.rig.snapshot();
+    let fine = machine.rig.run(&["preflight"]);
+    assert!(fine.status.success(), "{}", stdout(&fine));
+    assert!(
+        stdout(&fine).contains("✓ slot      rootfs.1 can be written"),
+        "{}",
+        stdout(&fine)
+    );
+    let alone = "ORDER=B A,A_OK=0,A_TRY=0,B_OK=1,B_TRY=0,B_LEFT=good";
+    fs_err::write(machine.rig.path("grubenv"), support::environment(alone)).unwrap();
+    let wrong = machine.rig.run(&["preflight"]);
+    assert_eq!(wrong.status.code(), Some(9));
+    assert!(stdout(&wrong).contains("✗ fallback"), "{}", stdout(&wrong));
+    assert_eq!(machine.install(&[]).status.code(), Some(1));
+    assert!(machine.rig.snapshot().b == before.b && !machine.rig.path("data").exists());
+}
+
+#[test]
 fn a_record_that_cannot_be_written_keeps_nobody_from_an_end() {
     let machine = Machine::on_trial(&check("app", "exit 3", ""));
     let data = machine.rig.path("data");

@@ -61,7 +61,7 @@ const EXAMPLES: &str = "Examples:
   slotmgr install http://server/update.raucb     from a web server, nothing is staged
   slotmgr trial                                  early in every boot: check and confirm
 
-Exit codes: 0 done or nothing to do, 1 failed, 2 wrong command line.";
+Exit codes: 0 done or nothing to do, 1 failed, 2 wrong command line, 9 preflight failed.";
 
 /// For whom the answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +90,8 @@ pub enum Verb {
     Vote(Vote),
     /// Go back to the other system by hand
     Rollback(Rollback),
+    /// Look whether an installation has a chance; writes nothing
+    Preflight,
     /// Tell what happened: installations, trials, falls back to the old system
     History,
 }

@@ -7,6 +7,7 @@ use bundle_format::manifest::Format;
 use bundle_format::{Bundle, Limits, ReadAt, Trust, VerifiedBundle, VerifiedManifest};
 
 use super::args::{Install, Options};
+use super::preflight;
 use super::render::Output;
 use super::session::{Session, Surroundings};
 use crate::boot::Armed;
@@ -80,6 +81,10 @@ pub(crate) fn perform(
     (opened, fallen): (&OpenBundle, Fallen),
     progress: &mut dyn Progress,
 ) -> Result<Armed> {
+    let mut found = preflight::look(session).into_iter();
+    if let Some(wrong) = found.find_map(|finding| finding.found.err()) {
+        bail!("nothing was written: {wrong}");
+    }
     note_fall(session, around)?;
     if fallen == Fallen::Refused {
         refuse_fallen(session, opened)?;

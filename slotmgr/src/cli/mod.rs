@@ -6,6 +6,7 @@ mod daemon;
 mod history;
 pub(crate) mod install;
 pub(crate) mod mark;
+mod preflight;
 mod render;
 mod rollback;
 pub(crate) mod session;
@@ -28,6 +29,8 @@ pub mod exit {
     pub const FAILED: u8 = 1;
     /// The command line is wrong.
     pub const USAGE: u8 = 2;
+    /// An installation had better not begin; the list says why.
+    pub const PREFLIGHT: u8 = 9;
 }
 
 /// Does what the command line asks for.
@@ -45,6 +48,7 @@ pub fn run(options: &Options, surroundings: &Surroundings) -> anyhow::Result<Exi
         Verb::Mark(verb) => mark::run(options, verb, surroundings, &output),
         Verb::Vote(verb) => vote::run(options, verb, surroundings, &output),
         Verb::Rollback(verb) => rollback::run(options, verb, surroundings, &output),
+        Verb::Preflight => preflight::run(options, surroundings, &output),
         Verb::History => history::run(options, surroundings, &output),
     }
 }

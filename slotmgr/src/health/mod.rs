@@ -8,6 +8,7 @@ pub mod directory;
 pub mod examine;
 pub mod hooks;
 pub mod notify;
+pub mod preflight;
 pub mod probation;
 pub mod probe;
 pub mod rack;

@@ -12,4 +12,5 @@ mod record;
 pub use history::{Baseline, CheckWords, Event, EventKind, FellBack, Traces, When};
 pub use job::{ImageRecord, Job, JobStage, Release, SlotRecord, SlotStatus};
 pub use outcome::{Outcome, outcome};
+pub(crate) use record::error_chain;
 pub use record::{RECORD_SIZE, Record};

@@ -367,7 +367,8 @@ fn load_copy(disks: &mut dyn Disks, copy: RecordCopy) -> Option<Copy> {
     }
 }
 
-fn error_chain(error: &dyn std::error::Error) -> String {
+/// An error with all its causes, in one line.
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::{SCHEMA, StatusView};
 use crate::boot::{BootState, Mark, Standing};
+use crate::health::preflight::Finding;
 use crate::health::{Report, TrialEnd};
 use crate::slot::{Booted, Layout, Slot, SlotId, role};
 use crate::state::{Event, FellBack, Job, Outcome, Record, SlotRecord};
@@ -98,6 +99,37 @@ impl<'v> RolledBack<'v> {
             schema: SCHEMA,
             result,
             slot,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Preflight<'v> {
+    schema: u32,
+    findings: Vec<FindingView<'v>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct FindingView<'v> {
+    what: &'v str,
+    fine: bool,
+    text: &'v str,
+}
+
+impl<'v> Preflight<'v> {
+    pub fn new(findings: &'v [Finding]) -> Self {
+        let view = |finding: &'v Finding| FindingView {
+            what: finding.what,
+            fine: finding.found.is_ok(),
+            text: match &finding.found {
+                Ok(text) | Err(text) => text,
+            },
+        };
+        Preflight {
+            schema: SCHEMA,
+            findings: findings.iter().map(view).collect(),
         }
     }
 }

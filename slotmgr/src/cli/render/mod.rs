@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::args::{Format, Voice};
 use crate::boot::{Armed, BootState, Mark};
+use crate::health::preflight::Finding;
 use crate::health::{Report, TrialEnd};
 use crate::slot::{Booted, Layout, SlotId};
 use crate::state::Record;
@@ -173,6 +174,17 @@ impl Output {
         let name = layout.slot(to).name.to_string();
         self.human(|| format!("{name} is started next\nnext       restart the machine"));
         self.json(&json::RolledBack::new("rolled-back", &name));
+    }
+
+    pub fn preflight(&self, findings: &[Finding]) {
+        for finding in findings {
+            let (mark, text) = match &finding.found {
+                Ok(text) => ('✓', text),
+                Err(text) => ('✗', text),
+            };
+            self.human(|| format!("{mark} {:9} {text}", finding.what));
+        }
+        self.json(&json::Preflight::new(findings));
     }
 
     pub fn history(&self, record: &Record) {
