@@ -18,9 +18,10 @@ use std::path::{Path, PathBuf};
 use bundle_format::verity::build_tree;
 use bundle_format::{crypt, encode_hex};
 use openssl::cms::{CMSOptions, CmsContentInfo};
+use openssl::pkey::PKey;
 use openssl::stack::Stack;
 use openssl::symm::Cipher;
-use support::{Identity, NOW, Spec, cms, noise, rsa, run, text, write};
+use support::{Identity, NOW, Spec, cms, ed25519, noise, rsa, run, text, write};
 
 const SALT: [u8; 32] = [9; 32];
 const CRYPT_KEY: [u8; 32] = [5; 32];
@@ -116,6 +117,35 @@ impl Corpus {
         let pss = cms(parts.manifest.as_bytes(), &self.signer, &pss);
         self.add("good-rsa-pss", &parts.signed(&pss), "ok");
         self.add("good-plain", &self.plain(&squashfs(&|_| {})), "ok");
+        self.ed25519(&parts);
+    }
+
+    fn ed25519(&mut self, parts: &Parts) {
+        let signer = Spec {
+            key: PKey::generate_ed25519().unwrap(),
+            ..Spec::leaf("Ed25519 signer", Some(&self.ca))
+        }
+        .make();
+        let good = ed25519::Parts::good(parts.manifest.as_bytes());
+        self.add("good-ed25519", &parts.signed(&good.sign(&signer)), "ok");
+        let bare = ed25519::Parts {
+            attributes: None,
+            ..good.clone()
+        };
+        self.add(
+            "ed25519-no-attributes",
+            &parts.signed(&bare.sign(&signer)),
+            "no signed attributes",
+        );
+        let flipped = ed25519::Parts {
+            spoil: |value| value[20] ^= 1,
+            ..good
+        };
+        self.add(
+            "ed25519-flipped",
+            &parts.signed(&flipped.sign(&signer)),
+            "the signature does not fit the signed manifest",
+        );
     }
 
     fn plain(&self, payload: &[u8]) -> Vec<u8> {
@@ -394,6 +424,21 @@ impl Corpus {
             &parts.signed(&two),
             "the signature has 2 signers",
         );
+        let twin = |name| {
+            let serial = Some(77);
+            Spec {
+                serial,
+                ..leaf(name)
+            }
+            .make()
+        };
+        let (other, _) = twin("Other twin").write(dir.path(), "other");
+        let ambiguous = cms(manifest, &twin("Twin"), &["-certfile", text(&other)]);
+        self.add(
+            "two-certificates",
+            &parts.signed(&ambiguous),
+            "several certificates that its signer could mean",
+        );
         let certificates = dir.path().join("certificates");
         write(&dir.path().join("in"), &self.signer.pem());
         run(
@@ -476,6 +521,27 @@ impl Corpus {
     }
 
     fn contradictions(&mut self) {
+        let other = squashfs(&|dir| {
+            let text = "[update]\ncompatible=Golden\nversion=2\n";
+            write(&dir.join("manifest.raucm"), text.as_bytes());
+        });
+        self.add(
+            "manifest-inside-differs",
+            &self.sign(&verity(&other, IMAGE)),
+            "contradicts the signed manifest (version)",
+        );
+        let newer = verity(&squashfs(&|_| {}), IMAGE);
+        let newer = Parts {
+            manifest: newer
+                .manifest
+                .replace("version=1\n", "version=1\nmin-rauc-version=1.16\n"),
+            ..newer
+        };
+        self.add(
+            "needs-newer-rauc",
+            &self.sign(&newer),
+            "the bundle needs a newer RAUC than 1.15.2",
+        );
         let payload = squashfs(&|_| {});
         let parts = verity(&payload, IMAGE);
         let with = |from: &str, to: &str| Parts {

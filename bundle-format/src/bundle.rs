@@ -60,6 +60,14 @@ pub enum BundleError {
     /// The signature cannot be decrypted.
     #[error(transparent)]
     Decrypt(#[from] DecryptError),
+    /// What is in the payload speaks of another update than what was signed.
+    #[error(
+        "the {MANIFEST_FILE} in the payload contradicts the signed manifest ({problem}): the bundle was put together of different parts"
+    )]
+    Contradiction {
+        /// In what.
+        problem: String,
+    },
     /// Sizes in the signed manifest do not fit the file.
     #[error("the payload of {payload} bytes does not fit the signed manifest: {problem}")]
     Geometry {
@@ -292,8 +300,8 @@ impl<R: ReadAt> Bundle<R> {
     }
 }
 
-/// The manifest file of a plain bundle.
-fn read_manifest(payload: &impl ReadAt) -> Result<Vec<u8>, PayloadError> {
+/// The manifest file of a payload: that of a plain bundle, or a copy of the signed one.
+pub(crate) fn read_manifest(payload: &impl ReadAt) -> Result<Vec<u8>, PayloadError> {
     let file = Squashfs::open(payload)?.open_file(MANIFEST_FILE)?;
     let limit = MAX_KEYFILE_SIZE as u64;
     if file.size() > limit {

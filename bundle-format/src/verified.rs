@@ -5,13 +5,13 @@ use std::sync::mpsc;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::bundle::VerifiedManifest;
+use crate::bundle::{BundleError, VerifiedManifest, read_manifest};
 use crate::digest::Digest;
-use crate::manifest::Image;
+use crate::manifest::{Image, Manifest};
 use crate::payload::Payload;
 use crate::payload_error::PayloadError;
 use crate::read_at::ReadAt;
-use crate::squashfs::{FileContent, Squashfs};
+use crate::squashfs::{FileContent, Squashfs, SquashfsError};
 
 /// Bytes of an image that are handed over at once.
 const HASH_PIECE: usize = 512 * 1024;
@@ -45,6 +45,29 @@ impl<R: ReadAt> VerifiedBundle<R> {
     /// The payload (a squashfs image); what it yields is checked.
     pub fn payload(&self) -> &Payload<R> {
         &self.payload
+    }
+
+    /// Whether the manifest may be acted upon: we are new enough for it, and the copy of it in the
+    /// payload (if there is one) speaks of the same update.
+    ///
+    /// # Errors
+    /// The bundle asks for a newer RAUC, contradicts itself, or cannot be read.
+    pub fn check_manifest(&self) -> Result<(), BundleError> {
+        let manifest = self.manifest.manifest();
+        manifest.check_min_rauc_version()?;
+        let copy = match read_manifest(&self.payload) {
+            Ok(bytes) => bytes,
+            Err(PayloadError::Squashfs(SquashfsError::NoSuchFile { .. })) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let contradiction = match Manifest::parse(&copy) {
+            Ok(copy) => manifest.contradiction(&copy),
+            Err(error) => Some(error.to_string()),
+        };
+        match contradiction {
+            Some(problem) => Err(BundleError::Contradiction { problem }),
+            None => Ok(()),
+        }
     }
 
     /// Checks every block of the payload and the whole tree. `progress` gets the bytes that are

@@ -23,6 +23,7 @@ fn check(source: impl ReadAt, trust: &Trust, key: &DecryptionKey) -> Result<(), 
         bundle = bundle.decrypt(key)?;
     }
     let verified = bundle.verify(trust)?;
+    verified.check_manifest()?;
     verified.verify_payload(&mut |_, _| {})?;
     verified.files()?.read_dir(verified.files()?.root())?;
     for image in &verified.manifest().manifest().images {

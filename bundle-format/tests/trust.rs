@@ -160,7 +160,9 @@ fn a_directory_of_certificates() {
         "names are not hashed yet"
     );
     support::run("openssl", &["rehash", text(dir.path())]);
-    assert_eq!(verify(bundle, &by_directory), Ok(()));
+    assert_eq!(verify(bundle.clone(), &by_directory), Ok(()));
+    let as_keyring = Trust::from_keyring_file(dir.path()).unwrap();
+    assert_eq!(verify(bundle, &as_keyring), Ok(()));
 }
 
 #[test]

@@ -29,19 +29,14 @@ pub enum CheckerError {
 pub struct Checker(Trust);
 
 impl Checker {
-    /// Checks with `keyring` if there is one (at any time, if the signer is not to be valid now); else with the signer's own certificates, as they are
+    /// Checks with `keyring` if there is one; else with the signer's own certificates, as they are
     /// and at any time.
     ///
     /// # Errors
     /// The keyring cannot be used.
     pub fn new(keyring: Option<&Trust>, signer: &Identity) -> Result<Self, CheckerError> {
         if let Some(trust) = keyring {
-            let trust = trust.clone();
-            return Ok(Self(if signer.ignores_time() {
-                trust.with_time(CheckTime::Ignore)
-            } else {
-                trust
-            }));
+            return Ok(Self(trust.clone()));
         }
         let pem = signer.certificates_pem()?;
         let trust = Trust::from_pem(&pem, "made of the signer's own certificates")?

@@ -38,11 +38,7 @@ pub fn verify(
 ) -> Result<Verified, OpenError> {
     observer.step("checking the signature");
     let bundle = source.verified(trust)?;
-    bundle
-        .manifest()
-        .manifest()
-        .check_min_rauc_version()
-        .map_err(BundleError::from)?;
+    bundle.check_manifest()?;
     observer.step("checking every block of the payload");
     bundle
         .verify_payload(&mut |done, total| observer.progress(done, total))

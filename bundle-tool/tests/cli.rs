@@ -371,3 +371,55 @@ fn arguments_become_a_structure() {
     );
     assert!(!verify.rules.check_crl);
 }
+
+/// Half of CVE-2026-34155 once more, with a file on the disk: sparse, so that it needs no room.
+#[test]
+fn a_plain_bundle_beyond_two_gigabytes_is_refused() {
+    use std::os::unix::fs::FileExt as _;
+    let shell = Shell::new();
+    shell.run("keys demo pki");
+    shell.run(&format!(
+        "create {SIGN} --format plain --compatible a --image rootfs=rootfs.ext4 a.raucb"
+    ));
+    let bytes = fs_err::read(shell.path("a.raucb")).unwrap();
+    let (rest, size) = bytes.split_last_chunk().unwrap();
+    let signature = &rest[rest.len() - usize::try_from(u64::from_be_bytes(*size)).unwrap()..];
+    let huge = fs_err::File::create(shell.path("huge.raucb"))
+        .unwrap()
+        .into_file();
+    huge.write_all_at(&bytes[..4096], 0).unwrap();
+    huge.write_all_at(&[signature, size].concat(), 1 << 31)
+        .unwrap();
+    let (code, said) = shell.fail("verify --keyring pki/keyring.pem huge.raucb");
+    assert_eq!(code, 1);
+    assert!(
+        said.contains("a plain bundle may have 2147483647 bytes at most"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_old_mksquashfs_is_refused_before_any_work() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let shell = Shell::new();
+    shell.run("keys demo pki");
+    let program = shell.path("mksquashfs");
+    write(
+        &program,
+        b"#!/bin/sh\necho 'mksquashfs version 4.4 (2019/08/29)'\n",
+    );
+    fs_err::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let line = format!("create {SIGN} --compatible a --image rootfs=rootfs.ext4 a.raucb");
+    let output = Command::new(env!("CARGO_BIN_EXE_bundle-tool"))
+        .args(line.split_whitespace())
+        .current_dir(shell.dir.path())
+        .env("PATH", shell.dir.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("mksquashfs is version 4.4, but at least version 4.5 is needed"),
+        "{said}"
+    );
+    assert!(!shell.path("a.raucb").exists());
+}

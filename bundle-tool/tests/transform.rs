@@ -293,6 +293,41 @@ fn a_bundle_for_a_newer_rauc_is_refused() {
     );
 }
 
+/// Well signed, but the manifest in the payload is another one.
+#[test]
+fn a_bundle_that_contradicts_itself_is_refused() {
+    let workshop = Workshop::new();
+    let mut request = workshop.request("a.unsigned");
+    request.signature = Signature::Later;
+    workshop.create(&request).unwrap();
+    let mut bytes = fs_err::read(&request.output.path).unwrap();
+    let needle = b"version=2026.01-1";
+    let at = (0..bytes.len() - needle.len())
+        .rfind(|at| bytes[*at..].starts_with(needle))
+        .unwrap();
+    bytes[at + needle.len() - 1] = b'2';
+    write(&request.output.path, &bytes);
+    let signer = workshop.identity();
+    let signing = Signing {
+        signer: &signer,
+        time: support::TIME,
+        keyring: None,
+        recipients: None,
+    };
+    let target = workshop.target("a.raucb");
+    unsigned::sign(&request.output.path, &signing, &target, &mut Silent).unwrap();
+    let limits = limits();
+    let source = source(&target.path, &limits, None);
+    for depth in [verify::Depth::Payload, verify::Depth::Images] {
+        let refused = verify::verify(&source, &workshop.trust(), depth, &mut Silent);
+        assert_eq!(
+            refused.unwrap_err().to_string(),
+            "the manifest.raucm in the payload contradicts the signed manifest (version): the \
+             bundle was put together of different parts"
+        );
+    }
+}
+
 #[test]
 fn a_damaged_unsigned_bundle_is_not_signed() {
     let workshop = Workshop::new();

@@ -29,11 +29,11 @@ fn tree(dir: &Path) -> PathBuf {
     fs::create_dir_all(root.join("sub/deeper")).unwrap();
     fs::create_dir(root.join("hollow")).unwrap();
     for number in 0..100 {
-        fs::write(root.join(format!("sub/file-{number}")), vec![b'x'; number]).unwrap();
+        fs_err::write(root.join(format!("sub/file-{number}")), vec![b'x'; number]).unwrap();
     }
-    fs::write(root.join("sub/deeper/größe"), b"not ASCII").unwrap();
-    fs::write(root.join("empty"), b"").unwrap();
-    fs::write(root.join("tool"), b"#!/bin/sh\n").unwrap();
+    fs_err::write(root.join("sub/deeper/größe"), b"not ASCII").unwrap();
+    fs_err::write(root.join("empty"), b"").unwrap();
+    fs_err::write(root.join("tool"), b"#!/bin/sh\n").unwrap();
     fs::set_permissions(root.join("tool"), fs::Permissions::from_mode(0o4711)).unwrap();
     symlink("../outside/of it", root.join("link")).unwrap();
     run("mkfifo", &[text(&root.join("pipe"))]);
@@ -102,7 +102,7 @@ fn casync_unpacks_our_archive() {
     let dir = tempfile::tempdir().unwrap();
     let root = tree(dir.path());
     let ours = dir.path().join("ours.catar");
-    fs::write(&ours, archive(&root)).unwrap();
+    fs_err::write(&ours, archive(&root)).unwrap();
     let out = dir.path().join("out");
     run(
         "casync",

@@ -10,6 +10,7 @@
 //! - [`block`]: length, sector sizes, caches, exclusive opening, device numbers
 //! - [`extents`]: where on the device the bytes of a file lie (FIEMAP, FIBMAP)
 //! - [`filesystem`]: which file system a file lives in, and the inode flags that matter
+//! - [`inode`]: taking the immutable flag off a file
 //! - [`partition`]: telling the kernel about changed partitions; the lock that udev respects
 //! - [`watchdog`]: hardware watchdogs
 //! - [`mtd`]: raw flash
@@ -31,6 +32,7 @@
 pub mod block;
 pub mod extents;
 pub mod filesystem;
+pub mod inode;
 pub mod mmc;
 pub mod mtd;
 pub mod partition;

@@ -24,6 +24,8 @@ pub(crate) const FIBMAP: Number = request_code_none!(0, 1);
 pub(crate) const FIGETBSZ: Number = request_code_none!(0, 2);
 /// Numbered with the size of `long`, but the kernel writes an int.
 pub(crate) const FS_IOC_GETFLAGS: Number = request_code_read!(b'f', 1, size_of::<libc::c_long>());
+/// Numbered with the size of `long`, but the kernel reads an int.
+pub(crate) const FS_IOC_SETFLAGS: Number = request_code_write!(b'f', 2, size_of::<libc::c_long>());
 /// Numbered with the size of the head alone; the extents follow it.
 pub(crate) const FS_IOC_FIEMAP: Number = request_code_readwrite!(b'f', 11, 32);
 

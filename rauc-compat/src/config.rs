@@ -1,15 +1,14 @@
 //! Whom to trust and how to open bundles: from options and from `system.conf`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use bundle_format::cms::{CheckTime, DecryptionKey, Policy};
-use bundle_format::keyfile::KeyFile;
 use bundle_format::manifest::Format;
 use bundle_format::{Limits, Manifest, Trust};
 use bundle_tool::cli::Environment;
 use bundle_tool::open::Source;
-use slotmgr::config::{Keyring, SystemConf, find_system_conf};
+use slotmgr::config::{Encryption, Keyring, SystemConf, find_system_conf};
 
 use crate::arguments::Global;
 
@@ -54,7 +53,6 @@ impl Config {
             Some(path) => conf.keyring.with_file(path),
             None => conf.keyring,
         };
-        let own = Decryption::read(&KeyFile::parse(&text, &name)?, base)?;
         let mut limits = Limits::default();
         if let Some(size) = conf.system.max_signature_size {
             limits.max_signature_size = size;
@@ -63,7 +61,7 @@ impl Config {
             keyring,
             formats: conf.system.formats,
             limits,
-            decryption: own.or_from(global).load(environment)?,
+            decryption: decryption(&conf.encryption, global, environment)?,
         })
     }
 
@@ -119,45 +117,22 @@ impl Config {
     }
 }
 
-/// `[encryption]`: the key of this device.
-#[derive(Default)]
-struct Decryption {
-    key: Option<PathBuf>,
-    certificate: Option<PathBuf>,
-}
-
-impl Decryption {
-    fn read(keys: &KeyFile, base: &Path) -> Result<Self> {
-        let Some(mut section) = keys.reader("encryption") else {
-            return Ok(Self::default());
-        };
-        let own = Self {
-            key: section.string("key")?.map(|path| base.join(path)),
-            certificate: section.string("cert")?.map(|path| base.join(path)),
-        };
-        section.finish()?;
-        Ok(own)
-    }
-
-    /// The key from the options, if there is one.
-    fn or_from(self, global: &Global) -> Self {
-        match &global.key {
-            Some(key) => Self {
-                key: Some(key.clone()),
-                certificate: global.cert.clone(),
-            },
-            None => self,
-        }
-    }
-
-    fn load(&self, environment: &Environment) -> Result<Option<DecryptionKey>> {
-        let Some(key) = &self.key else {
-            return Ok(None);
-        };
-        let passphrase = environment.key_passphrase.as_deref();
-        let key = DecryptionKey::from_files(key, passphrase, self.certificate.as_deref())?;
-        Ok(Some(key))
-    }
+/// The key that opens encrypted bundles: from the options, else that of this device.
+fn decryption(
+    own: &Encryption,
+    global: &Global,
+    environment: &Environment,
+) -> Result<Option<DecryptionKey>> {
+    let (key, certificate) = match &global.key {
+        Some(key) => (Some(key), &global.cert),
+        None => (own.key.as_ref(), &own.cert),
+    };
+    let Some(key) = key else {
+        return Ok(None);
+    };
+    let passphrase = environment.key_passphrase.as_deref();
+    let key = DecryptionKey::from_files(key, passphrase, certificate.as_deref())?;
+    Ok(Some(key))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -198,6 +173,8 @@ fn changed(conf: &[u8], option: &str) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use bundle_format::keyfile::KeyFile;
+
     use super::*;
 
     #[test]
@@ -215,11 +192,7 @@ mod tests {
         let conf = SystemConf::parse(&text, "conf", Path::new("")).unwrap();
         assert_eq!(conf.system.formats, [Format::Verity]);
         for wrong in ["", "system:bundle-formats", "a=b"] {
-            assert!(changed(conf_text(), wrong).is_err(), "{wrong}");
+            assert!(changed(NO_CONF, wrong).is_err(), "{wrong}");
         }
-    }
-
-    fn conf_text() -> &'static [u8] {
-        NO_CONF
     }
 }

@@ -27,6 +27,12 @@ pub(crate) fn resign(
 ) -> Result<()> {
     let global = &arguments.global;
     let key = global.signer(environment)?;
+    if arguments.append {
+        bail!(
+            "--append is not there: devices refuse bundles with two signers. \
+             Without it, the new signature takes the place of the old one"
+        );
+    }
     // As in RAUC: not from system.conf, and even with --no-verify.
     if global.keyring.is_none() && arguments.signature.signing_keyring.is_none() {
         bail!("a keyring is needed to check the new signature: give --keyring");

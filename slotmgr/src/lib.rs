@@ -16,6 +16,7 @@ pub mod config;
 pub mod dbus;
 pub mod health;
 pub mod install;
+pub mod partition;
 pub mod service;
 pub mod slot;
 pub mod source;

@@ -8,14 +8,13 @@
 mod support;
 
 use std::collections::HashSet;
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
 use bundle_format::VerifiedBundle;
 use slotmgr::boot::{self, BootEnv, Mark, Standing, Tries, grub::Grub};
 use slotmgr::storage::sim::{Keep, World};
 use slotmgr::storage::{Area, Disks, EnvCopy};
+use support::cuts::{Tried, fingerprint, keeps};
 use support::{
     BOTH_GOOD, FACTORY, grub_model, image, install, layout, policy, running, slot_id, world,
 };
@@ -24,57 +23,9 @@ const OLD: u8 = 1;
 const OLDER: u8 = 2;
 const NEW: u8 = 3;
 
-/// Random subsets that are tried for each cut.
-const RANDOM: u64 = 48;
-
 fn new_bundle() -> &'static VerifiedBundle<Arc<Vec<u8>>> {
     static BUNDLE: OnceLock<VerifiedBundle<Arc<Vec<u8>>>> = OnceLock::new();
     BUNDLE.get_or_init(|| support::bundle(&image(NEW), "3"))
-}
-
-/// What was tried, for the report at the end of a test.
-#[derive(Default)]
-struct Tried {
-    cuts: u64,
-    states: u64,
-    recoveries: u64,
-}
-
-impl Tried {
-    fn report(&self, what: &str) {
-        println!(
-            "power-cut machine: {what}: {} cut points, {} states after a cut, {} recoveries run to \
-             their end",
-            self.cuts, self.states, self.recoveries
-        );
-        assert!(
-            self.cuts > 0 && self.states > self.cuts,
-            "nothing was tried"
-        );
-    }
-}
-
-/// Every way in which the unconfirmed sectors of `world` may have ended up.
-fn keeps(world: &World) -> impl Iterator<Item = Keep> + use<> {
-    let sectors = world.unconfirmed();
-    [Keep::None, Keep::All]
-        .into_iter()
-        .chain((1..sectors).map(Keep::Prefix))
-        .chain((0..if sectors > 1 { RANDOM } else { 0 }).map(Keep::Random))
-}
-
-fn fingerprint(world: &World) -> u64 {
-    let layout = layout();
-    let mut hasher = DefaultHasher::new();
-    for name in ["A", "B"] {
-        world
-            .current(Area::Slot(slot_id(&layout, name)))
-            .hash(&mut hasher);
-    }
-    world
-        .current(Area::BootEnv(EnvCopy::First))
-        .hash(&mut hasher);
-    hasher.finish()
 }
 
 fn holds(world: &World, name: &str, seed: u8) -> bool {

@@ -116,12 +116,15 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Trusts the certificates in a PEM file. Revocation lists in it are used if
-    /// [`Trust::with_revocation`] asks for it.
+    /// Trusts the certificates in a PEM file, or in a directory as [`Trust::from_directory`] does.
+    /// Revocation lists in it are used if [`Trust::with_revocation`] asks for it.
     ///
     /// # Errors
     /// The file cannot be read, or has no certificate in it.
     pub fn from_keyring_file(path: &Path) -> Result<Self, TrustError> {
+        if path.is_dir() {
+            return Self::from_directory(path);
+        }
         let read = |path: &Path| {
             let mut bytes = Vec::new();
             std::fs::File::open(path)?

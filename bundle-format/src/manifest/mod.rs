@@ -3,6 +3,7 @@
 //! Read strictly, as RAUC reads it (unknown sections and keys are errors), and written in RAUC's
 //! order without its losses: `min-rauc-version` and `[rollout]` survive a rewrite.
 
+mod copy;
 mod image_type;
 mod parse;
 mod write;

@@ -77,6 +77,7 @@ pub(super) fn convert(
     let key = args.check.decrypt.load(environment)?;
     let check = args.check.load()?;
     let keyring = args.signing_keyring.as_deref();
+    let now = (!args.check.rules.no_check_time).then_some(environment.now);
     let request = ConvertRequest {
         source: Source {
             path: &args.input,
@@ -92,10 +93,7 @@ pub(super) fn convert(
             packing: args.compression,
         })?,
         signature: Signature::By {
-            key: Box::new(
-                args.signer
-                    .source(environment, args.expiry.now(environment)),
-            ),
+            key: Box::new(args.signer.source(environment, now)),
             time: environment.signing_time()?,
             keyring: keyring.map(Trust::from_keyring_file).transpose()?,
             recipients: args.recipients.to.clone(),

@@ -10,6 +10,9 @@ use super::content::Gathered;
 
 const PROGRAM: &str = "mksquashfs";
 
+/// The oldest version that knows all the options used here.
+const OLDEST: (u32, u32) = (4, 5);
+
 /// Why the payload cannot be packed.
 #[derive(Debug, thiserror::Error)]
 pub enum PackError {
@@ -18,6 +21,14 @@ pub enum PackError {
         "mksquashfs is needed to create bundles; on Debian it comes with `apt install squashfs-tools`"
     )]
     Missing(#[source] io::Error),
+    /// mksquashfs is too old, or something else has its name.
+    #[error(
+        "mksquashfs is {found}, but at least version {a}.{b} is needed: older ones do not know the options for reproducible images", a = OLDEST.0, b = OLDEST.1
+    )]
+    TooOld {
+        /// What it says about itself.
+        found: String,
+    },
     /// mksquashfs failed.
     #[error("mksquashfs failed ({status}): {message}")]
     Failed {
@@ -48,15 +59,36 @@ pub struct PackOptions {
     pub arguments: Vec<String>,
 }
 
-/// Fails if mksquashfs is missing, before any work is done.
+/// Fails if mksquashfs is missing or too old, before any work is done.
 pub(super) fn check_program() -> Result<(), PackError> {
-    Command::new(PROGRAM)
+    let said = Command::new(PROGRAM)
         .arg("-version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .map_err(PackError::Missing)
-        .map(drop)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(PackError::Missing)?;
+    let said = String::from_utf8_lossy(&said.stdout);
+    match version(&said) {
+        Some(version) if version >= OLDEST => Ok(()),
+        Some((a, b)) => Err(PackError::TooOld {
+            found: format!("version {a}.{b}"),
+        }),
+        None => Err(PackError::TooOld {
+            found: "of an unknown version".to_owned(),
+        }),
+    }
+}
+
+/// The first two numbers of what `mksquashfs -version` says: `mksquashfs version 4.5.1 (…)`.
+fn version(said: &str) -> Option<(u32, u32)> {
+    let mut numbers = said
+        .split_whitespace()
+        .skip_while(|word| *word != "version");
+    let number = |text: &str| {
+        let digits = text.split(|c: char| !c.is_ascii_digit()).next()?;
+        digits.parse().ok()
+    };
+    let mut parts = numbers.nth(1)?.split('.');
+    Some((number(parts.next()?)?, number(parts.next()?)?))
 }
 
 /// Packs manifest and sources into the file `output`, which exists and is replaced.
@@ -116,4 +148,27 @@ fn absolute(path: &Path) -> PathBuf {
 
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     std::fs::File::create(path)?.write_all(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_as_mksquashfs_says_them() {
+        for (said, expected) in [
+            (
+                "mksquashfs version 4.5.1 (2022/03/17)\ncopyright",
+                Some((4, 5)),
+            ),
+            ("mksquashfs version 4.10-git.1 (2025/01/01)", Some((4, 10))),
+            ("mksquashfs version 4.4-git (2019/08/29)", Some((4, 4))),
+            ("BusyBox v1.35", None),
+            ("mksquashfs version", None),
+            ("", None),
+        ] {
+            assert_eq!(version(said), expected, "{said}");
+        }
+        assert!((4, 10) > OLDEST && (4, 4) < OLDEST);
+    }
 }

@@ -204,11 +204,6 @@ impl Identity {
         Ok(warnings)
     }
 
-    /// Whether signing was asked for in spite of certificates that are not valid now.
-    pub(crate) fn ignores_time(&self) -> bool {
-        self.valid_at.is_none()
-    }
-
     /// What the content of a bundle has to be hashed with.
     pub fn digest(&self) -> MessageDigest {
         self.scheme.digest()

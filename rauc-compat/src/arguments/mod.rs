@@ -108,7 +108,7 @@ pub struct ResignArguments {
     /// Accept an old signature whose certificates have expired
     #[arg(long)]
     pub no_check_time: bool,
-    /// Keep the old signature and add another one
+    /// Refused: devices take bundles with one signer only
     #[arg(long)]
     pub append: bool,
     /// The bundle

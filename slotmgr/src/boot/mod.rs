@@ -6,7 +6,15 @@
 //! written into a slot, [`arm`] only with the [`Proven`] token in hand, [`confirm`] only for the
 //! running slot.
 
+pub mod barebox;
+pub mod custom;
+pub mod efi;
+pub mod gpt_priority;
 pub mod grub;
+mod names;
+pub mod noop;
+pub mod program;
+pub mod tryboot;
 pub mod uboot;
 
 use std::collections::BTreeMap;
@@ -230,6 +238,56 @@ pub enum BootError {
         /// As the bootloader sees it.
         standing: Standing,
     },
+    /// A bootloader's own program.
+    #[error("the bootloader's program did not do what it was asked for")]
+    Program(#[source] program::ProgramError),
+    /// `bootloader=noop`.
+    #[error(
+        "bootloader=noop remembers nothing: which slot is started, and whether it is good, cannot \
+         be told"
+    )]
+    NoMemory,
+    /// A variable of the firmware.
+    #[error("while {doing} the firmware's variable {name}")]
+    Variables {
+        /// reading, writing, removing.
+        doing: &'static str,
+        /// The variable.
+        name: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// No entry of the firmware's boot manager.
+    #[error(
+        "the firmware has no active boot entry that is called {name}. Nothing was changed; make \
+         one with `efibootmgr --create --label {name} ...`"
+    )]
+    NoEntry {
+        /// The boot name.
+        name: String,
+    },
+    /// No partition of a slot's name.
+    #[error("the partition table has no partition that is called {name}. Nothing was changed")]
+    NoPartition {
+        /// The boot name.
+        name: String,
+    },
+    /// `autoboot.txt`, or what the firmware says of itself.
+    #[error("the Raspberry Pi's boot configuration cannot be used: {0}. Nothing was changed")]
+    Tryboot(&'static str),
+    /// What the next restart has to be told.
+    #[error("cannot ask for the restart with `tryboot` (in {})", path.display())]
+    RebootParameter {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The partition table.
+    #[error(transparent)]
+    Gpt(#[from] crate::partition::gpt::GptError),
     /// A slot without a boot name.
     #[error("slot {0} has no boot name: the bootloader does not know it")]
     NoBootName(SlotName),
@@ -283,7 +341,16 @@ pub fn check_fallback(
     layout: &Layout,
     booted: Booted,
 ) -> Result<BootState, BootError> {
-    let state = env.read(disks)?;
+    let state = match env.read(disks) {
+        // Nothing decides here: whoever does has to know.
+        Err(BootError::NoMemory) => {
+            return Ok(BootState {
+                order: Vec::new(),
+                standings: BTreeMap::new(),
+            });
+        }
+        read => read?,
+    };
     match state.standing(booted.id()) {
         Standing::Good if state.order.contains(&booted.id()) => Ok(state),
         standing => Err(BootError::RunningSlotNotGood {

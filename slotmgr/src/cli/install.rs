@@ -170,7 +170,7 @@ fn verify(
         limits.max_signature_size = size;
     }
     let bundle = Bundle::open(reader, &limits)?.verify(trust)?;
-    bundle.manifest().manifest().check_min_rauc_version()?;
+    bundle.check_manifest()?;
     Ok(bundle)
 }
 

@@ -1,6 +1,7 @@
 //! The command line: arguments, one file per verb, all printing in [`render`].
 
 pub mod args;
+mod bootloader;
 #[cfg(feature = "dbus")]
 mod daemon;
 mod history;

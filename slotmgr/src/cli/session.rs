@@ -1,24 +1,20 @@
 //! What every verb needs: the configuration, the running slot, the bootloader, the disks.
 
 use std::ffi::OsString;
-use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
-use uboot_env::config::EnvConfig;
-use uboot_env::limits::MAX_CONFIG_BYTES;
 
 use super::args::Options;
-use crate::boot::grub::Grub;
-use crate::boot::uboot::UBoot;
+use super::bootloader;
 use crate::boot::{BootEnv, BootState, Tries};
 use crate::config::{Bootloader, SlotmgrToml, SystemConf, find_system_conf};
 use crate::install::Machine;
 use crate::slot::{Booted, Evidence, Layout, parse_cmdline};
 use crate::state::Record;
-use crate::storage::device::{DeviceDisks, EnvPlace, Mode};
+use crate::storage::device::{DeviceDisks, Mode};
 
 /// What the program finds around it. `main` asks for it, once for each request; nothing else
 /// does.
@@ -80,8 +76,12 @@ impl Session {
         };
         let conf = SystemConf::load(&path)?;
         let mut own = SlotmgrToml::load(&path.with_file_name("slotmgr.toml"))?;
-        let (env, place) = bootloader(&conf, options, &path)?;
+        let (env, place) = bootloader::of(&conf, &options.fw_env_config)?;
         if let Bootloader::UBoot {
+            primary: Some(primary),
+            ..
+        }
+        | Bootloader::Barebox {
             primary: Some(primary),
             ..
         } = conf.system.bootloader
@@ -130,50 +130,6 @@ impl Session {
             record: &mut self.record,
         }
     }
-}
-
-/// The backend, and where its environment is.
-fn bootloader(
-    conf: &SystemConf,
-    options: &Options,
-    path: &Path,
-) -> Result<(Box<dyn BootEnv>, EnvPlace)> {
-    match &conf.system.bootloader {
-        Bootloader::Grub { grubenv } => Ok((
-            Box::new(Grub::new(&conf.layout)),
-            EnvPlace::Grub(grubenv.clone()),
-        )),
-        Bootloader::UBoot { attempts, .. } => {
-            let place = fw_env_config(&options.fw_env_config)?;
-            let env = UBoot::new(&conf.layout, &place, *attempts);
-            Ok((Box::new(env), EnvPlace::UBoot(Box::new(place))))
-        }
-        Bootloader::Other(name) => bail!(
-            "{}: bootloader={name} is not supported by this version of slotmgr; grub and uboot are",
-            path.display()
-        ),
-    }
-}
-
-/// Reads U-Boot's `fw_env.config`, strictly.
-fn fw_env_config(path: &Path) -> Result<EnvConfig> {
-    let cannot = || {
-        format!(
-            "cannot read {}, which says where U-Boot's environment is",
-            path.display()
-        )
-    };
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).with_context(cannot)?;
-    file.take(MAX_CONFIG_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .with_context(cannot)?;
-    if bytes.len() as u64 > MAX_CONFIG_BYTES {
-        bail!("{} is larger than {MAX_CONFIG_BYTES} bytes", path.display());
-    }
-    let name = path.display().to_string();
-    let found = uboot_env::config::parse(&name, &bytes)?;
-    Ok(uboot_env::config::select(&name, found, None)?)
 }
 
 /// Two names of one device would make the running slot a target.

@@ -37,7 +37,16 @@ pub enum EnvPlace {
     Grub(PathBuf),
     /// U-Boot's copies, as `fw_env.config` has them.
     UBoot(Box<EnvConfig>),
+    /// The partition table of a whole disk.
+    Disk(PathBuf),
+    /// A small file that the bootloader's firmware reads, written in place.
+    File(PathBuf),
+    /// Not on a disk of ours: the bootloader has its own way to it.
+    Elsewhere,
 }
+
+/// How long udev or a partitioning tool may keep a disk locked.
+const DISK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where the areas of this machine are.
 #[derive(Debug, Clone)]
@@ -99,7 +108,11 @@ impl DeviceDisks {
 
     fn open_env(&mut self, copy: EnvCopy) -> Result<Box<dyn Storage>, OpenError> {
         match (self.env.clone(), copy) {
-            (EnvPlace::Grub(path), EnvCopy::First) => self.open_grub(&path),
+            (EnvPlace::Grub(path) | EnvPlace::File(path), EnvCopy::First) => self.open_grub(&path),
+            (EnvPlace::Disk(path), EnvCopy::First) => self.open_disk(&path),
+            (EnvPlace::Elsewhere, EnvCopy::First) => {
+                Err(OpenError::Absent("boot environment on a disk".to_owned()))
+            }
             (EnvPlace::UBoot(config), EnvCopy::First) => self.open_uboot(&config, &config.first),
             (EnvPlace::UBoot(config), EnvCopy::Second) if config.second.is_some() => {
                 let second = config.second.as_ref().unwrap_or(&config.first);
@@ -109,6 +122,23 @@ impl DeviceDisks {
                 "second copy of the boot environment".to_owned(),
             )),
         }
+    }
+
+    /// With the lock that udev and partitioning tools respect, for as long as the handle lives.
+    fn open_disk(&self, path: &Path) -> Result<Box<dyn Storage>, OpenError> {
+        let open = open_error("the partition table", path);
+        let writable = self.mode == Mode::ReadWrite;
+        let file = File::options()
+            .read(true)
+            .write(writable)
+            .open(path)
+            .map_err(&open)?;
+        if writable {
+            let lock = devio::partition::lock_disk(&file, DISK_PATIENCE);
+            // It belongs to the open file, and goes when that is closed.
+            std::mem::forget(lock.map_err(|error| open(io::Error::other(error)))?);
+        }
+        Ok(Box::new(FileStorage::new(file).map_err(open)?))
     }
 
     /// With the locks of U-Boot's own tools, for as long as a handle lives.

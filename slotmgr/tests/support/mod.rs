@@ -7,9 +7,13 @@
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
 pub mod bus;
+pub mod cuts;
 pub mod grub_model;
+pub mod labs;
+pub mod nvram;
 pub mod rig;
 pub mod server;
+pub mod table_disk;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,7 +27,7 @@ use bundle_tool::keys::demo_pki;
 use bundle_tool::output::Overwrite;
 use bundle_tool::rewrite::Target;
 use bundle_tool::sign::KeySource;
-use slotmgr::boot::{Armed, Tries, grub::Grub};
+use slotmgr::boot::{Armed, BootEnv, Tries, grub::Grub};
 use slotmgr::install::{self, CheckFirst, InstallError, Machine, Policy, Silent};
 use slotmgr::slot::{
     Access, BootName, Booted, Evidence, Layout, Slot, SlotId, SlotKind, SlotName, SlotOptions,
@@ -194,14 +198,23 @@ pub fn install(
     bundle: &VerifiedBundle<Arc<Vec<u8>>>,
     policy: &Policy,
 ) -> Result<Armed, InstallError> {
+    install_by(&Grub::new(&layout()), disks, running_slot, (bundle, policy))
+}
+
+/// The same with another bootloader.
+pub fn install_by(
+    env: &dyn BootEnv,
+    disks: &mut dyn Disks,
+    running_slot: &str,
+    (bundle, policy): (&VerifiedBundle<Arc<Vec<u8>>>, &Policy),
+) -> Result<Armed, InstallError> {
     let layout = layout();
-    let env = Grub::new(&layout);
     let mut record = Record::load(disks);
     let booted = running(&layout, running_slot);
     let mut machine = Machine {
         layout: &layout,
         booted,
-        env: &env,
+        env,
         disks,
         record: &mut record,
     };

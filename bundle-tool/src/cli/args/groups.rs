@@ -111,7 +111,7 @@ impl RecipientArgs {
 /// Whom to trust, and how the input is opened.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct CheckArgs {
-    /// PEM file with the certificates to trust
+    /// PEM file with the certificates to trust, or a directory of them (openssl rehash)
     #[arg(long, value_name = "PEM", required_unless_present = "no_verify")]
     pub keyring: Option<PathBuf>,
     /// Do not check the signature: never decide by what comes out

@@ -251,7 +251,7 @@ pub struct InfoArgs {
 /// `verify …`.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct VerifyArgs {
-    /// PEM file with the certificates to trust
+    /// PEM file with the certificates to trust, or a directory of them (openssl rehash)
     #[arg(long, value_name = "PEM")]
     pub keyring: PathBuf,
     /// Check signature and blocks, but do not unpack the images to compare their digests
@@ -274,9 +274,6 @@ pub struct ConvertArgs {
     /// Who signs.
     #[command(flatten)]
     pub signer: SignerArgs,
-    /// Whether certificates have to be valid.
-    #[command(flatten)]
-    pub expiry: ExpiryArgs,
     /// Whom to trust with the old signature.
     #[command(flatten)]
     pub check: CheckArgs,
@@ -319,7 +316,7 @@ extended attributes; all others are cut as they are (.caibx).";
 /// `extract …`.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct ExtractArgs {
-    /// PEM file with the certificates to trust
+    /// PEM file with the certificates to trust, or a directory of them (openssl rehash)
     #[arg(long, value_name = "PEM")]
     pub keyring: PathBuf,
     /// How to check.

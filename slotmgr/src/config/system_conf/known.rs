@@ -1,4 +1,5 @@
-//! Every section and key of `system.conf`, up to RAUC 1.15 and its `[polling]`, and one of our own.
+//! Every section and key of `system.conf`, up to RAUC 1.15 and its `[polling]`, and some of our own:
+//! `install-failed`, `gpt-disk`, `tryboot-config`.
 
 use bundle_format::keyfile::{KeyFile, Section};
 
@@ -26,6 +27,8 @@ const SECTIONS: [Known; 11] = [
             "boot-attempts",
             "boot-attempts-primary",
             "efi-use-bootnext",
+            "gpt-disk",
+            "tryboot-config",
             "activate-installed",
             "prevent-late-fallback",
             "statusfile",

@@ -22,6 +22,7 @@ use bundle_format::keyfile::{KeyFile, KeyFileError, Place};
 
 use super::Keyring;
 use crate::boot::Tries;
+use crate::boot::efi::Activate;
 use crate::slot::{Layout, LayoutError, NameError, Slot};
 
 /// Largest `system.conf` that is read, in bytes.
@@ -42,8 +43,36 @@ pub enum Bootloader {
         /// `boot-attempts-primary=`: what a new system is given.
         primary: Option<Tries>,
     },
-    /// One that RAUC knows and that this version does not drive yet.
-    Other(String),
+    /// barebox, by its program `barebox-state`.
+    Barebox {
+        /// `barebox-statename=`
+        state: Option<String>,
+        /// `barebox-dtbpath=`
+        dtb: Option<PathBuf>,
+        /// `boot-attempts=`: what a confirmed slot is given.
+        attempts: Tries,
+        /// `boot-attempts-primary=`: what a new system is given.
+        primary: Option<Tries>,
+    },
+    /// UEFI's boot manager.
+    Efi {
+        /// `efi-use-bootnext=`
+        activate: Activate,
+    },
+    /// A program of the integrator's: `bootloader-custom-backend` in `[handlers]`.
+    Custom,
+    /// None that could be told anything.
+    Noop,
+    /// Priority bits in the partition table; RAUC does not have it.
+    GptPriority {
+        /// `gpt-disk=`: the whole disk.
+        disk: PathBuf,
+    },
+    /// The Raspberry Pi's firmware; RAUC does not have it.
+    Tryboot {
+        /// `tryboot-config=`: `autoboot.txt`.
+        config: PathBuf,
+    },
 }
 
 impl Bootloader {
@@ -53,7 +82,12 @@ impl Bootloader {
         match self {
             Bootloader::Grub { .. } => "grub",
             Bootloader::UBoot { .. } => "uboot",
-            Bootloader::Other(name) => name,
+            Bootloader::Barebox { .. } => "barebox",
+            Bootloader::Efi { .. } => "efi",
+            Bootloader::Custom => "custom",
+            Bootloader::Noop => "noop",
+            Bootloader::GptPriority { .. } => "gpt-priority",
+            Bootloader::Tryboot { .. } => "tryboot",
         }
     }
 }
@@ -215,9 +249,7 @@ impl SystemConf {
                 }
             }
         }
-        if matches!(&system.bootloader, Bootloader::Other(name) if name == "custom")
-            && rest.handlers.bootloader.is_none()
-        {
+        if system.bootloader == Bootloader::Custom && rest.handlers.bootloader.is_none() {
             return Err(ConfigError::NoBackend {
                 file: file.to_owned(),
             });

@@ -7,9 +7,23 @@ use bundle_format::manifest::Format;
 
 use super::{Bootloader, ConfigError, StatusPlace, VariantSource};
 use crate::boot::Tries;
+use crate::boot::efi::Activate;
 use crate::install::Version;
 
-const BOOTLOADERS: [&str; 6] = ["grub", "uboot", "barebox", "efi", "custom", "noop"];
+/// RAUC's, and two of our own at the end.
+const BOOTLOADERS: [&str; 8] = [
+    "grub",
+    "uboot",
+    "barebox",
+    "efi",
+    "custom",
+    "noop",
+    "gpt-priority",
+    "tryboot",
+];
+
+/// Where Raspberry Pi OS mounts the partition that the firmware reads first.
+const AUTOBOOT: &str = "/boot/firmware/autoboot.txt";
 
 /// Where RAUC mounts things when nothing is said.
 const MOUNT_PREFIX: &str = "/mnt/rauc";
@@ -118,10 +132,11 @@ fn read_bootloader(
     let grubenv = section.string("grubenv")?;
     let attempts = section.parse("boot-attempts", parse_attempts)?;
     let primary = section.parse("boot-attempts-primary", parse_attempts)?;
-    for key in ["barebox-statename", "barebox-dtbpath"] {
-        section.string(key)?;
-    }
-    section.bool("efi-use-bootnext")?;
+    let state = section.string("barebox-statename")?;
+    let dtb = section.string("barebox-dtbpath")?;
+    let bootnext = section.bool("efi-use-bootnext")?;
+    let disk = section.string("gpt-disk")?;
+    let config = section.string("tryboot-config")?;
     Ok(match name.as_str() {
         "grub" => Bootloader::Grub {
             grubenv: base.join(grubenv.unwrap_or_else(|| "/boot/grub/grubenv".to_owned())),
@@ -130,7 +145,26 @@ fn read_bootloader(
             attempts: attempts.unwrap_or(Tries::DEFAULT),
             primary,
         },
-        _ => Bootloader::Other(name),
+        "barebox" => Bootloader::Barebox {
+            state,
+            dtb: dtb.map(|path| base.join(path)),
+            attempts: attempts.unwrap_or(Tries::DEFAULT),
+            primary,
+        },
+        "efi" => Bootloader::Efi {
+            activate: match bootnext {
+                Some(false) => Activate::ForGood,
+                _ => Activate::Once,
+            },
+        },
+        "gpt-priority" => Bootloader::GptPriority {
+            disk: base.join(disk.ok_or_else(|| section.missing("gpt-disk"))?),
+        },
+        "tryboot" => Bootloader::Tryboot {
+            config: base.join(config.unwrap_or_else(|| AUTOBOOT.to_owned())),
+        },
+        "custom" => Bootloader::Custom,
+        _ => Bootloader::Noop,
     })
 }
 
@@ -139,13 +173,15 @@ fn refuse_keys_of_others(
     section: &mut SectionReader<'_>,
     bootloader: &str,
 ) -> Result<(), ConfigError> {
-    let owners: [(&str, &[&str]); 6] = [
+    let owners: [(&str, &[&str]); 8] = [
         ("grubenv", &["grub"]),
         ("boot-attempts", &["uboot", "barebox"]),
         ("boot-attempts-primary", &["uboot", "barebox"]),
         ("barebox-statename", &["barebox"]),
         ("barebox-dtbpath", &["barebox"]),
         ("efi-use-bootnext", &["efi"]),
+        ("gpt-disk", &["gpt-priority"]),
+        ("tryboot-config", &["tryboot"]),
     ];
     for (key, owners) in owners {
         if !owners.contains(&bootloader)

@@ -5,6 +5,7 @@ use bundle_format::manifest::Format;
 use super::system::parse_formats;
 use super::*;
 use crate::boot::Tries;
+use crate::boot::efi::Activate;
 use crate::install::Version;
 use crate::slot::{Access, InstallSame, Mounted, Region, Resize, SlotKind};
 
@@ -255,6 +256,55 @@ fn values_that_cannot_be() {
             .unwrap_err()
             .contains("bootloader-custom-backend")
     );
+}
+
+#[test]
+fn bootloaders_and_their_keys() {
+    let parsed = |text: &str| {
+        let text = format!("[system]\ncompatible=b\nbootloader={text}\n");
+        parse(&text).map(|conf| conf.system.bootloader)
+    };
+    let activate = Activate::ForGood;
+    let barebox = Bootloader::Barebox {
+        state: Some("state".to_owned()),
+        dtb: Some("/etc/rauc/board.dtb".into()),
+        attempts: Tries::DEFAULT,
+        primary: Tries::new(2),
+    };
+    let table = [
+        ("noop", Bootloader::Noop),
+        ("efi\nefi-use-bootnext=false", Bootloader::Efi { activate }),
+        (
+            "barebox\nbarebox-statename=state\nbarebox-dtbpath=board.dtb\nboot-attempts-primary=2",
+            barebox,
+        ),
+        (
+            "gpt-priority\ngpt-disk=/dev/sda",
+            Bootloader::GptPriority {
+                disk: "/dev/sda".into(),
+            },
+        ),
+        (
+            "tryboot",
+            Bootloader::Tryboot {
+                config: "/boot/firmware/autoboot.txt".into(),
+            },
+        ),
+    ];
+    for (text, expected) in table {
+        assert_eq!(parsed(text).unwrap(), expected, "{text}");
+        let name = text.lines().next().unwrap_or_default();
+        assert_eq!(expected.name(), name);
+    }
+    for (text, expected) in [
+        ("gpt-priority", "gpt-disk"),
+        ("grub\ngpt-disk=/dev/sda", "gpt-priority only"),
+        ("efi\ntryboot-config=/x", "tryboot only"),
+        ("efi\nefi-use-bootnext=maybe", "efi-use-bootnext"),
+    ] {
+        let message = parsed(text).unwrap_err();
+        assert!(message.contains(expected), "{text}: {message}");
+    }
 }
 
 #[test]

@@ -1,0 +1,289 @@
+//! Every bootloader, every verb, the power failing at every operation: the model of the bootloader
+//! starts the old or the new system, whole, and the next run finishes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first surprise"
+)]
+
+mod support;
+
+use std::sync::{Arc, OnceLock};
+
+use bundle_format::VerifiedBundle;
+use slotmgr::boot::{self, Mark, Standing, Tries};
+use slotmgr::storage::record::RecordingDisks;
+use slotmgr::storage::sim::{Keep, World};
+use slotmgr::storage::{Area, EnvCopy};
+use support::cuts::{Tried, cut_everywhere};
+use support::labs::{self, Lab};
+use support::{BOTH_GOOD, image, layout, policy, running, slot_id};
+
+const OLD: u8 = 1;
+const OLDER: u8 = 2;
+const NEW: u8 = 3;
+
+fn bundle() -> &'static VerifiedBundle<Arc<Vec<u8>>> {
+    static BUNDLE: OnceLock<VerifiedBundle<Arc<Vec<u8>>>> = OnceLock::new();
+    BUNDLE.get_or_init(|| support::bundle(&image(NEW), "3"))
+}
+
+fn start(lab: &Lab) -> World {
+    let world = support::world(&image(OLD), &image(OLDER), BOTH_GOOD);
+    world.add(Area::BootEnv(EnvCopy::First), (lab.memory)());
+    world
+}
+
+fn install(lab: &Lab, world: &World) -> bool {
+    let env = (lab.env)(world);
+    let what = (bundle(), &policy());
+    support::install_by(env.as_ref(), &mut world.clone(), "A", what).is_ok()
+}
+
+fn mark(lab: &Lab, world: &World, name: &str, mark: Mark) -> bool {
+    let (env, layout) = ((lab.env)(world), layout());
+    let what = (mark, Tries::new(2).unwrap());
+    let slot = slot_id(&layout, name);
+    boot::mark(env.as_ref(), &mut world.clone(), &layout, slot, what).is_ok()
+}
+
+fn confirm(lab: &Lab, world: &World, name: &str) -> bool {
+    let layout = layout();
+    let booted = running(&layout, name);
+    boot::confirm((lab.env)(world).as_ref(), &mut world.clone(), booted).is_ok()
+}
+
+fn standing(lab: &Lab, world: &World, name: &str) -> Standing {
+    let state = (lab.env)(world).read(&mut world.clone()).unwrap();
+    state.standing(slot_id(&layout(), name))
+}
+
+fn holds(world: &World, name: &str, seed: u8) -> bool {
+    world.holds(Area::Slot(slot_id(&layout(), name)), &image(seed))
+}
+
+#[test]
+fn a_whole_installation() {
+    for lab in labs::all() {
+        let mut tried = Tried::default();
+        let work = |world: &World| {
+            install(&lab, world);
+        };
+        cut_everywhere(
+            &|| start(&lab),
+            &work,
+            &mut tried,
+            &mut |found, (_, keep)| {
+                let name = (lab.boot)(&found.power_on(Keep::None));
+                match name.as_deref() {
+                    Some("A") => assert!(holds(found, "A", OLD)),
+                    Some("B") => assert!(holds(found, "B", NEW), "{}: B is not whole", lab.name),
+                    other => panic!("{}: {other:?} is started", lab.name),
+                }
+                if matches!(keep, Keep::None) && name.as_deref() == Some("A") {
+                    assert!(install(&lab, found), "{}: the next run finishes", lab.name);
+                    assert_eq!((lab.boot)(found).as_deref(), Some("B"), "{}", lab.name);
+                }
+            },
+        );
+        tried.report(&format!("{}, installation", lab.name));
+    }
+}
+
+#[test]
+fn the_trial_and_its_confirmation() {
+    for lab in labs::all() {
+        let armed = start(&lab);
+        assert!(install(&lab, &armed));
+        let begin = || armed.power_on(Keep::None);
+        let work = |world: &World| {
+            if let Some(name) = (lab.boot)(world) {
+                confirm(&lab, world, &name);
+            }
+        };
+        let mut tried = Tried::default();
+        cut_everywhere(&begin, &work, &mut tried, &mut |found, _| {
+            // Where there is one try, a power cut in the trial brings the old system back.
+            let name = (lab.boot)(found).unwrap();
+            assert!(name == "B" || lab.tries == Some(1), "{}: {name}", lab.name);
+            assert!(holds(found, &name, if name == "B" { NEW } else { OLD }));
+            if name == "B" {
+                assert!(confirm(&lab, found, "B"), "{}", lab.name);
+                assert_eq!(standing(&lab, found, "B"), Standing::Good, "{}", lab.name);
+                for _ in 0..4 {
+                    assert_eq!((lab.boot)(found).as_deref(), Some("B"), "{}", lab.name);
+                    assert_eq!(standing(&lab, found, "B"), Standing::Good, "{}", lab.name);
+                }
+                assert_eq!(standing(&lab, found, "A"), Standing::Good, "{}", lab.name);
+            }
+        });
+        tried.report(&format!("{}, trial and confirmation", lab.name));
+    }
+}
+
+#[test]
+fn a_system_that_never_confirms_gives_way_to_the_old_one() {
+    for lab in labs::all() {
+        let Some(tries) = lab.tries else { continue };
+        let world = start(&lab);
+        assert!(install(&lab, &world));
+        for number in 1..=tries {
+            assert_eq!((lab.boot)(&world).as_deref(), Some("B"), "{}", lab.name);
+            assert!(
+                matches!(standing(&lab, &world, "B"), Standing::Trial { .. }),
+                "{}: start {number} is known as a trial",
+                lab.name
+            );
+        }
+        for _ in 0..3 {
+            assert_eq!((lab.boot)(&world).as_deref(), Some("A"), "{}", lab.name);
+            assert_eq!(standing(&lab, &world, "A"), Standing::Good, "{}", lab.name);
+            assert!(!standing(&lab, &world, "B").can_start(), "{}", lab.name);
+        }
+        assert!(
+            install(&lab, &world),
+            "{}: and may be tried again",
+            lab.name
+        );
+        assert_eq!((lab.boot)(&world).as_deref(), Some("B"), "{}", lab.name);
+    }
+}
+
+#[test]
+fn marks_by_hand() {
+    for lab in labs::all() {
+        let mut tried = Tried::default();
+        for (name, what) in [
+            ("B", Mark::Bad),
+            ("B", Mark::Active),
+            ("A", Mark::Bad),
+            ("B", Mark::Good),
+            ("A", Mark::Active),
+        ] {
+            for armed in [false, true] {
+                let begin = start(&lab);
+                assert!(!armed || install(&lab, &begin));
+                if armed && (name, what) == ("A", Mark::Bad) {
+                    continue; // Nothing good would be left: `slotmgr mark` refuses it.
+                }
+                let before = (lab.boot)(&begin.power_on(Keep::None));
+                let whole = begin.power_on(Keep::None);
+                assert!(mark(&lab, &whole, name, what), "{}", lab.name);
+                let operations = whole.operations();
+                assert!(mark(&lab, &whole, name, what), "{}", lab.name);
+                assert_eq!(
+                    whole.operations(),
+                    operations,
+                    "{}: equal content writes nothing",
+                    lab.name
+                );
+                let after = (lab.boot)(&whole.power_on(Keep::None));
+                match what {
+                    Mark::Bad => assert_ne!(after.as_deref(), Some(name), "{}", lab.name),
+                    Mark::Active => assert_eq!(after.as_deref(), Some(name), "{}", lab.name),
+                    Mark::Good => assert_eq!(standing(&lab, &whole, name), Standing::Good),
+                }
+                if operations == 0 {
+                    continue;
+                }
+                let work = |world: &World| {
+                    mark(&lab, world, name, what);
+                };
+                cut_everywhere(
+                    &|| begin.power_on(Keep::None),
+                    &work,
+                    &mut tried,
+                    &mut |found, _| {
+                        let now = (lab.boot)(&found.power_on(Keep::None));
+                        assert!(now == before || now == after, "{}: {now:?}", lab.name);
+                        assert!(mark(&lab, found, name, what));
+                        assert_eq!((lab.boot)(found), after, "{}", lab.name);
+                    },
+                );
+            }
+        }
+        tried.report(&format!("{}, marks by hand", lab.name));
+    }
+}
+
+/// What is done to the bootloader's memory, one list per verb.
+#[test]
+fn the_order_of_writes_is_a_contract() {
+    let list = |world: &World, verb: &dyn Fn(&mut RecordingDisks<'_>)| {
+        let mut world = world.clone();
+        let mut disks = RecordingDisks::new(&mut world);
+        let log = disks.log();
+        verb(&mut disks);
+        log.render()
+    };
+    let lab = labs::all().remove(3);
+    let world = start(&lab);
+    let layout = layout();
+    let env = (lab.env)(&world);
+    let verb = |name: &'static str, what: Mark| {
+        let (env, layout) = (&env, &layout);
+        move |disks: &mut RecordingDisks<'_>| {
+            let what = (what, Tries::new(2).unwrap());
+            boot::mark(env.as_ref(), disks, layout, slot_id(layout, name), what).unwrap();
+        }
+    };
+    insta::assert_snapshot!(list(&world, &verb("B", Mark::Bad)), @r"
+    write     boot-env @65024 +512
+    write     boot-env @81408 +512
+    sync      boot-env
+    read-back boot-env
+    write     boot-env @512 +1024
+    sync      boot-env
+    read-back boot-env
+    ");
+    assert_eq!(list(&world, &verb("B", Mark::Bad)), "");
+    insta::assert_snapshot!(list(&world, &verb("B", Mark::Active)), @r"
+    write     boot-env @65024 +512
+    write     boot-env @81408 +512
+    sync      boot-env
+    read-back boot-env
+    write     boot-env @512 +1024
+    sync      boot-env
+    read-back boot-env
+    ");
+}
+
+/// Arming before the content is there: what a careless updater does. The machine finds it with
+/// every bootloader.
+#[test]
+fn careless_orders_are_found() {
+    for lab in labs::all() {
+        let careless = |world: &World| {
+            let mut disks = world.clone();
+            let armed = mark(&lab, world, "B", Mark::Bad) && mark(&lab, world, "B", Mark::Active);
+            let slot = Area::Slot(slot_id(&layout(), "B"));
+            if let Ok(mut disk) = slotmgr::storage::Disks::open(&mut disks, slot) {
+                let new = image(NEW);
+                let _ = new
+                    .chunks(8192)
+                    .enumerate()
+                    .try_for_each(|(number, piece)| {
+                        disk.write_at(piece, number as u64 * 8192)?;
+                        disk.sync()
+                    });
+            }
+            armed
+        };
+        let mut harmed = false;
+        let work = |world: &World| {
+            careless(world);
+        };
+        cut_everywhere(
+            &|| start(&lab),
+            &work,
+            &mut Tried::default(),
+            &mut |found, _| {
+                let name = (lab.boot)(found).unwrap_or_default();
+                harmed |= !(holds(found, &name, OLD)
+                    || holds(found, &name, OLDER)
+                    || holds(found, &name, NEW));
+            },
+        );
+        assert!(harmed, "{}", lab.name);
+    }
+}

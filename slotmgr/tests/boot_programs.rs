@@ -1,0 +1,616 @@
+//! Bootloaders that are reached through a program or through files: RAUC's protocol for custom
+//! ones, `barebox-state`, efivarfs, and the Raspberry Pi's `autoboot.txt`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first surprise"
+)]
+
+mod support;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use slotmgr::boot::barebox::{Barebox, StateName};
+use slotmgr::boot::custom::Custom;
+use slotmgr::boot::efi::vars::{EfiVarFs, EfiVars};
+use slotmgr::boot::efi::{Activate, Efi};
+use slotmgr::boot::noop::Noop;
+use slotmgr::boot::program::{Program, ProgramError};
+use slotmgr::boot::tryboot::{FirmwareFiles, Tryboot};
+use slotmgr::boot::{self, BootEnv, BootError, BootState, Mark, Standing, Tries};
+use slotmgr::slot::{BootName, Layout, Slot};
+use slotmgr::storage::sim::World;
+use slotmgr::storage::{Area, EnvCopy};
+use support::cuts::{Tried, cut_everywhere};
+use support::rig::{Rig, stderr, stdout};
+use support::{bundle, bundle_file, image, layout, policy, running, slot_id};
+
+const GOOD: Standing = Standing::Good;
+const ON_TRIAL: Standing = Standing::Trial { left: 1 };
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Place {
+        Place(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn put(&self, name: &str, text: &str) {
+        fs_err::write(self.path(name), text).unwrap();
+    }
+
+    fn get(&self, name: &str) -> String {
+        fs_err::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    /// What was called since the last look.
+    fn calls(&self) -> String {
+        let calls = self.get("calls");
+        self.put("calls", "");
+        calls
+    }
+
+    /// A shell script that writes its calls down first. `D` is this directory.
+    fn program(&self, body: &str) -> Program {
+        let path = self.path("program");
+        let dir = self.0.path().display();
+        let text = format!("#!/bin/sh\nset -eu\nD={dir}\necho \"$*\" >>$D/calls\n{body}\n");
+        fs_err::write(&path, text).unwrap();
+        let mut mode = fs_err::metadata(&path).unwrap().permissions();
+        mode.set_mode(0o755);
+        fs_err::set_permissions(&path, mode).unwrap();
+        Program {
+            path,
+            limit: Duration::from_secs(20),
+        }
+    }
+}
+
+/// A program of an integrator's, as RAUC's documentation asks for it.
+const HANDLER: &str = r#"
+case "$1" in
+get-primary) cat $D/primary ;;
+set-primary) echo "$2" >$D/primary; echo "${KNOWS:-good}" >$D/state.$2 ;;
+get-state) cat $D/state.$2 ;;
+set-state) echo "$3" >$D/state.$2 ;;
+get-current) echo A ;;
+*) echo "no such verb" >&2; exit 1 ;;
+esac"#;
+
+fn custom(handler: &str) -> (Place, Custom) {
+    let place = Place::new();
+    place.put("primary", "A");
+    place.put("state.A", "good");
+    place.put("state.B", "good");
+    let program = place.program(handler);
+    let custom = Custom::new(&layout(), program);
+    (place, custom)
+}
+
+fn read(env: &dyn BootEnv) -> Result<BootState, BootError> {
+    env.read(&mut World::new())
+}
+
+fn mark(env: &dyn BootEnv, name: &str, mark: Mark) -> Result<(), BootError> {
+    let layout = layout();
+    let what = (mark, Tries::new(3).unwrap());
+    boot::mark(
+        env,
+        &mut World::new(),
+        &layout,
+        slot_id(&layout, name),
+        what,
+    )
+}
+
+fn standings(env: &dyn BootEnv) -> [Standing; 2] {
+    let (state, layout) = (read(env).unwrap(), layout());
+    ["A", "B"].map(|name| state.standing(slot_id(&layout, name)))
+}
+
+fn installed(env: &dyn BootEnv) -> bool {
+    let mut world = support::world(&image(1), &image(2), "");
+    let bundle = bundle(&image(3), "3");
+    let what = (&bundle, &policy());
+    support::install_by(env, &mut world, "A", what).is_ok()
+}
+
+#[test]
+fn an_installation_in_raucs_protocol() {
+    let (place, custom) = custom(&HANDLER.replace("${KNOWS:-good}", "${SLOTMGR_PROTOCOL:+trial}"));
+    assert_eq!(custom.current().unwrap(), "A");
+    assert_eq!(standings(&custom), [GOOD, GOOD]);
+    place.calls();
+    assert!(installed(&custom));
+    insta::assert_snapshot!(place.calls(), @r"
+    get-primary
+    get-state A
+    get-state B
+    set-state B bad
+    get-state B
+    set-primary B
+    get-primary
+    ");
+    assert_eq!(standings(&custom), [GOOD, ON_TRIAL]);
+    place.calls();
+    let layout = layout();
+    boot::confirm(&custom, &mut World::new(), running(&layout, "B")).unwrap();
+    insta::assert_snapshot!(place.calls(), @r"
+    set-state B good
+    get-state B
+    ");
+    assert_eq!(standings(&custom), [GOOD, GOOD]);
+    assert_eq!(
+        read(&custom).unwrap().primary(),
+        Some(slot_id(&layout, "B"))
+    );
+}
+
+#[test]
+fn a_primary_that_is_still_bad_is_on_trial() {
+    let (_place, custom) = custom(&HANDLER.replace("${KNOWS:-good}", "bad"));
+    mark(&custom, "B", Mark::Active).unwrap();
+    assert_eq!(standings(&custom), [GOOD, ON_TRIAL]);
+}
+
+#[test]
+fn programs_that_break_the_protocol() {
+    let message = |handler: &str| {
+        let (_place, custom) = custom(handler);
+        match read(&custom).unwrap_err() {
+            BootError::Program(error) => error.to_string(),
+            other => panic!("{other}"),
+        }
+    };
+    let text = message("exit 3");
+    assert!(
+        text.contains("get-primary` failed (exit status: 3)"),
+        "{text}"
+    );
+    let text = message("echo no >&1; echo the device is gone >&2; exit 1");
+    assert!(text.ends_with(": the device is gone"), "{text}");
+    assert!(message("echo C").contains("answered `C`"));
+    assert!(message("case $1 in get-primary) echo A;; *) echo maybe;; esac").contains("`maybe`"));
+    assert!(message("yes A | head -c 1000000").contains("answered"));
+    let (place, _) = custom(HANDLER);
+    let slow = Program {
+        limit: Duration::from_millis(200),
+        ..place.program("sleep 1000 & sleep 1000")
+    };
+    let slow = Custom::new(&layout(), slow);
+    assert!(matches!(
+        read(&slow),
+        Err(BootError::Program(ProgramError::TooLong { .. }))
+    ));
+    let gone = Program {
+        path: "/no/such/program".into(),
+        limit: Duration::from_secs(1),
+    };
+    let gone = Custom::new(&layout(), gone);
+    assert!(matches!(
+        read(&gone),
+        Err(BootError::Program(ProgramError::Start { .. }))
+    ));
+}
+
+#[test]
+fn a_program_that_says_yes_and_does_nothing_is_found_out() {
+    let (_place, custom) =
+        custom(&HANDLER.replace("set-state) echo \"$3\" >$D/state.$2", "set-state) :"));
+    assert!(matches!(
+        mark(&custom, "B", Mark::Bad),
+        Err(BootError::ReadBack)
+    ));
+    assert!(
+        !installed(&custom),
+        "nothing is written into a slot that may still be started"
+    );
+}
+
+#[test]
+fn noop_changes_nothing_and_knows_nothing() {
+    assert!(matches!(read(&Noop), Err(BootError::NoMemory)));
+    mark(&Noop, "B", Mark::Active).unwrap();
+    assert!(installed(&Noop), "as with RAUC");
+}
+
+/// `barebox-state`, with its variables in a file.
+const BAREBOX: &str = r#"
+new=$D/state.new
+cp $D/state $new
+while [ $# -gt 0 ]; do
+  case "$1" in
+  -n | -i) shift ;;
+  -g) shift; grep "^$1=" $new | cut -d= -f2 ;;
+  -s) shift; grep -v "^${1%%=*}=" $new >$new.2 || :; echo "$1" >>$new.2; mv $new.2 $new ;;
+  *) echo "unknown option $1" >&2; exit 1 ;;
+  esac
+  shift
+done
+mv $new $D/state"#;
+
+#[test]
+fn barebox_in_raucs_numbers() {
+    let place = Place::new();
+    place.put(
+        "state",
+        "bootstate.A.priority=20\nbootstate.A.remaining_attempts=3\n\
+         bootstate.B.priority=10\nbootstate.B.remaining_attempts=3\n",
+    );
+    let name = StateName {
+        state: Some("state".to_owned()),
+        dtb: Some("/boot/board.dtb".into()),
+    };
+    let program = place.program(BAREBOX);
+    let barebox = Barebox::new(&layout(), program, name, Tries::new(3).unwrap());
+    let changes = || -> String {
+        let calls = place.calls();
+        calls
+            .lines()
+            .filter(|call| call.contains(" -s "))
+            .map(|call| format!("{call}\n"))
+            .collect()
+    };
+    assert_eq!(standings(&barebox), [GOOD, GOOD]);
+    assert!(installed(&barebox));
+    insta::assert_snapshot!(changes(), @r"
+    -n state -i /boot/board.dtb -s bootstate.B.priority=0 -s bootstate.B.remaining_attempts=0
+    -n state -i /boot/board.dtb -s bootstate.A.priority=10 -s bootstate.B.priority=20 -s bootstate.B.remaining_attempts=2
+    ");
+    let layout = layout();
+    assert_eq!(standings(&barebox), [GOOD, Standing::Trial { left: 2 }]);
+    assert_eq!(
+        read(&barebox).unwrap().primary(),
+        Some(slot_id(&layout, "B"))
+    );
+    boot::confirm(&barebox, &mut World::new(), running(&layout, "B")).unwrap();
+    insta::assert_snapshot!(changes(), @"-n state -i /boot/board.dtb -s bootstate.B.remaining_attempts=3");
+    boot::confirm(&barebox, &mut World::new(), running(&layout, "B")).unwrap();
+    assert_eq!(changes(), "", "equal content writes nothing");
+    mark(&barebox, "B", Mark::Bad).unwrap();
+    mark(&barebox, "A", Mark::Active).unwrap();
+    insta::assert_snapshot!(changes(), @r"
+    -n state -i /boot/board.dtb -s bootstate.B.priority=0 -s bootstate.B.remaining_attempts=0
+    -n state -i /boot/board.dtb -s bootstate.A.priority=20
+    ");
+    place.put("state", "bootstate.A.priority=x\n");
+    assert!(matches!(
+        read(&barebox),
+        Err(BootError::Program(ProgramError::Answer { .. }))
+    ));
+}
+
+/// Debian's program takes the options that we give it, as far as it can be asked without a device
+/// tree of a board.
+#[test]
+fn the_real_barebox_state_knows_these_options() {
+    let output = std::process::Command::new("barebox-state")
+        .arg("--help")
+        .output()
+        .unwrap();
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    for option in ["-g, --get", "-s, --set", "-n, --name", "-i, --input"] {
+        assert!(text.contains(option), "{option}: {text}");
+    }
+}
+
+const GUID: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
+
+/// efivarfs takes each write as the whole new content; a plain file keeps what is behind it.
+struct LikeEfivarfs(EfiVarFs);
+
+impl EfiVars for LikeEfivarfs {
+    fn names(&self) -> Result<Vec<String>, BootError> {
+        self.0.names()
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, BootError> {
+        self.0.read(name)
+    }
+
+    fn write(&self, name: &str, content: &[u8]) -> Result<(), BootError> {
+        self.0.remove(name)?;
+        self.0.write(name, content)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), BootError> {
+        self.0.remove(name)
+    }
+}
+
+fn like_efivarfs(place: &Place) -> LikeEfivarfs {
+    LikeEfivarfs(EfiVarFs {
+        root: place.0.path().to_owned(),
+    })
+}
+
+fn efivars(place: &Place) -> LikeEfivarfs {
+    let variable = |name: &str, content: &[u8]| {
+        let bytes = [&7_u32.to_le_bytes()[..], content].concat();
+        fs_err::write(place.path(&format!("{name}-{GUID}")), bytes).unwrap();
+    };
+    variable("Boot0001", &support::nvram::option("A"));
+    variable("Boot0002", &support::nvram::option("B"));
+    variable("BootOrder", &[1, 0, 2, 0]);
+    variable("BootCurrent", &[1, 0]);
+    variable("Boot00zz", b"no number");
+    fs_err::write(
+        place.path("Lang-00000000-0000-0000-0000-000000000000"),
+        b"x",
+    )
+    .unwrap();
+    like_efivarfs(place)
+}
+
+#[test]
+fn variables_in_efivarfs() {
+    let place = Place::new();
+    let vars = efivars(&place);
+    let env = Efi::new(&layout(), Box::new(efivars(&place)), Activate::Once);
+    assert_eq!(standings(&env), [GOOD, GOOD]);
+    assert!(installed(&env));
+    let raw = |name: &str| fs_err::read(place.path(&format!("{name}-{GUID}"))).ok();
+    assert_eq!(raw("BootOrder"), Some(vec![7, 0, 0, 0, 1, 0]));
+    assert_eq!(raw("BootNext"), Some(vec![7, 0, 0, 0, 2, 0]));
+    vars.remove("BootNext").unwrap();
+    vars.remove("BootNext").unwrap();
+    assert_eq!(raw("BootNext"), None);
+    assert!(vars.read("BootNext").unwrap().is_none());
+    assert!(
+        EfiVarFs {
+            root: "/no/such/directory".into()
+        }
+        .names()
+        .is_err()
+    );
+}
+
+#[test]
+fn entries_that_the_firmware_would_pass_over_are_none() {
+    let place = Place::new();
+    let vars = efivars(&place);
+    for broken in [
+        &[][..],
+        &[0; 6],
+        b"\0\0\0\0\x04\0B\0\0\0\x7f\xff\x04\0",
+        b"\x01\0\0\0\xff\xffB\0\0\0",
+    ] {
+        vars.write("Boot0002", broken).unwrap();
+        let env = Efi::new(&layout(), Box::new(like_efivarfs(&place)), Activate::Once);
+        assert_eq!(standings(&env), [GOOD, Standing::Bad]);
+        assert!(matches!(
+            mark(&env, "B", Mark::Active),
+            Err(BootError::NoEntry { .. })
+        ));
+        assert!(!place.path(&format!("BootNext-{GUID}")).exists());
+    }
+}
+
+/// A Raspberry Pi with partitions 2 and 3.
+fn pi() -> Layout {
+    let slots = layout();
+    let slots = slots.iter().zip(["2", "3"]).map(|((_, slot), name)| Slot {
+        boot_name: Some(BootName::parse(name).unwrap()),
+        ..slot.clone()
+    });
+    Layout::new(slots.collect()).unwrap()
+}
+
+fn autoboot(all: u8, tryboot: u8) -> Vec<u8> {
+    format!("[all]\ntryboot_a_b=1\nboot_partition={all}\n[tryboot]\nboot_partition={tryboot}\n")
+        .into_bytes()
+}
+
+const AUTOBOOT: Area = Area::BootEnv(EnvCopy::First);
+
+fn firmware_files(place: &Path) -> FirmwareFiles {
+    FirmwareFiles {
+        tryboot: place.join("tryboot"),
+        partition: place.join("partition"),
+        reboot_parameter: place.join("run/reboot-param"),
+    }
+}
+
+#[test]
+fn tryboot_from_arm_to_confirmation() {
+    let (place, layout) = (Place::new(), pi());
+    let world = World::new();
+    world.add(AUTOBOOT, autoboot(2, 3));
+    let env = Tryboot::new(&layout, firmware_files(place.0.path()));
+    let standings = || {
+        let state = env.read(&mut world.clone()).unwrap();
+        (
+            ["2", "3"].map(|name| state.standing(slot_id(&layout, name))),
+            state.primary(),
+        )
+    };
+    let (old, new) = (slot_id(&layout, "2"), slot_id(&layout, "3"));
+    let mark = |slot, mark| {
+        let what = (mark, Tries::new(3).unwrap());
+        boot::mark(&env, &mut world.clone(), &layout, slot, what).unwrap();
+    };
+    assert_eq!(standings(), ([GOOD, Standing::Bad], Some(old)));
+    mark(new, Mark::Bad);
+    assert_eq!(
+        world.operations(),
+        0,
+        "what is in [tryboot] is not started by itself"
+    );
+    mark(new, Mark::Active);
+    assert_eq!(place.get("run/reboot-param"), "0 tryboot");
+    assert_eq!(standings(), ([GOOD, ON_TRIAL], Some(new)));
+    // The restart: /run is empty, the firmware says what it did.
+    fs_err::remove_file(place.path("run/reboot-param")).unwrap();
+    fs_err::write(place.path("tryboot"), [0, 0, 0, 1]).unwrap();
+    fs_err::write(place.path("partition"), [0, 0, 0, 3]).unwrap();
+    assert_eq!(
+        standings(),
+        ([GOOD, Standing::Trial { left: 0 }], Some(old))
+    );
+
+    let mut tried = Tried::default();
+    let confirm = |world: &World| {
+        let _ = boot::confirm(&env, &mut world.clone(), running(&layout, "3"));
+    };
+    let begin = || world.power_on(slotmgr::storage::sim::Keep::None);
+    cut_everywhere(&begin, &confirm, &mut tried, &mut |found, _| {
+        let now = found.current(AUTOBOOT);
+        assert!(now == autoboot(2, 3) || now == autoboot(3, 2));
+    });
+    tried.report("tryboot, confirmation");
+    confirm(&world);
+    assert_eq!(world.current(AUTOBOOT), autoboot(3, 2));
+    assert_eq!(standings(), ([Standing::Bad, GOOD], Some(new)));
+    let operations = world.operations();
+    confirm(&world);
+    assert_eq!(
+        world.operations(),
+        operations,
+        "equal content writes nothing"
+    );
+    mark(new, Mark::Bad);
+    assert_eq!(world.current(AUTOBOOT), autoboot(2, 3));
+}
+
+/// The machine of files, with another bootloader.
+fn rig(bootloader: &str, more: &str) -> (tempfile::TempDir, PathBuf, Rig) {
+    let dir = tempfile::tempdir().unwrap();
+    let (bundle, keyring) = bundle_file(dir.path(), &image(3), "3");
+    let rig = Rig::new(&image(1), &keyring);
+    let conf = fs_err::read_to_string(rig.path("system.conf")).unwrap();
+    let conf = conf.replace("bootloader=grub\ngrubenv=grubenv", bootloader) + more;
+    fs_err::write(rig.path("system.conf"), conf).unwrap();
+    (dir, bundle, rig)
+}
+
+fn run(rig: &Rig, slot: &str, arguments: &[&str]) -> String {
+    let output = rig.run_on(slot, arguments);
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {}",
+        stderr(&output)
+    );
+    stdout(&output)
+}
+
+#[test]
+fn the_program_with_a_custom_bootloader() {
+    let (place, _) = custom(&HANDLER.replace("${KNOWS:-good}", "${SLOTMGR_PROTOCOL:+trial}"));
+    let backend = place.path("program").display().to_string();
+    let handlers = format!("[handlers]\nbootloader-custom-backend={backend}\n");
+    let (_dir, bundle, rig) = rig("bootloader=custom", &handlers);
+    run(&rig, "A", &["install", bundle.to_str().unwrap()]);
+    assert_eq!(place.get("primary"), "B\n");
+    assert!(run(&rig, "B", &["trial"]).contains("rootfs.1 is confirmed"));
+    assert_eq!(place.get("state.B"), "good\n");
+    run(&rig, "B", &["status"]);
+    run(&rig, "B", &["mark", "bad", "other"]);
+    assert_eq!(place.get("state.A"), "bad\n");
+}
+
+#[test]
+fn the_program_with_priorities_that_sgdisk_reads() {
+    let (_dir, bundle, rig) = rig("bootloader=gpt-priority\ngpt-disk=disk.img", "");
+    let disk = rig.path("disk.img");
+    std::fs::File::create(&disk)
+        .unwrap()
+        .set_len(1 << 20)
+        .unwrap();
+    let sgdisk = |arguments: &[&str]| {
+        let output = std::process::Command::new("sgdisk")
+            .args(arguments)
+            .arg(&disk)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", stdout(&output));
+        stdout(&output)
+    };
+    sgdisk(&[
+        "-a",
+        "1",
+        "-n",
+        "2:100:+64K",
+        "-c",
+        "2:A",
+        "-n",
+        "7:300:+64K",
+        "-c",
+        "7:B",
+    ]);
+    sgdisk(&[
+        "-A", "2:set:56", "-A", "2:set:48", "-A", "7:set:52", "-A", "7:set:60",
+    ]);
+    let flags = |number: &str| {
+        let info = sgdisk(&["-i", number]);
+        let line = info
+            .lines()
+            .find(|line| line.starts_with("Attribute flags"))
+            .unwrap();
+        line.to_owned()
+    };
+    assert_eq!(flags("2"), "Attribute flags: 0101000000000000");
+    run(&rig, "A", &["install", bundle.to_str().unwrap()]);
+    assert_eq!(
+        flags("7"),
+        "Attribute flags: 1032000000000000",
+        "priority 2, three tries"
+    );
+    run(&rig, "B", &["trial"]);
+    assert_eq!(
+        flags("7"),
+        "Attribute flags: 1102000000000000",
+        "successful"
+    );
+    assert_eq!(
+        flags("2"),
+        "Attribute flags: 0101000000000000",
+        "the old system stays"
+    );
+    assert!(sgdisk(&["-v"]).contains("No problems found"));
+    let before = fs_err::read(&disk).unwrap();
+    run(&rig, "B", &["trial"]);
+    assert!(
+        fs_err::read(&disk).unwrap() == before,
+        "an ordinary start writes nothing"
+    );
+}
+
+#[test]
+fn the_program_with_noop() {
+    let (_dir, bundle, rig) = rig("bootloader=noop", "");
+    run(&rig, "A", &["install", bundle.to_str().unwrap()]);
+    let told = stderr(&rig.run(&["status"]));
+    assert!(told.contains("bootloader=noop remembers nothing"), "{told}");
+}
+
+/// The program that we ship to begin with.
+#[test]
+fn the_shipped_program_speaks_the_protocol() {
+    let place = Place::new();
+    for (name, text) in [
+        ("primary", "A\n"),
+        ("state.A", "good\n"),
+        ("state.B", "good\n"),
+    ] {
+        place.put(name, text);
+    }
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("bootloader/custom-backend.sh");
+    let program = place.program(&format!("STATE=$D exec {} \"$@\"", shipped.display()));
+    let custom = Custom::new(&layout(), program);
+    assert_eq!(standings(&custom), [GOOD, GOOD]);
+    assert!(installed(&custom));
+    assert_eq!(standings(&custom), [GOOD, ON_TRIAL]);
+    mark(&custom, "B", Mark::Good).unwrap();
+    mark(&custom, "A", Mark::Bad).unwrap();
+    assert_eq!(standings(&custom), [Standing::Bad, GOOD]);
+}

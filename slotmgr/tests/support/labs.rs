@@ -1,0 +1,151 @@
+//! Machines with bootloaders that live in the power-cut machine: how each is set up, driven by us,
+//! and read by itself.
+
+use slotmgr::boot::BootEnv;
+use slotmgr::boot::efi::vars::EfiVars;
+use slotmgr::boot::efi::{Activate, Efi};
+use slotmgr::boot::gpt_priority::GptPriority;
+use slotmgr::boot::grub::Grub;
+use slotmgr::partition::SectorSize;
+use slotmgr::storage::sim::World;
+use slotmgr::storage::{Area, Disks, EnvCopy};
+
+use super::nvram::{self, Nvram};
+use super::table_disk::{self as model, Part, Shape};
+use super::{BOTH_GOOD, grub_model, layout};
+
+/// One kind of bootloader.
+pub struct Lab {
+    pub name: &'static str,
+    /// Its memory when A runs and is good, and B holds an older release that is good too.
+    pub memory: fn() -> Vec<u8>,
+    /// Our backend.
+    pub env: fn(&World) -> Box<dyn BootEnv>,
+    /// Switches the machine on; `None` if the power fails, or nothing can be started.
+    pub boot: fn(&World) -> Option<String>,
+    /// How often an armed slot is started before the old one comes back, if two tries are asked
+    /// for; `None`: there is no trial.
+    pub tries: Option<usize>,
+}
+
+pub fn all() -> Vec<Lab> {
+    vec![
+        Lab {
+            name: "grub",
+            memory: || super::environment(BOTH_GOOD),
+            env: |_| Box::new(Grub::new(&layout())),
+            boot: |world| {
+                grub_model::boot(world)
+                    .filter(|boot| boot.by_order)
+                    .map(|boot| boot.name)
+            },
+            tries: Some(2),
+        },
+        Lab {
+            name: "efi",
+            memory: efi_memory,
+            env: |world| {
+                let vars = Box::new(Nvram(world.clone()));
+                Box::new(Efi::new(&layout(), vars, Activate::Once))
+            },
+            boot: nvram::boot,
+            tries: Some(1),
+        },
+        Lab {
+            name: "efi, efi-use-bootnext=false",
+            memory: efi_memory,
+            env: |world| {
+                let vars = Box::new(Nvram(world.clone()));
+                Box::new(Efi::new(&layout(), vars, Activate::ForGood))
+            },
+            boot: nvram::boot,
+            tries: None,
+        },
+        Lab {
+            name: "gpt-priority, Bottlerocket's GRUB",
+            memory: gpt_memory,
+            env: |_| Box::new(GptPriority::new(&layout(), SectorSize::S512)),
+            boot: |world| boot_gpt(world, Counter::Bottlerocket),
+            tries: Some(2),
+        },
+        Lab {
+            name: "gpt-priority, ChromeOS's firmware",
+            memory: gpt_memory,
+            env: |_| Box::new(GptPriority::new(&layout(), SectorSize::S512)),
+            boot: |world| boot_gpt(world, Counter::ChromeOs),
+            tries: Some(2),
+        },
+    ]
+}
+
+fn efi_memory() -> Vec<u8> {
+    let world = World::new();
+    let area = Area::BootEnv(EnvCopy::First);
+    world.add(area, nvram::empty());
+    let vars = Nvram(world.clone());
+    vars.write("Boot0000", &nvram::option("UEFI Shell"))
+        .unwrap();
+    vars.write("Boot0003", &nvram::option("A")).unwrap();
+    vars.write("Boot000B", &nvram::option("B")).unwrap();
+    vars.write("BootOrder", &[3, 0, 0xB, 0, 0, 0]).unwrap();
+    vars.write("BootCurrent", &[3, 0]).unwrap();
+    world.current(area)
+}
+
+fn gpt_memory() -> Vec<u8> {
+    let shape = Shape::S512;
+    let mut parts = model::parts(&shape);
+    parts[0].attributes |= bits(2, 0, true);
+    parts[1].attributes |= bits(1, 0, true);
+    model::disk(&shape, &parts)
+}
+
+/// As ChromiumOS writes them down: priority, tries, success.
+fn bits(priority: u64, tries: u64, success: bool) -> u64 {
+    priority << 48 | tries << 52 | u64::from(success) << 56
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Counter {
+    Bottlerocket,
+    ChromeOs,
+}
+
+fn boot_gpt(world: &World, counter: Counter) -> Option<String> {
+    let shape = Shape::S512;
+    let mut parts = model::firmware(&world.current(model::DISK), shape.sector)?;
+    let value = |part: &Part, at: u32, mask: u64| part.attributes >> at & mask;
+    let startable = |part: &&mut Part| {
+        let (tries, success) = (value(part, 52, 15), value(part, 56, 1));
+        value(part, 48, 15) > 0 && (tries > 0 || success == 1)
+    };
+    let chosen = parts
+        .iter_mut()
+        .filter(startable)
+        .max_by_key(|part| (value(part, 48, 15), std::cmp::Reverse(part.number)))?;
+    let name = model::name(chosen.number);
+    let (tries, success) = (value(chosen, 52, 15), value(chosen, 56, 1));
+    let counts = match counter {
+        Counter::Bottlerocket => tries > 0,
+        Counter::ChromeOs => success == 0,
+    };
+    if counts {
+        chosen.attributes -= 1 << 52;
+        if counter == Counter::ChromeOs && tries == 1 {
+            chosen.attributes &= !(15 << 48);
+        }
+        save_gpt(world, &model::disk(&shape, &parts))?;
+    }
+    Some(name)
+}
+
+/// The backup first, as both do.
+fn save_gpt(world: &World, new: &[u8]) -> Option<()> {
+    let mut disk = world.clone().open(model::DISK).ok()?;
+    let backup = new.len() - 33 * 512;
+    for (at, len) in [(backup, 33 * 512), (512, 33 * 512)] {
+        disk.write_at(&new[at..at + len], at as u64).ok()?;
+        disk.sync().ok()?;
+    }
+    Some(())
+}
