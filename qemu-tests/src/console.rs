@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+/// The kernel has stopped: fatal unless a test wants just that.
+const PANIC: &str = "Kernel panic";
+
 /// Lines after which waiting for anything else makes no sense.
-const FATAL: [&str; 4] = [
-    "Kernel panic",
+const FATAL: [&str; 3] = [
     "initramfs: cannot",
     "slotmgr-grub: no slot can be started",
     "slotmgr-uboot: no slot can be started",
@@ -58,6 +60,7 @@ pub struct Console<'a> {
     history: Vec<String>,
     watcher: Watcher<'a>,
     commands: u32,
+    fatal: Vec<&'static str>,
 }
 
 impl<'a> Console<'a> {
@@ -89,7 +92,13 @@ impl<'a> Console<'a> {
             history: Vec::new(),
             watcher,
             commands: 0,
+            fatal: [&FATAL[..], &[PANIC]].concat(),
         })
+    }
+
+    /// From now on a kernel may panic: something else is expected to notice.
+    pub fn panics_are_meant(&mut self) {
+        self.fatal.retain(|text| *text != PANIC);
     }
 
     /// Waits for a line that contains one of `wanted`; returns that line.
@@ -176,7 +185,7 @@ impl<'a> Console<'a> {
         loop {
             match self.next_line(deadline) {
                 Ok(line) if wanted(&line) => return Ok(line),
-                Ok(line) if FATAL.iter().any(|text| line.contains(text)) => {
+                Ok(line) if self.fatal.iter().any(|text| line.contains(text)) => {
                     bail!(self.complaint(what, "cannot come any more"))
                 }
                 Ok(_) => {}

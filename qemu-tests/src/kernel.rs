@@ -14,6 +14,9 @@ use crate::cache::{Inputs, cached};
 /// it starts twice as fast as the general one when it is emulated.
 const PACKAGE: &str = "linux-image-cloud-amd64";
 
+/// The same for all kinds of hardware: it has the drivers of watchdogs.
+const GENERAL_PACKAGE: &str = "linux-image-amd64";
+
 /// A kernel with its modules.
 #[derive(Debug, Clone)]
 pub struct Kernel {
@@ -29,11 +32,23 @@ impl Kernel {
     /// # Errors
     /// The package can be neither found nor downloaded, or it is not as expected.
     pub fn fetch(cache: &Path, debian: &Debian<'_>) -> Result<Self> {
+        Self::fetch_package(PACKAGE, cache, debian)
+    }
+
+    /// The kernel for all kinds of hardware; it takes twice as long to start.
+    ///
+    /// # Errors
+    /// As [`Self::fetch`].
+    pub fn fetch_general(cache: &Path, debian: &Debian<'_>) -> Result<Self> {
+        Self::fetch_package(GENERAL_PACKAGE, cache, debian)
+    }
+
+    fn fetch_package(name: &str, cache: &Path, debian: &Debian<'_>) -> Result<Self> {
         fs_err::create_dir_all(cache)?;
         let package = match package_in(cache)? {
             Some(package) => package,
             None => {
-                debian.download_dependency(PACKAGE, "linux-image-", cache)?;
+                debian.download_dependency(name, "linux-image-", cache)?;
                 package_in(cache)?.context("apt-get left no package in the cache")?
             }
         };

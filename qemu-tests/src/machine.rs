@@ -36,6 +36,17 @@ pub struct Setup<'a> {
     pub log: &'a Path,
     /// The argument of `-netdev`, or no network at all.
     pub network: Option<&'a str>,
+    /// Whether it has a watchdog.
+    pub watchdog: Watchdog,
+}
+
+/// The watchdog of a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watchdog {
+    /// None.
+    None,
+    /// A PCI card with Intel's 6300ESB, which resets the machine.
+    I6300esb,
 }
 
 /// A running machine. It loses its power when it is dropped.
@@ -82,6 +93,9 @@ impl<'a> Machine<'a> {
                 "-device",
                 "virtio-net-pci,netdev=n0,romfile=",
             ]);
+        }
+        if setup.watchdog == Watchdog::I6300esb {
+            command.args(["-device", "i6300esb", "-action", "watchdog=reset"]);
         }
         Self::run(&mut command, setup.log, watcher)
     }

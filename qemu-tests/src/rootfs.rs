@@ -23,6 +23,56 @@ const APP: &str = include_str!("../guest/demo-app");
 const SYSTEM_CONF: &str = include_str!("../guest/system.conf");
 const SLOTMGR_TOML: &str = include_str!("../guest/slotmgr.toml");
 
+/// What is particular to the systems of a test.
+#[derive(Debug, Clone, Copy)]
+pub struct Variant<'a> {
+    /// In the name of the image.
+    pub name: &'a str,
+    /// slotmgr's own settings.
+    pub slotmgr_toml: &'a str,
+    /// Sourced by the init before the trial.
+    pub early: Option<&'a str>,
+    /// A program more, by name and content, in `/usr/bin`.
+    pub program: Option<(&'a str, &'a str)>,
+    /// Kernel modules more.
+    pub modules: &'a [&'a str],
+}
+
+/// The systems of the demo.
+pub const DEMO: Variant<'static> = Variant {
+    name: "",
+    slotmgr_toml: SLOTMGR_TOML,
+    early: None,
+    program: None,
+    modules: &[],
+};
+
+/// Systems with something that hangs, where the file `fault` of the boot partition says so; for
+/// Debian's general kernel.
+pub const FAULTS: Variant<'static> = Variant {
+    name: "-faults",
+    slotmgr_toml: include_str!("../guest/faults.toml"),
+    early: Some(include_str!("../guest/faults-early")),
+    program: Some(("faults-check", include_str!("../guest/faults-check"))),
+    // The file system of the data partition is a module there, and so is what it needs.
+    modules: &["i6300esb", "ext4", "crc32c_generic"],
+};
+
+impl Variant<'_> {
+    fn bytes(&self) -> Vec<u8> {
+        let (name, program) = self.program.unwrap_or_default();
+        let texts = [
+            self.slotmgr_toml,
+            self.early.unwrap_or_default(),
+            name,
+            program,
+        ];
+        [texts.concat(), self.modules.concat()]
+            .concat()
+            .into_bytes()
+    }
+}
+
 /// Whether the application of a version works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum App {
@@ -54,6 +104,8 @@ pub struct Version<'a> {
     pub slotmgr: &'a Path,
     /// The certificates that bundles are checked with.
     pub keyring: &'a Path,
+    /// Which kind of system.
+    pub variant: Variant<'a>,
 }
 
 impl Version<'_> {
@@ -62,7 +114,10 @@ impl Version<'_> {
     /// # Errors
     /// A part cannot be read, or mksquashfs fails.
     pub fn image(&self, dir: &Path) -> Result<PathBuf> {
-        let path = dir.join(format!("rootfs-v{}.squashfs", self.number));
+        let path = dir.join(format!(
+            "rootfs{}-v{}.squashfs",
+            self.variant.name, self.number
+        ));
         let archive = initramfs::build(self.kernel, &scratch(dir)?)?;
         let inputs = Inputs::new("root file system 2")
             .bytes(self.number.to_string().as_bytes())
@@ -72,10 +127,12 @@ impl Version<'_> {
             .file(self.slotmgr)?
             .file(self.keyring)?
             .file(Path::new(BUSYBOX))?
-            .bytes([INIT, APP, SYSTEM_CONF, SLOTMGR_TOML].concat().as_bytes())
+            .bytes([INIT, APP, SYSTEM_CONF].concat().as_bytes())
+            .bytes(&self.variant.bytes())
             .bytes(&archive);
         cached(&path, &inputs, |part| {
-            let tree = Tree::new(dir.join(format!("rootfs-v{}.tree", self.number)))?;
+            let name = format!("rootfs{}-v{}.tree", self.variant.name, self.number);
+            let tree = Tree::new(dir.join(name))?;
             self.fill(&tree, &archive)?;
             tree.squash(part)?;
             remove(&tree.root)
@@ -90,13 +147,19 @@ impl Version<'_> {
             fs_err::create_dir_all(tree.root.join(dir))?;
         }
         tree.boot_files(self.kernel, archive)?;
-        tree.modules(self.kernel)?;
+        tree.modules(self.kernel, self.variant.modules)?;
         tree.program("sbin/init", INIT.as_bytes())?;
         tree.program("usr/bin/slotmgr", &fs_err::read(self.slotmgr)?)?;
         tree.program("usr/bin/demo-app", APP.as_bytes())?;
         tree.file("etc/demo-app.conf", self.app.settings())?;
         tree.file("etc/rauc/system.conf", SYSTEM_CONF)?;
-        tree.file("etc/rauc/slotmgr.toml", SLOTMGR_TOML)?;
+        tree.file("etc/rauc/slotmgr.toml", self.variant.slotmgr_toml)?;
+        if let Some(early) = self.variant.early {
+            tree.file("etc/early", early)?;
+        }
+        if let Some((name, content)) = self.variant.program {
+            tree.program(&format!("usr/bin/{name}"), content.as_bytes())?;
+        }
         tree.file(
             "etc/rauc/keyring.pem",
             &fs_err::read_to_string(self.keyring)?,
@@ -195,9 +258,9 @@ impl Tree {
         self.file("boot/initrd.img", archive)
     }
 
-    fn modules(&self, kernel: &Kernel) -> Result<()> {
+    fn modules(&self, kernel: &Kernel, more: &[&str]) -> Result<()> {
         let dir = format!("lib/modules/{}", kernel.release);
-        let names = [&initramfs::MODULES[..], &MODULES].concat();
+        let names = [&initramfs::MODULES[..], &MODULES, more].concat();
         for module in kernel.with_dependencies(&names)? {
             let to = self.root.join(&dir).join(uncompressed(&module));
             copy_module(&kernel.modules_dir().join(&module), &to)?;

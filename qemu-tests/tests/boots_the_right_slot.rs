@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use qemu_tests::disk::{Contents, Disk, GRUBENV, SLOT_A, SLOT_B};
 use qemu_tests::grub;
 use qemu_tests::kernel::Kernel;
-use qemu_tests::machine::{GRUB_LIMIT, Machine, Setup, new_dir};
+use qemu_tests::machine::{GRUB_LIMIT, Machine, Setup, Watchdog, new_dir};
 use qemu_tests::rootfs;
 use qemu_tests::workspace::Workspace;
 use xtask::debian::Debian;
@@ -98,6 +98,7 @@ impl Pc {
             disk: &self.disk.path,
             log: &log,
             network: None,
+            watchdog: Watchdog::None,
         };
         let mut machine = Machine::start(&setup, Box::new(|_| {})).unwrap();
         machine.console.wait_for(&[text], GRUB_LIMIT).unwrap();

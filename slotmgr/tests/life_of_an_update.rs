@@ -8,7 +8,6 @@
 
 mod support;
 
-use support::grub_model;
 use support::rig::{Rig, stderr, stdout};
 use support::{bundle_file, image};
 
@@ -16,29 +15,18 @@ fn installed(check: &str) -> (Rig, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let (bundle, keyring) = bundle_file(dir.path(), &image(3), "3");
     let rig = Rig::new(&image(1), &keyring);
-    let toml = format!(
-        "[trial]\ntries = 2\nreboot-command = [\"touch\", \"{}\"]\n\
-         [[check]]\nname = \"app\"\ncommand = [\"/bin/sh\", \"-c\", \"{check}\"]\n",
-        rig.path("restarted").display()
-    );
-    fs_err::write(rig.path("slotmgr.toml"), toml).unwrap();
+    rig.configure(&format!(
+        "tries = 2\n[[check]]\nname = \"app\"\ncommand = [\"/bin/sh\", \"-c\", \"{check}\"]\n"
+    ));
     let output = rig.run(&["install", bundle.to_str().unwrap()]);
     assert!(output.status.success(), "{}", stderr(&output));
     (rig, dir)
 }
 
-/// GRUB starts the machine of files.
-fn start(rig: &Rig) -> String {
-    let mut variables = grub_model::load_env(&rig.snapshot().env).unwrap();
-    let booted = grub_model::choose(&mut variables).unwrap();
-    fs_err::write(rig.path("grubenv"), grub_model::render(&variables)).unwrap();
-    booted
-}
-
 #[test]
 fn a_good_one_is_confirmed_once_and_nothing_is_written_afterwards() {
     let (rig, _dir) = installed("echo fine");
-    assert_eq!(start(&rig), "B");
+    assert_eq!(rig.start(), "B");
     let status = stdout(&rig.run_on("B", &["status"]));
     assert!(
         status.contains("version 3 is running, on trial"),
@@ -54,7 +42,7 @@ fn a_good_one_is_confirmed_once_and_nothing_is_written_afterwards() {
         "{text}"
     );
 
-    assert_eq!(start(&rig), "B");
+    assert_eq!(rig.start(), "B");
     assert!(
         rig.snapshot().env == env,
         "an ordinary start writes nothing"
@@ -74,12 +62,12 @@ fn a_good_one_is_confirmed_once_and_nothing_is_written_afterwards() {
 fn a_bad_one_gives_way_and_the_old_system_says_why() {
     let (rig, _dir) = installed("echo no database; exit 3");
     for left in ["1 more try", "its last try"] {
-        assert_eq!(start(&rig), "B");
+        assert_eq!(rig.start(), "B");
         let trial = rig.run_on("B", &["trial", "--no-reboot"]);
         assert_eq!(trial.status.code(), Some(1));
         assert!(stdout(&trial).contains(left), "{}", stdout(&trial));
     }
-    assert_eq!(start(&rig), "A");
+    assert_eq!(rig.start(), "A");
     let status = stdout(&rig.run(&["status"]));
     assert!(
         status.contains(
@@ -103,7 +91,7 @@ fn json_for_programs() {
     assert_eq!(status["slots"][1]["boot-status"], "trial");
     assert_eq!(status["slots"][1]["tries-left"], 2);
     assert_eq!(status["slots"][1]["content"]["release"]["version"], "3");
-    start(&rig);
+    rig.start();
     let trial = json(rig.run_on("B", &["trial", "--json"]));
     assert_eq!(trial["result"], "confirmed");
     assert_eq!(trial["checks"][0]["passed"], true);

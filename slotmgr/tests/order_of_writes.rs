@@ -8,9 +8,10 @@
 mod support;
 
 use slotmgr::boot::{self, grub::Grub};
-use slotmgr::health::{self, TrialEnd};
+use slotmgr::config::LateFallback;
+use slotmgr::health::{self, Examination, Examiner, TrialEnd};
 use slotmgr::install::Machine;
-use slotmgr::state::Record;
+use slotmgr::state::{Record, Traces, When};
 use slotmgr::storage::Area;
 use slotmgr::storage::record::RecordingDisks;
 use slotmgr::storage::sim::World;
@@ -35,7 +36,7 @@ fn install_over_an_older_release() {
         let _armed = install(disks, "A", &bundle, &policy()).unwrap();
     });
     insta::assert_snapshot!(list, @r"
-    write     record.0 @0 +715
+    write     record.0 @0 +799
     sync      record.0
     write     boot-env @0 +512
     sync      boot-env
@@ -46,7 +47,7 @@ fn install_over_an_older_release() {
     write     boot-env @0 +512
     sync      boot-env
     read-back boot-env
-    write     record.1 @0 +719
+    write     record.1 @0 +995
     sync      record.1
     ");
 }
@@ -100,7 +101,7 @@ fn confirm() {
     write     boot-env @0 +512
     sync      boot-env
     read-back boot-env
-    write     record.0 @0 +90
+    write     record.0 @0 +174
     sync      record.0
     ");
 }
@@ -136,6 +137,17 @@ fn mark_bad_and_again() {
     assert_eq!(mark(), "", "equal content writes nothing");
 }
 
+struct NoChecks;
+
+impl Examiner for NoChecks {
+    fn examine(&mut self) -> Examination {
+        Examination::default()
+    }
+    fn traces(&mut self) -> Traces {
+        Traces::default()
+    }
+}
+
 /// Runs a trial without checks; `confirmed` is 1 if it must confirm, 0 if there is none.
 fn trial(disks: &mut RecordingDisks<'_>, slot: &str, confirmed: usize) {
     let layout = layout();
@@ -149,7 +161,11 @@ fn trial(disks: &mut RecordingDisks<'_>, slot: &str, confirmed: usize) {
         disks,
         record: &mut record,
     };
-    let end = health::trial(&mut machine, "boot", &mut health::Examination::default).unwrap();
+    let when = When {
+        boot_id: "boot",
+        now: 2_000,
+    };
+    let end = health::trial(&mut machine, when, LateFallback::Allowed, &mut NoChecks).unwrap();
     assert_eq!(
         usize::from(matches!(end, TrialEnd::Confirmed { .. })),
         confirmed

@@ -143,10 +143,11 @@ impl Suite<'_> {
     fn qemu(&self) -> Result<()> {
         let package = ["test", "--locked", "--package", "qemu-tests", "--test"];
         // Two machines at a time run at full speed on two cores, more do not.
-        let threads = ["--", "--ignored", "--test-threads=2"];
+        let threads = ["--", "--ignored", "--test-threads=2", "--nocapture"];
         for (what, test) in [
             ("GRUB's choice of slot", "boots_the_right_slot"),
             ("U-Boot's choice of slot", "uboot_boots_what_we_write"),
+            ("who notices a hang", "notices_hangs"),
         ] {
             self.cargo(what, &[&package[..], &[test], &threads].concat())?;
         }

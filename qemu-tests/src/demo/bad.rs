@@ -7,7 +7,7 @@ use super::session::{Identity, Session};
 use super::{Stage, TRIES};
 use crate::disk::{Disk, GRUBENV};
 use crate::grub;
-use crate::machine::{Setup, new_dir};
+use crate::machine::{Setup, Watchdog, new_dir};
 use crate::rootfs::App;
 
 /// Installs version 3 on a copy of the disk `before`, on which a good run ended. Returns what
@@ -26,6 +26,7 @@ pub fn run(stage: &Stage<'_>, parts: &Parts<'_>, before: &Disk) -> Result<String
         disk: &disk.path,
         log: &log,
         network: None,
+        watchdog: Watchdog::None,
     };
 
     let mut session = stage

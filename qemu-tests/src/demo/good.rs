@@ -10,7 +10,7 @@ use super::{Stage, TRIES};
 use crate::cache::remove;
 use crate::disk::{Disk, GRUBENV};
 use crate::grub;
-use crate::machine::{Setup, new_dir};
+use crate::machine::{Setup, Watchdog, new_dir};
 use crate::rootfs::App;
 
 /// What a good run leaves behind.
@@ -51,6 +51,7 @@ pub fn run(stage: &Stage<'_>, parts: &Parts<'_>) -> Result<Finished> {
         disk: &disk.path,
         log: &log,
         network: None,
+        watchdog: Watchdog::None,
     };
 
     let mut session = stage

@@ -13,7 +13,7 @@ use crate::disk::{Contents, Disk, GRUBENV};
 use crate::grub;
 use crate::kernel::Kernel;
 use crate::programs;
-use crate::rootfs::{App, Version};
+use crate::rootfs::{App, DEMO, Version};
 
 /// The name that bundles and the machine must have in common.
 const COMPATIBLE: &str = "slotmgr-demo";
@@ -99,6 +99,7 @@ impl<'a> Parts<'a> {
                 kernel: &self.kernel,
                 slotmgr: &self.slotmgr,
                 keyring: &self.keyring(),
+                variant: DEMO,
             }
             .image(&self.dir)
         })

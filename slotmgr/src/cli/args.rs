@@ -28,6 +28,16 @@ pub struct Options {
     )]
     pub fw_env_config: PathBuf,
 
+    /// slotmgr's folder in memory; for tests
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIRECTORY",
+        hide = true,
+        default_value = "/run/slotmgr"
+    )]
+    pub run_directory: PathBuf,
+
     /// The slot that is running, where the kernel command line does not tell
     #[arg(long, global = true, value_name = "SLOT")]
     pub override_boot_slot: Option<String>,
@@ -52,7 +62,8 @@ const EXAMPLES: &str = "Examples:
   slotmgr check-config                           before the first installation
   slotmgr trial                                  early in every boot: check and confirm
 
-Exit codes: 0 done or nothing to do, 1 failed, 2 wrong command line, 130 stopped by Ctrl-C.";
+Exit codes: 0 done or nothing to do, 1 failed, 2 wrong command line, 9 preflight failed, 130
+stopped by Ctrl-C.";
 
 /// For whom the answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +90,14 @@ pub enum Verb {
     Mark(Mark),
     /// Tell what is understood of system.conf and slotmgr.toml, and what is risky
     CheckConfig,
+    /// Say, as an application, whether the new system works for you
+    Vote(Vote),
+    /// Go back to the other system by hand
+    Rollback(Rollback),
+    /// Look whether an installation has a chance; writes nothing
+    Preflight,
+    /// Tell what happened: installations, trials, falls back to the old system
+    History,
 }
 
 /// `slotmgr install`
@@ -99,14 +118,54 @@ pub struct Install {
     /// Name of this installation in records and logs [default: a new one]
     #[arg(long, value_name = "ID")]
     pub transaction_id: Option<String>,
+    /// Install a bundle that was tried three times and did not stay
+    #[arg(long)]
+    pub try_again: bool,
 }
 
 /// `slotmgr trial`
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Trial {
-    /// When a check fails, only say so; something else restarts the machine
+    /// When a check fails, only say so; something else restarts the machine (the watchdog does,
+    /// if one was found)
     #[arg(long)]
     pub no_reboot: bool,
+}
+
+/// `slotmgr vote`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Vote {
+    /// The name of a `[[check]]` with `vote = true`
+    pub name: String,
+    /// ok: it works. bad: it does not, and the system is not kept
+    #[arg(value_enum)]
+    pub voice: Voice,
+    /// Why it does not work
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// What an application says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Voice {
+    /// It works.
+    Ok,
+    /// It does not.
+    Bad,
+}
+
+/// `slotmgr rollback`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Rollback {
+    /// Restart the machine at once
+    #[arg(long)]
+    pub now: bool,
+    /// Only say whether it would be done
+    #[arg(long, conflicts_with = "now")]
+    pub dry_run: bool,
+    /// Go back even if the other slot does not hold any more what was installed into it
+    #[arg(long)]
+    pub changed: bool,
 }
 
 /// `slotmgr mark`
@@ -161,6 +220,7 @@ mod tests {
                 ignore_compatible: false,
                 ignore_version_limit: false,
                 transaction_id: None,
+                try_again: false,
             })
         );
         assert_eq!(options.conf, Some("/x".into()));

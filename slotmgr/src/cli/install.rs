@@ -11,10 +11,12 @@ use super::args::{Install, Options};
 use super::machine_facts::MachineFacts;
 use super::render::Output;
 use super::session::{Session, Surroundings};
-use super::{exit, signals};
+use super::{exit, preflight, signals};
 use crate::health::check::Stop;
+use crate::health::{self, probe, traces};
 use crate::install::{self, CheckFirst, Compatibility, Installed, Policy, Progress};
 use crate::source::{HttpReader, Location, Retry, open_file};
+use crate::state::{Release, When};
 use crate::storage::device::Mode;
 
 /// A bundle with a trusted signature, wherever it is read from.
@@ -28,6 +30,8 @@ pub(crate) struct OpenBundle {
 pub(crate) struct Wishes {
     pub ignore_compatible: bool,
     pub ignore_version_limit: bool,
+    /// What is done with a bundle that fell three times.
+    pub fallen: Fallen,
     /// Ends the installation early.
     pub stop: Stop,
 }
@@ -66,6 +70,11 @@ pub(super) fn run(
     let wishes = Wishes {
         ignore_compatible: verb.ignore_compatible,
         ignore_version_limit: verb.ignore_version_limit,
+        fallen: if verb.try_again {
+            Fallen::TriedAgain
+        } else {
+            Fallen::Refused
+        },
         stop,
     };
     let mut progress = output.progress();
@@ -111,6 +120,18 @@ pub(crate) fn perform(
     wishes: &Wishes,
     progress: &mut dyn Progress,
 ) -> Result<Installed> {
+    let mut found = preflight::look(session).into_iter();
+    if let Some(wrong) = found.find_map(|finding| finding.found.err()) {
+        bail!("nothing was written: {wrong}");
+    }
+    note_fall(session, around)?;
+    if wishes.fallen == Fallen::Refused {
+        refuse_fallen(session, opened)?;
+    }
+    // By the old system's checks, before anything is changed: what does not work now is not the
+    // new system's fault.
+    let baseline = probe::baseline(&session.own.checks);
+    session.record.set_baseline(baseline);
     let policy = policy(session, around, opened.place, wishes)?;
     let mut machine = session.machine();
     Ok(install::install(
@@ -119,6 +140,42 @@ pub(crate) fn perform(
         &policy,
         progress,
     )?)
+}
+
+/// A bundle that fell so often is not installed again by itself.
+const MAX_FALLS: u32 = 3;
+
+/// What is done with a bundle that fell so often.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Fallen {
+    /// Nothing is written.
+    #[default]
+    Refused,
+    /// Somebody asked for it.
+    TriedAgain,
+}
+
+/// Where nothing runs `slotmgr trial` on the old system, its last fall is noted here.
+fn note_fall(session: &mut Session, around: &Surroundings) -> Result<()> {
+    let when = When {
+        boot_id: &around.boot_id,
+        now: around.now,
+    };
+    let state = session.machine_state()?;
+    health::note_fall(&mut session.machine(), &state, when, &mut traces::collect);
+    Ok(())
+}
+
+fn refuse_fallen(session: &Session, opened: &OpenBundle) -> Result<()> {
+    let release = Release::of(opened.manifest());
+    if session.record.falls(&release) < MAX_FALLS {
+        return Ok(());
+    }
+    bail!(
+        "{} was installed {MAX_FALLS} times, and each time this system came back (`slotmgr \
+         history`). Nothing was written; install another one, or say --try-again",
+        release.label()
+    );
 }
 
 fn refuse_format(session: &Session, format: Format) -> Result<()> {

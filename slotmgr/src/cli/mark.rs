@@ -48,7 +48,7 @@ pub(crate) fn apply(session: &mut Session, mark: boot::Mark, name: &str) -> Resu
 }
 
 /// `booted`, `other`, a boot name or a slot name.
-fn find(layout: &Layout, booted: Booted, text: &str) -> Result<SlotId> {
+pub(super) fn find(layout: &Layout, booted: Booted, text: &str) -> Result<SlotId> {
     let others = || {
         layout
             .bootable()

@@ -5,14 +5,18 @@ mod bootloader;
 mod check_config;
 #[cfg(feature = "dbus")]
 mod daemon;
+mod history;
 pub(crate) mod install;
 mod machine_facts;
 pub(crate) mod mark;
+mod preflight;
 mod render;
+mod rollback;
 pub(crate) mod session;
 mod signals;
 mod status;
 mod trial;
+mod vote;
 
 use std::process::ExitCode;
 
@@ -29,6 +33,8 @@ pub mod exit {
     pub const FAILED: u8 = 1;
     /// The command line is wrong.
     pub const USAGE: u8 = 2;
+    /// An installation had better not begin; the list says why.
+    pub const PREFLIGHT: u8 = 9;
     /// Stopped by Ctrl-C or SIGTERM; the running system is untouched.
     pub const STOPPED: u8 = 130;
 }
@@ -47,5 +53,9 @@ pub fn run(options: &Options, surroundings: &Surroundings) -> anyhow::Result<Exi
         Verb::Trial(verb) => trial::run(options, verb, surroundings, &output),
         Verb::CheckConfig => check_config::run(options, &output),
         Verb::Mark(verb) => mark::run(options, verb, surroundings, &output),
+        Verb::Vote(verb) => vote::run(options, verb, surroundings, &output),
+        Verb::Rollback(verb) => rollback::run(options, verb, surroundings, &output),
+        Verb::Preflight => preflight::run(options, surroundings, &output),
+        Verb::History => history::run(options, surroundings, &output),
     }
 }

@@ -1,5 +1,6 @@
 //! What every verb needs: the configuration, the running slot, the bootloader, the disks.
 
+use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -29,6 +30,8 @@ pub struct Surroundings {
     pub now: i64,
     /// `DBUS_STARTER_BUS_TYPE`: the bus that started this program, or whose name is to be used.
     pub starter_bus: Option<String>,
+    /// `$NOTIFY_SOCKET`: where the service manager listens.
+    pub notify_socket: Option<OsString>,
 }
 
 impl Surroundings {
@@ -47,6 +50,7 @@ impl Surroundings {
             transaction: kernel("/proc/sys/kernel/random/uuid")?,
             now: i64::try_from(now.as_secs())?,
             starter_bus: std::env::var("DBUS_STARTER_BUS_TYPE").ok(),
+            notify_socket: std::env::var_os("NOTIFY_SOCKET"),
         })
     }
 }

@@ -7,6 +7,7 @@ use anyhow::Result;
 use super::args::Options;
 use super::render::{Output, StatusView};
 use super::session::{Session, Surroundings};
+use crate::health::probation::Place;
 use crate::state::{RaucStatus, outcome};
 use crate::storage::device::Mode;
 
@@ -26,6 +27,7 @@ pub(super) fn run(options: &Options, around: &Surroundings, output: &Output) -> 
         .status_file()
         .map(|path| RaucStatus::load(&path))
         .unwrap_or_default();
+    let known = Place::new(&options.run_directory, &around.boot_id).known();
     output.status(&StatusView {
         compatible: &session.conf.system.compatible,
         bootloader,
@@ -35,6 +37,7 @@ pub(super) fn run(options: &Options, around: &Surroundings, output: &Output) -> 
         record: &session.record,
         outcome: &outcome,
         rauc: &rauc,
+        watchdog: known.as_ref().and_then(|known| known.watchdog.as_deref()),
     });
     Ok(ExitCode::SUCCESS)
 }

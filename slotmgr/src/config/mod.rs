@@ -1,11 +1,13 @@
 //! Configuration: RAUC's `system.conf`, and our own `slotmgr.toml` beside it.
 
+mod check;
 mod keyring;
 mod slotmgr_toml;
 mod spelling;
 mod system_conf;
 mod trial;
 
+pub use check::{Action, CheckConfig, Condition};
 pub use keyring::Keyring;
 pub use slotmgr_toml::{SlotmgrToml, TomlError};
 pub use system_conf::{
@@ -13,7 +15,7 @@ pub use system_conf::{
     LateFallback, LogFormat, Repository, RepositoryKind, StatusPlace, Streaming, System,
     SystemConf, VariantSource,
 };
-pub use trial::{CheckConfig, TrialConfig};
+pub use trial::{Afterwards, TrialConfig, WatchdogConfig, WatchdogDemand};
 
 use std::path::{Path, PathBuf};
 

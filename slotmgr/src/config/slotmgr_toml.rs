@@ -16,13 +16,23 @@
 //! soak-seconds = 0                 # every required check passes again and again for so long
 //! min-uptime-seconds = 0           # not confirmed before the machine has run for so long
 //! parallel = 4                     # checks that run at once; 1 to 64
+//! directories = ["/usr/lib/greenboot", "/etc/greenboot", "/usr/lib/slotmgr", "/etc/slotmgr"]
+//! disabled = []                    # file names in these that are not run
+//! hooks-seconds = 20               # for all hooks of one occasion together; 1 to 600
+//!
+//! [watchdog]
+//! use = "auto"                     # or "always": no system is kept without one; or "never"
+//! devices = []                     # all that there are
+//! timeout-seconds = 30             # 1 to 3600; a device with a shorter maximum gets that
+//! afterwards = "systemd"           # goes on feeding it; or "stop"
 //!
 //! [[check]]
 //! name = "app"
-//! command = ["/usr/bin/app", "--self-test"]
+//! command = ["/usr/bin/app", "--self-test"]  # or one of the others: see docs/trial.md
 //! timeout-seconds = 30             # of one run; 1 to 3600, not longer than the window
 //! required = true                  # false: its failure is only told
 //! retries = 0                      # failures in a row that are forgiven; at most 1000
+//! failure-threshold = 3            # failures in all, forgiven or not, that end it
 //! interval-seconds = 5             # between two runs; 1 to 3600
 //! ```
 
@@ -32,7 +42,8 @@ use std::path::{Path, PathBuf};
 use bundle_format::cms::Policy;
 use serde::Deserialize;
 
-use super::trial::{self, CheckConfig, RawCheck, RawTrial, TrialConfig};
+use super::check::{self, CheckConfig, RawCheck};
+use super::trial::{self, RawTrial, RawWatchdog, TrialConfig, WatchdogConfig};
 use crate::boot::Tries;
 use crate::install::CheckFirst;
 
@@ -47,6 +58,8 @@ pub struct SlotmgrToml {
     pub reboot_command: Option<Vec<String>>,
     /// How long a trial takes.
     pub trial: TrialConfig,
+    /// What is done with the watchdog during a trial.
+    pub watchdog: WatchdogConfig,
     /// What is demanded of keys and digests.
     pub trust: Policy,
     /// What a new system must pass.
@@ -90,6 +103,7 @@ struct Raw {
     install: RawInstall,
     trust: RawTrust,
     trial: RawTrial,
+    watchdog: RawWatchdog,
     check: Vec<RawCheck>,
 }
 
@@ -123,6 +137,7 @@ impl Default for SlotmgrToml {
             tries: Tries::DEFAULT,
             reboot_command: None,
             trial: TrialConfig::default(),
+            watchdog: WatchdogConfig::default(),
             trust: Policy::default(),
             checks: Vec::new(),
         }
@@ -170,7 +185,7 @@ impl SlotmgrToml {
         let reboot_command = raw.trial.reboot_command.take();
         let trial = trial::settings(raw.trial).map_err(wrong)?;
         let checks = raw.check.into_iter();
-        let checks = checks.map(|raw| trial::check(raw, &trial).map_err(wrong));
+        let checks = checks.map(|raw| check::check(raw, &trial).map_err(wrong));
         Ok(SlotmgrToml {
             check_first: match raw.install.check_first {
                 RawCheckFirst::WhenItMatters => CheckFirst::WhenItMatters,
@@ -186,6 +201,7 @@ impl SlotmgrToml {
                 ..Policy::default()
             },
             checks: checks.collect::<Result<_, _>>()?,
+            watchdog: trial::watchdog(raw.watchdog).map_err(wrong)?,
             trial,
         })
     }
@@ -196,6 +212,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::config::{Action, Afterwards, Condition, WatchdogDemand};
+    use crate::health::probe::Probe;
     use crate::health::window::Demand;
 
     fn parse(text: &str) -> Result<SlotmgrToml, String> {
@@ -216,7 +234,8 @@ mod tests {
         assert_eq!(conf.tries.count(), 2);
         assert_eq!(conf.check_first, CheckFirst::Never);
         assert_eq!(conf.checks[0].timeout, Duration::from_secs(5));
-        assert_eq!(conf.checks[0].command, ["/bin/app", "-t"]);
+        let command = ["/bin/app", "-t"].map(str::to_owned).to_vec();
+        assert_eq!(conf.checks[0].action, Action::Command(command));
         assert_eq!(conf.checks[0].demand, Demand::Required);
         assert_eq!(conf.checks[0].retries, 0);
         assert_eq!(conf.trial, TrialConfig::default());
@@ -238,15 +257,82 @@ mod tests {
     }
 
     #[test]
+    fn checks_of_every_kind() {
+        let conf = parse(
+            "[trial]\ndirectories = [\"/x\"]\n\
+             [watchdog]\nuse = \"always\"\ndevices = [\"/dev/watchdog1\"]\n\
+             timeout-seconds = 10\nafterwards = \"stop\"\n\
+             [[check]]\nname = \"u\"\nunit = \"app.service\"\nmax-restarts = 2\n\
+             [[check]]\nname = \"f\"\nno-failed-units = true\nexcept = [\"x.service\"]\n\
+             [[check]]\nname = \"t\"\ntcp = \"server:80\"\n\
+             [[check]]\nname = \"h\"\nhttp = \"http://server/\"\nrequired = true\n\
+             [[check]]\nname = \"w\"\nwritable = \"/data\"\n\
+             [[check]]\nname = \"s\"\nfree-space = \"/data\"\nat-least-mib = 3\n\
+             [[check]]\nname = \"m\"\nmemory-worse-by-percent = 20\n\
+             [[check]]\nname = \"c\"\nwarmer-by-degrees = 15\nfailure-threshold = 4\n\
+             [[check]]\nname = \"v\"\nvote = true\n",
+        )
+        .unwrap();
+        assert_eq!(conf.trial.directories, [Path::new("/x")]);
+        assert_eq!(conf.watchdog.demand, WatchdogDemand::Always);
+        assert_eq!(conf.watchdog.devices, [Path::new("/dev/watchdog1")]);
+        assert_eq!(conf.watchdog.afterwards, Afterwards::Stop);
+        let check = |name: &str| conf.checks.iter().find(|c| c.name == name).unwrap();
+        let unit = Probe::Unit {
+            unit: "app.service".into(),
+            max_restarts: 2,
+        };
+        assert_eq!(check("u").action, Action::Probe(unit));
+        assert_eq!(check("t").condition, Condition::WorkedBefore);
+        assert_eq!(check("h").condition, Condition::Always);
+        assert_eq!(check("m").demand, Demand::Wanted);
+        assert_eq!(check("c").threshold, Some(4));
+        assert_eq!(check("v").timeout, Duration::from_secs(300));
+        let space = Probe::FreeSpace {
+            path: "/data".into(),
+            at_least: 3 << 20,
+        };
+        assert_eq!(check("s").action, Action::Probe(space));
+    }
+
+    #[test]
     fn mistakes() {
         let table = [
+            ("[watchdog]\nuse = \"perhaps\"", "line 2"),
+            ("[watchdog]\ntimeout-seconds = 0", "not 1 to 3600"),
+            ("[[check]]\nname = \"a\"", "exactly one of"),
+            (
+                "[[check]]\nname = \"a\"\nvote = true\nunit = \"x\"",
+                "exactly one of",
+            ),
+            (
+                "[[check]]\nname = \"a\"\nvote = false",
+                "leave the check out",
+            ),
+            (
+                "[[check]]\nname = \"a/b\"\nvote = true",
+                "a word without `/`",
+            ),
+            ("[[check]]\nname = \"a\"\ntcp = \"server\"", "not HOST:PORT"),
+            (
+                "[[check]]\nname = \"a\"\nhttp = \"https://x\"",
+                "not http://",
+            ),
+            (
+                "[[check]]\nname = \"a\"\nvote = true\nexcept = []",
+                "nothing to do with",
+            ),
+            (
+                "[[check]]\nname = \"a\"\nvote = true\nfailure-threshold = 0",
+                "not 1 to 1000",
+            ),
             ("tries = 2", "unknown field `tries`"),
             ("[trial]\ntries = 0", "not 1 to 9"),
             ("[trial]\ntries = 300", "slotmgr.toml"),
             ("[trial]\nreboot-command = []", "reboot-command is empty"),
             (
                 "[[check]]\nname = \"a\"\ncommand = []",
-                "check `a` has an empty command",
+                "check `a`: an empty command",
             ),
             (
                 "[[check]]\nname = \"a\"\ncommand = [\"x\"]\ntimeout-seconds = 0",

@@ -1,13 +1,9 @@
-//! `[trial]` and `[[check]]` of `slotmgr.toml`.
+//! `[trial]` and `[watchdog]` of `slotmgr.toml`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-
-use crate::health::window::Demand;
-
-/// Longest time that a single run of a check may take, and longest interval, in seconds.
-const MAX_SECONDS: u64 = 3_600;
 
 /// Longest window, in seconds.
 const MAX_WINDOW: u64 = 86_400;
@@ -15,16 +11,23 @@ const MAX_WINDOW: u64 = 86_400;
 /// Most checks that run at once.
 const MAX_PARALLEL: usize = 64;
 
-/// Most failures in a row that are forgiven.
-const MAX_RETRIES: u32 = 1_000;
+/// Longest time that all hooks together may be given, in seconds.
+const MAX_HOOKS: u64 = 600;
 
-/// A run of a check that says nothing about it, in seconds.
-const TIMEOUT: u64 = 30;
+/// Longest timeout that is asked of a watchdog, in seconds.
+const MAX_WATCHDOG: u64 = 3_600;
 
-/// Between two runs of a check that says nothing about it, in seconds.
-const INTERVAL: u64 = 5;
+/// Where scripts are looked for that bring themselves along: our own places, and greenboot's.
+/// Each may hold `check/required.d`, `check/wanted.d`, `green.d`, `red.d`, `rolled-back.d`,
+/// `migrate.d` and `snapshot.d`.
+const DIRECTORIES: [&str; 4] = [
+    "/usr/lib/greenboot",
+    "/etc/greenboot",
+    "/usr/lib/slotmgr",
+    "/etc/slotmgr",
+];
 
-/// How long a trial takes.
+/// How long a trial takes, and what it looks at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrialConfig {
     /// From its beginning to its end at the latest.
@@ -35,6 +38,47 @@ pub struct TrialConfig {
     pub min_uptime: Duration,
     /// Checks that run at once.
     pub parallel: usize,
+    /// Folders with `check/required.d` and so on.
+    pub directories: Vec<PathBuf>,
+    /// File names in these folders that are not run.
+    pub disabled: Vec<String>,
+    /// All hooks of one occasion together.
+    pub hooks: Duration,
+}
+
+/// What is done with the hardware's watchdog during a trial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchdogConfig {
+    /// Whether one is used.
+    pub demand: WatchdogDemand,
+    /// Devices that are tried in this order; all that the machine has when empty.
+    pub devices: Vec<PathBuf>,
+    /// What it is asked for; a device with a shorter maximum gets that.
+    pub timeout: Duration,
+    /// What becomes of it after the trial.
+    pub afterwards: Afterwards,
+}
+
+/// Whether a watchdog is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WatchdogDemand {
+    /// If one can be had; if not, the trial goes on without and says so.
+    Auto,
+    /// No system is kept without one.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+/// What becomes of the watchdog after the commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Afterwards {
+    /// systemd goes on feeding it, if it is the init; else it is stopped.
+    Systemd,
+    /// It is stopped.
+    Stop,
 }
 
 impl Default for TrialConfig {
@@ -44,38 +88,20 @@ impl Default for TrialConfig {
             soak: Duration::ZERO,
             min_uptime: Duration::ZERO,
             parallel: 4,
+            directories: DIRECTORIES.map(PathBuf::from).to_vec(),
+            disabled: Vec::new(),
+            hooks: Duration::from_secs(20),
         }
     }
 }
 
-/// One health check.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckConfig {
-    /// For people.
-    pub name: String,
-    /// Program and arguments; no shell.
-    pub command: Vec<String>,
-    /// After that a run has failed.
-    pub timeout: Duration,
-    /// Whether it decides.
-    pub demand: Demand,
-    /// Failures in a row that are forgiven.
-    pub retries: u32,
-    /// From the end of one run to the next.
-    pub interval: Duration,
-}
-
-impl CheckConfig {
-    /// A check that decides at its first run.
-    #[must_use]
-    pub fn new(name: String, command: Vec<String>, timeout: Duration) -> CheckConfig {
-        CheckConfig {
-            name,
-            command,
-            timeout,
-            demand: Demand::Required,
-            retries: 0,
-            interval: Duration::from_secs(INTERVAL),
+impl Default for WatchdogConfig {
+    fn default() -> Self {
+        WatchdogConfig {
+            demand: WatchdogDemand::Auto,
+            devices: Vec::new(),
+            timeout: Duration::from_secs(30),
+            afterwards: Afterwards::Systemd,
         }
     }
 }
@@ -89,17 +115,18 @@ pub(super) struct RawTrial {
     soak_seconds: Option<u64>,
     min_uptime_seconds: Option<u64>,
     parallel: Option<usize>,
+    directories: Option<Vec<PathBuf>>,
+    disabled: Vec<String>,
+    hooks_seconds: Option<u64>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct RawCheck {
-    name: String,
-    command: Vec<String>,
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(super) struct RawWatchdog {
+    r#use: Option<WatchdogDemand>,
+    devices: Vec<PathBuf>,
     timeout_seconds: Option<u64>,
-    required: Option<bool>,
-    retries: Option<u32>,
-    interval_seconds: Option<u64>,
+    afterwards: Option<Afterwards>,
 }
 
 pub(super) fn settings(raw: RawTrial) -> Result<TrialConfig, String> {
@@ -128,41 +155,25 @@ pub(super) fn settings(raw: RawTrial) -> Result<TrialConfig, String> {
         soak: shorter("soak-seconds", raw.soak_seconds)?,
         min_uptime: shorter("min-uptime-seconds", raw.min_uptime_seconds)?,
         parallel,
+        directories: raw.directories.unwrap_or(default.directories),
+        disabled: raw.disabled,
+        hooks: match raw.hooks_seconds {
+            None => default.hooks,
+            Some(seconds) => within("hooks-seconds", seconds, MAX_HOOKS)?,
+        },
     })
 }
 
-pub(super) fn check(raw: RawCheck, trial: &TrialConfig) -> Result<CheckConfig, String> {
-    let wrong = |what: String| format!("check `{}`: {what}", raw.name);
-    if raw.command.is_empty() {
-        return Err(format!("check `{}` has an empty command", raw.name));
-    }
-    let seconds = |name, value: Option<u64>, default| {
-        within(name, value.unwrap_or(default), MAX_SECONDS).map_err(wrong)
-    };
-    let short = TIMEOUT.min(trial.window.as_secs());
-    let timeout = seconds("timeout-seconds", raw.timeout_seconds, short)?;
-    if timeout > trial.window {
-        return Err(wrong(format!(
-            "timeout-seconds = {} is longer than the window of {} s",
-            timeout.as_secs(),
-            trial.window.as_secs()
-        )));
-    }
-    let interval = seconds("interval-seconds", raw.interval_seconds, INTERVAL)?;
-    let retries = raw.retries.unwrap_or(0);
-    if retries > MAX_RETRIES {
-        return Err(wrong(format!(
-            "retries = {retries} is not 0 to {MAX_RETRIES}"
-        )));
-    }
-    Ok(CheckConfig {
-        demand: match raw.required {
-            Some(false) => Demand::Wanted,
-            None | Some(true) => Demand::Required,
+pub(super) fn watchdog(raw: RawWatchdog) -> Result<WatchdogConfig, String> {
+    let default = WatchdogConfig::default();
+    Ok(WatchdogConfig {
+        demand: raw.r#use.unwrap_or(default.demand),
+        devices: raw.devices,
+        timeout: match raw.timeout_seconds {
+            None => default.timeout,
+            Some(seconds) => within("[watchdog] timeout-seconds", seconds, MAX_WATCHDOG)?,
         },
-        retries,
-        interval,
-        ..CheckConfig::new(raw.name, raw.command, timeout)
+        afterwards: raw.afterwards.unwrap_or(default.afterwards),
     })
 }
 

@@ -16,17 +16,22 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use super::probe;
 use super::window::Demand;
-use crate::config::CheckConfig;
+use crate::config::{Action, CheckConfig};
 
 /// Output that is kept of one check, in bytes.
 pub const MAX_OUTPUT: usize = 16 * 1024;
+
+/// The exit code by which a required check says that this system will not get better: no retry,
+/// no further try, the old system at once.
+pub const GIVE_UP: i32 = 100;
 
 /// Between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// How often a running check is looked at.
-const POLL: Duration = Duration::from_millis(20);
+pub(super) const POLL: Duration = Duration::from_millis(20);
 
 /// How long output that is still on its way is waited for once the check has ended.
 const DRAIN: Duration = Duration::from_millis(200);
@@ -71,6 +76,10 @@ pub enum Verdict {
     Passed,
     /// Another exit code.
     ExitCode(i32),
+    /// Exit code [`GIVE_UP`].
+    GaveUp,
+    /// slotmgr looked itself; the output says what it found.
+    Found,
     /// Ended by a signal.
     Signal(i32),
     /// It did not end in time.
@@ -104,6 +113,8 @@ impl fmt::Display for Verdict {
         match self {
             Verdict::Passed => f.write_str("passed"),
             Verdict::ExitCode(code) => write!(f, "failed with exit code {code}"),
+            Verdict::GaveUp => f.write_str("failed and asks to give this system up at once"),
+            Verdict::Found => f.write_str("failed"),
             Verdict::Signal(signal) => write!(f, "was ended by signal {signal}"),
             Verdict::TimedOut(limit) => write!(f, "did not end within {} s", limit.as_secs()),
             Verdict::Unfinished => f.write_str("did not end before the trial did"),
@@ -116,8 +127,23 @@ impl fmt::Display for Verdict {
 /// environment.
 #[must_use]
 pub fn run(check: &CheckConfig, variables: &[(&str, &str)], stop: &Stop) -> Report {
+    run_around(check, variables, &probe::Around::default(), stop)
+}
+
+/// The same, for checks that compare with the time before the update, or wait for votes.
+#[must_use]
+pub fn run_around(
+    check: &CheckConfig,
+    variables: &[(&str, &str)],
+    around: &probe::Around,
+    stop: &Stop,
+) -> Report {
+    let command = match &check.action {
+        Action::Command(command) => command,
+        Action::Probe(asked) => return probe::run((check, asked), around, stop),
+    };
     let output = Output::default();
-    let verdict = match start(check, variables, &output) {
+    let verdict = match start(command, variables, &output) {
         Ok(mut child) => match wait(&mut child, check.timeout, stop) {
             Ok(verdict) => verdict,
             Err(error) => Verdict::Broken(error.to_string()),
@@ -132,9 +158,8 @@ pub fn run(check: &CheckConfig, variables: &[(&str, &str)], stop: &Stop) -> Repo
     }
 }
 
-fn start(check: &CheckConfig, variables: &[(&str, &str)], output: &Output) -> io::Result<Child> {
-    let (program, arguments) = check
-        .command
+fn start(command: &[String], variables: &[(&str, &str)], output: &Output) -> io::Result<Child> {
+    let (program, arguments) = command
         .split_first()
         .ok_or_else(|| io::Error::other("no command"))?;
     let (reader, writer) = io::pipe()?;
@@ -196,6 +221,7 @@ fn signal_group(child: &Child, signal: Signal) {
 fn verdict(status: ExitStatus) -> Verdict {
     match (status.code(), status.signal()) {
         (Some(0), _) => Verdict::Passed,
+        (Some(GIVE_UP), _) => Verdict::GaveUp,
         (Some(code), _) => Verdict::ExitCode(code),
         (None, signal) => Verdict::Signal(signal.unwrap_or_default()),
     }
@@ -205,12 +231,14 @@ fn verdict(status: ExitStatus) -> Verdict {
 #[derive(Default)]
 struct Output {
     bytes: Arc<Mutex<Vec<u8>>>,
+    /// The run is over: who left a process behind that goes on writing has its pipe closed.
+    over: Stop,
     collector: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
 impl Output {
     fn collect(&self, mut reader: io::PipeReader) {
-        let bytes = Arc::clone(&self.bytes);
+        let (bytes, over) = (Arc::clone(&self.bytes), self.over.clone());
         let handle = thread::spawn(move || {
             let mut buffer = [0; 4096];
             // What comes after the cap is read all the same, so that the check does not block.
@@ -218,6 +246,9 @@ impl Output {
                 let mut kept = bytes.lock().unwrap_or_else(PoisonError::into_inner);
                 let room = MAX_OUTPUT - kept.len();
                 kept.extend_from_slice(&buffer[..count.min(room)]);
+                if over.is_wanted() {
+                    return;
+                }
             }
         });
         *self
@@ -236,6 +267,7 @@ impl Output {
         while collector.as_ref().is_some_and(|c| !c.is_finished()) && Instant::now() < deadline {
             thread::sleep(POLL);
         }
+        self.over.now();
         let bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&bytes).into_owned()
     }
@@ -287,6 +319,41 @@ mod tests {
         let started = Instant::now();
         assert_eq!(check("sleep 30 & exit 0", LONG).verdict, Verdict::Passed);
         assert!(started.elapsed() < Duration::from_secs(20));
+    }
+
+    #[test]
+    fn one_that_forks_away_into_a_session_of_its_own_holds_nobody_up() {
+        let started = Instant::now();
+        let away = check(
+            "setsid sh -c 'while :; do echo x; sleep 0.1; done' & exit 0",
+            LONG,
+        );
+        assert_eq!(away.verdict, Verdict::Passed);
+        let hangs = check("setsid sleep 600 & sleep 1000", SHORT);
+        assert_eq!(hangs.verdict, Verdict::TimedOut(SHORT));
+        assert!(started.elapsed() < Duration::from_secs(40));
+    }
+
+    #[test]
+    fn one_that_is_not_executable_fails() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("check");
+        fs_err::write(&path, "#!/bin/sh\nexit 0\n").unwrap();
+        let command = vec![path.display().to_string()];
+        let report = run(
+            &CheckConfig::new("x".into(), command, LONG),
+            &[],
+            &Stop::default(),
+        );
+        assert!(matches!(&report.verdict, Verdict::Broken(_)), "{report}");
+    }
+
+    #[test]
+    fn one_exit_code_gives_up() {
+        let report = check("echo wrong hardware; exit 100", LONG);
+        assert_eq!(report.verdict, Verdict::GaveUp);
+        let said = "check `app` failed and asks to give this system up at once: wrong hardware";
+        assert_eq!(report.to_string(), said);
     }
 
     #[test]

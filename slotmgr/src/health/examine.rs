@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::check::{self, OVERTIME, Report, Stop, Verdict};
+use super::probe;
 use super::window::{CheckId, CheckRules, Event, Millis, Reason, Rules, Step, Window};
 use crate::config::{CheckConfig, TrialConfig};
 
@@ -20,23 +21,50 @@ pub struct Examination {
     /// The last word of each check that ran.
     pub reports: Vec<Report>,
     /// Why the system is not kept; nothing if it is.
-    pub failed: Option<String>,
+    pub failed: Option<Failure>,
+}
+
+/// Why a system is not kept, and what is left of its tries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// The bootloader's count goes on: this try is paid.
+    TryAgain(String),
+    /// A check asks that it not be started again.
+    GiveUp(String),
+}
+
+impl Failure {
+    /// For people.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        match self {
+            Failure::TryAgain(reason) | Failure::GiveUp(reason) => reason,
+        }
+    }
 }
 
 /// What the loop needs from outside.
 pub struct Surroundings<'s> {
-    /// Milliseconds of the monotonic clock.
+    /// Milliseconds since the machine was started; never backwards.
     pub now: &'s dyn Fn() -> Millis,
+    /// When the trial ends at the latest, by that clock.
+    pub deadline: Millis,
+    /// What probes compare with.
+    pub probes: &'s probe::Around,
+    /// Is called by the loop, several times a second, for as long as the trial goes on: here the
+    /// watchdog is fed.
+    pub alive: &'s mut dyn FnMut(),
     /// Is told of every first report of a check and of every change of its verdict.
     pub told: &'s mut dyn FnMut(&Report),
 }
 
-/// Milliseconds of the kernel's monotonic clock, which starts with the machine.
+/// Milliseconds since the machine was started, its sleep included. Setting the time of day does
+/// not touch this clock.
 #[must_use]
-pub fn monotonic() -> Millis {
+pub fn since_start() -> Millis {
     use nix::time::{ClockId, clock_gettime};
     // The call cannot fail for this clock; a clock that stood at 0 would stand still.
-    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+    let time = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
     millis(time)
 }
 
@@ -48,11 +76,12 @@ pub fn examine(
     around: &mut Surroundings<'_>,
 ) -> Examination {
     let rules = checks.iter().map(rules_of).collect();
-    let window = Window::open((around.now)(), rules_of_all(trial), rules);
+    let window = Window::resume((around.now)(), around.deadline, rules_of_all(trial), rules);
     let (sender, receiver) = channel();
     let stop = Stop::default();
     let mut runs = Runs {
         checks,
+        probes: around.probes,
         stop: stop.clone(),
         sender,
         receiver,
@@ -63,7 +92,10 @@ pub fn examine(
     stop.now();
     runs.farewell();
     let failed = match end {
-        Step::Fail(reason) => Some(runs.explain(reason, trial)),
+        Step::Fail(reason @ Reason::GaveUp(_)) => {
+            Some(Failure::GiveUp(runs.explain(reason, trial)))
+        }
+        Step::Fail(reason) => Some(Failure::TryAgain(runs.explain(reason, trial))),
         Step::Confirm | Step::Go(_) => None,
     };
     let reports = runs.reports.into_iter().flatten().collect();
@@ -72,6 +104,7 @@ pub fn examine(
 
 struct Runs<'c> {
     checks: &'c [CheckConfig],
+    probes: &'c probe::Around,
     stop: Stop,
     sender: Sender<(CheckId, Report)>,
     receiver: Receiver<(CheckId, Report)>,
@@ -85,8 +118,16 @@ impl Runs<'_> {
         loop {
             let now = (around.now)();
             match window.step(now, event) {
-                Step::Go(started) => started.into_iter().for_each(|id| self.start(id)),
-                end => return end,
+                Step::Go(started) => {
+                    (around.alive)();
+                    started.into_iter().for_each(|id| self.start(id));
+                }
+                Step::Confirm => {
+                    // The last time: the commit must not take longer than the watchdog waits.
+                    (around.alive)();
+                    return Step::Confirm;
+                }
+                end @ Step::Fail(_) => return end,
             }
             let wait = Duration::from_millis(window.next_tick().saturating_sub(now).max(1));
             event = match self.receiver.recv_timeout(wait.min(BEAT)) {
@@ -98,6 +139,7 @@ impl Runs<'_> {
 
     fn start(&mut self, id: CheckId) {
         let (sender, stop) = (self.sender.clone(), self.stop.clone());
+        let probes = self.probes.clone();
         let Some(check) = self.checks.get(id).cloned() else {
             return;
         };
@@ -105,7 +147,7 @@ impl Runs<'_> {
         // A thread that the kernel does not give sends nothing: the run counts as stuck.
         let work = move || {
             // Nobody listens any more once the trial has ended.
-            let _ = sender.send((id, check::run(&check, &[], &stop)));
+            let _ = sender.send((id, check::run_around(&check, &[], &probes, &stop)));
         };
         if let Err(error) = thread::Builder::new().spawn(work) {
             tracing::error!(%error, "a check cannot be started");
@@ -114,18 +156,18 @@ impl Runs<'_> {
 
     fn ended(&mut self, id: CheckId, report: Report, around: &mut Surroundings<'_>) -> Event {
         self.under_way = self.under_way.saturating_sub(1);
-        let failed = report.failed();
+        let event = match report.verdict {
+            Verdict::Passed => Event::Passed(id),
+            Verdict::GaveUp => Event::GaveUp(id),
+            _ => Event::Failed(id),
+        };
         if let Some(last) = self.reports.get_mut(id) {
             if last.as_ref().map(|last| &last.verdict) != Some(&report.verdict) {
                 (around.told)(&report);
             }
             *last = Some(report);
         }
-        if failed {
-            Event::Failed(id)
-        } else {
-            Event::Passed(id)
-        }
+        event
     }
 
     /// Lets runs that were told to stop do so; what they say does not count any more.
@@ -143,7 +185,7 @@ impl Runs<'_> {
 
     fn explain(&self, reason: Reason, trial: &TrialConfig) -> String {
         match reason {
-            Reason::Check(id) => match self.reports.get(id) {
+            Reason::Check(id) | Reason::GaveUp(id) => match self.reports.get(id) {
                 Some(Some(report)) => report.to_string(),
                 _ => format!("check {id} failed"),
             },
@@ -181,12 +223,13 @@ fn rules_of(check: &CheckConfig) -> CheckRules {
     CheckRules {
         demand: check.demand,
         retries: check.retries,
+        threshold: check.threshold,
         interval: millis(check.interval),
         longest: millis(check.timeout.saturating_add(OVERTIME)),
     }
 }
 
-fn millis(time: Duration) -> Millis {
+pub(crate) fn millis(time: Duration) -> Millis {
     Millis::try_from(time.as_millis()).unwrap_or(Millis::MAX)
 }
 
@@ -202,7 +245,10 @@ mod tests {
 
     fn examined(trial: &TrialConfig, checks: &[CheckConfig]) -> Examination {
         let mut around = Surroundings {
-            now: &monotonic,
+            now: &since_start,
+            deadline: since_start() + millis(trial.window),
+            probes: &probe::Around::default(),
+            alive: &mut || {},
             told: &mut |_| {},
         };
         examine(trial, checks, &mut around)
@@ -225,7 +271,7 @@ mod tests {
         let checks = [check("app", "echo no; exit 3"), check("slow", "sleep 1000")];
         let end = examined(&TrialConfig::default(), &checks);
         let said = "check `app` failed with exit code 3: no";
-        assert_eq!(end.failed.as_deref(), Some(said));
+        assert_eq!(end.failed, Some(Failure::TryAgain(said.to_owned())));
         assert_eq!(end.reports[1].verdict, Verdict::Unfinished);
         let mut wanted = check("app", "exit 3");
         wanted.demand = Demand::Wanted;
@@ -240,7 +286,46 @@ mod tests {
             ..TrialConfig::default()
         };
         let end = examined(&trial, &[check("app", "sleep 1000")]);
-        let said = end.failed.unwrap();
+        let failed = end.failed.unwrap();
+        let said = failed.reason();
         assert!(said.starts_with("the window of 1 s passed"), "{said}");
+    }
+
+    #[test]
+    fn the_loop_is_alive_until_the_deadline_and_never_after_it() {
+        // A clock of our own: each look takes ten seconds.
+        let clock = std::cell::Cell::new(0);
+        let now = || {
+            clock.set(clock.get() + 10_000);
+            clock.get()
+        };
+        let mut fed = Vec::new();
+        let mut around = Surroundings {
+            now: &now,
+            deadline: 100_000,
+            probes: &probe::Around::default(),
+            alive: &mut || fed.push(clock.get()),
+            told: &mut |_| {},
+        };
+        let slow = CheckConfig {
+            timeout: Duration::from_secs(3_600),
+            ..check("slow", "sleep 1000")
+        };
+        let end = examine(&TrialConfig::default(), &[slow], &mut around);
+        assert!(matches!(end.failed, Some(Failure::TryAgain(_))));
+        assert!(
+            !fed.is_empty() && fed.iter().all(|at| *at < 100_000),
+            "{fed:?}"
+        );
+    }
+
+    #[test]
+    fn a_check_that_gives_up_ends_it_at_once() {
+        let patient = CheckConfig {
+            retries: 1_000,
+            ..check("app", "exit 100")
+        };
+        let end = examined(&TrialConfig::default(), &[patient]);
+        assert!(matches!(end.failed, Some(Failure::GiveUp(_))), "{end:?}");
     }
 }

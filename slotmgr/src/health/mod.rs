@@ -1,19 +1,33 @@
 //! The trial of a new system: checks, then a confirmation, or the way back.
 //!
 //! Whether the system is on trial is known from the bootloader, never from a file of ours. When it
-//! is not, nothing is written.
+//! is not, nothing is written; but an old system that finds itself back notes that, once.
 
 pub mod check;
+pub mod directory;
 pub mod examine;
+pub mod hooks;
+pub mod notify;
+pub mod preflight;
+pub mod probation;
+pub mod probe;
+pub mod rack;
 mod restart;
+mod systemd;
+pub mod traces;
+pub mod vote;
+pub mod watchdog;
 pub mod window;
 
 pub use check::{Report, Verdict};
-pub use examine::Examination;
+pub use examine::{Examination, Failure};
 pub use restart::restart;
 
-use crate::boot::{self, BootError, Standing};
+use crate::boot::{self, BootError, BootState, Mark, Standing, Tries};
+use crate::config::LateFallback;
 use crate::install::Machine;
+use crate::slot::SlotId;
+use crate::state::{CheckWords, Outcome, Traces, When, outcome};
 
 /// How a trial ended.
 #[derive(Debug)]
@@ -28,8 +42,11 @@ pub enum TrialEnd {
         /// What each check said.
         reports: Vec<Report>,
     },
-    /// A required check failed, or the window passed. The bootloader's count is left alone: this try is paid.
+    /// The system is not kept. Unless a check asked to give up, the bootloader's count is left
+    /// alone: this try is paid.
     Failed {
+        /// Why.
+        reason: String,
         /// What each check said.
         reports: Vec<Report>,
         /// How many further tries the bootloader will give.
@@ -37,30 +54,128 @@ pub enum TrialEnd {
     },
 }
 
-/// Runs the trial of the running system, if it is on one.
-///
-/// `checks` is called only then. A failed trial is recorded; restarting the machine is left to the
-/// caller ([`restart`]).
+/// What a trial asks of the world.
+pub trait Examiner {
+    /// Runs the checks. Called only on trial.
+    fn examine(&mut self) -> Examination;
+    /// Looks for what a system left that did not come back. Called only by an old system that
+    /// finds itself back for the first time.
+    fn traces(&mut self) -> Traces;
+}
+
+/// Runs the trial of the running system, if it is on one. A failed trial is recorded; restarting
+/// the machine is left to the caller ([`restart`]).
 ///
 /// # Errors
-/// When the bootloader's memory cannot be read or written: the system stays on trial, and the
-/// bootloader's count decides.
+/// When the bootloader's memory cannot be read: then nobody knows whether this is a trial.
 pub fn trial(
     m: &mut Machine<'_>,
-    boot_id: &str,
-    checks: &mut dyn FnMut() -> Examination,
+    when: When<'_>,
+    late_fallback: LateFallback,
+    examiner: &mut dyn Examiner,
 ) -> Result<TrialEnd, BootError> {
-    let standing = m.env.read(m.disks)?.standing(m.booted.id());
+    let state = m.env.read(m.disks)?;
+    let standing = state.standing(m.booted.id());
     let Standing::Trial { left } = standing else {
+        note_fall(m, &state, when, &mut || examiner.traces());
         return Ok(TrialEnd::NotOnTrial { standing });
     };
-    let Examination { reports, failed } = checks();
-    if let Some(reason) = failed {
-        m.record.unhealthy(m.disks, &reason, boot_id);
-        return Ok(TrialEnd::Failed { reports, left });
+    let Examination { reports, failed } = examiner.examine();
+    let failed = failed.or_else(|| {
+        let error = boot::confirm(m.env, m.disks, m.booted).err()?;
+        Some(Failure::TryAgain(format!(
+            "it could not be confirmed: {error}"
+        )))
+    });
+    if let Some(failure) = failed {
+        m.record
+            .unhealthy(m.disks, failure.reason(), words(&reports), when);
+        let left = match failure {
+            Failure::TryAgain(_) => left,
+            Failure::GiveUp(_) => give_up(m, &state, left),
+        };
+        let reason = failure.reason().to_owned();
+        return Ok(TrialEnd::Failed {
+            reason,
+            reports,
+            left,
+        });
     }
-    boot::confirm(m.env, m.disks, m.booted)?;
-    // Only for people from here on: the commit is done.
-    m.record.confirmed(m.disks, boot_id);
+    // The commit is done. Nothing from here on can undo it.
+    if late_fallback == LateFallback::Prevented {
+        mark_others_bad(m, &state);
+    }
+    m.record.confirmed(m.disks, when);
     Ok(TrialEnd::Confirmed { reports })
+}
+
+/// On the old system: notes that the new one did not stay, with what it left. Once; on every
+/// other boot nothing is written.
+pub fn note_fall(
+    m: &mut Machine<'_>,
+    state: &BootState,
+    when: When<'_>,
+    traces: &mut dyn FnMut() -> Traces,
+) {
+    let found = outcome(m.record.job(), m.layout, m.booted, state, when.boot_id);
+    let Outcome::FellBack { reason } = found else {
+        return;
+    };
+    if m.record.fell_back().is_none() {
+        m.record
+            .note_fall(m.disks, reason.as_deref(), traces(), when);
+    }
+}
+
+/// No further try, in one transaction; but never when nothing else could be started. Returns the
+/// tries that are left.
+fn give_up(m: &mut Machine<'_>, state: &BootState, left: u8) -> u8 {
+    let booted = m.booted.id();
+    let other = others(m, state).next().is_some();
+    if !other {
+        tracing::warn!("no other system could be started: this one keeps its tries");
+        return left;
+    }
+    match boot::mark(
+        m.env,
+        m.disks,
+        m.layout,
+        booted,
+        (Mark::Bad, Tries::DEFAULT),
+    ) {
+        Ok(()) => 0,
+        Err(error) => {
+            tracing::warn!(%error, "the tries could not be taken away; they are used up one by one");
+            left
+        }
+    }
+}
+
+/// Slots beside the running one that the bootloader would start.
+fn others<'s>(m: &Machine<'_>, state: &'s BootState) -> impl Iterator<Item = SlotId> + use<'s> {
+    let booted = m.booted.id();
+    let order = state.order.iter().copied();
+    order.filter(move |id| *id != booted && state.standing(*id).can_start())
+}
+
+/// After the commit, so that a failure here costs nothing but the wish.
+fn mark_others_bad(m: &mut Machine<'_>, state: &BootState) {
+    let others: Vec<SlotId> = others(m, state).collect();
+    for id in others {
+        let what = (Mark::Bad, Tries::DEFAULT);
+        if let Err(error) = boot::mark(m.env, m.disks, m.layout, id, what) {
+            tracing::warn!(%error, "the old system may still be fallen back to");
+        }
+    }
+}
+
+fn words(reports: &[Report]) -> Vec<CheckWords> {
+    let failed = reports.iter().filter(|report| report.failed());
+    failed
+        .map(|report| CheckWords {
+            name: report.name.clone(),
+            verdict: report.verdict.to_string(),
+            output: report.output.clone(),
+        })
+        .collect()
 }

@@ -38,6 +38,8 @@ pub struct CheckRules {
     pub demand: Demand,
     /// So many failures in a row are forgiven.
     pub retries: u32,
+    /// So many failures in all end it, forgiven or not; `None` counts only those in a row.
+    pub threshold: Option<u32>,
     /// From the end of one run to the beginning of the next.
     pub interval: Millis,
     /// A run that has not ended after so long is stuck: whoever should have ended it could not.
@@ -53,6 +55,8 @@ pub enum Event {
     Passed(CheckId),
     /// A run of this check failed.
     Failed(CheckId),
+    /// A run of this check failed, and asks that nothing more be tried.
+    GaveUp(CheckId),
 }
 
 /// What is to be done now.
@@ -71,6 +75,8 @@ pub enum Step {
 pub enum Reason {
     /// A required check failed once more than is forgiven.
     Check(CheckId),
+    /// A required check said that this system will not get better: further tries are not wanted.
+    GaveUp(CheckId),
     /// A required check ran on long after its own limit.
     Stuck(CheckId),
     /// The window passed.
@@ -93,6 +99,8 @@ struct Check {
     phase: Phase,
     /// In a row.
     failures: u32,
+    /// In all; counted only where a threshold asks for it.
+    in_all: u32,
     /// The ends of the first and of the last run of the present row of passes.
     passes: Option<(Millis, Millis)>,
 }
@@ -111,18 +119,28 @@ impl Window {
     /// The trial begins now, with every check due.
     #[must_use]
     pub fn open(now: Millis, rules: Rules, checks: Vec<CheckRules>) -> Window {
+        Window::resume(now, now.saturating_add(rules.window), rules, checks)
+    }
+
+    /// A trial that began earlier goes on: every check is due once more, and the deadline stays
+    /// what it was. One that lies further away than the window is not believed.
+    #[must_use]
+    pub fn resume(now: Millis, deadline: Millis, rules: Rules, checks: Vec<CheckRules>) -> Window {
         let check = |rules| Check {
             rules,
             phase: Phase::Due(now),
             failures: 0,
+            in_all: 0,
             passes: None,
         };
+        // Without required checks all would be proven at once, however late.
+        let end = (deadline <= now).then_some(Step::Fail(Reason::Window));
         Window {
             rules,
-            deadline: now.saturating_add(rules.window),
+            deadline: deadline.min(now.saturating_add(rules.window)),
             now,
             checks: checks.into_iter().map(check).collect(),
-            end: None,
+            end,
         }
     }
 
@@ -180,6 +198,7 @@ impl Window {
                 None
             }
             Event::Failed(id) => self.failed(id),
+            Event::GaveUp(id) => self.gave_up(id),
         };
         if let Some(reason) = failed.or_else(|| self.stuck()) {
             return Step::Fail(reason);
@@ -213,11 +232,23 @@ impl Window {
         check.failures = check.failures.saturating_add(1);
         check.passes = None;
         check.phase = Phase::Due(now.saturating_add(check.rules.interval));
-        if check.failures <= check.rules.retries {
+        let too_often = check.rules.threshold.is_some_and(|threshold| {
+            check.in_all = check.in_all.saturating_add(1);
+            check.in_all >= threshold
+        });
+        if check.failures <= check.rules.retries && !too_often {
             return None;
         }
         check.phase = Phase::Settled;
         (check.rules.demand == Demand::Required).then_some(Reason::Check(id))
+    }
+
+    /// Nothing is forgiven then. One that does not decide cannot ask for it.
+    fn gave_up(&mut self, id: CheckId) -> Option<Reason> {
+        let check = self.running(id)?;
+        check.phase = Phase::Settled;
+        check.passes = None;
+        (check.rules.demand == Demand::Required).then_some(Reason::GaveUp(id))
     }
 
     /// A check that is not running cannot end: such an event says nothing.
@@ -309,6 +340,7 @@ mod tests {
         CheckRules {
             demand: Demand::Required,
             retries: 0,
+            threshold: None,
             interval: 5,
             longest: 40,
         }
@@ -333,7 +365,7 @@ mod tests {
         }
     }
 
-    use Event::{Failed, Passed, Tick};
+    use Event::{Failed, GaveUp, Passed, Tick};
 
     #[test]
     fn without_soak_one_pass_is_enough_and_without_checks_nothing_is() {
@@ -373,6 +405,54 @@ mod tests {
                 (7, Failed(0), fail),
             ],
         );
+    }
+
+    #[test]
+    fn failures_that_are_forgiven_are_counted_against_the_threshold() {
+        let check = CheckRules {
+            retries: 9,
+            threshold: Some(2),
+            ..required()
+        };
+        let rules = Rules { soak: 50, ..RULES };
+        play(
+            rules,
+            vec![check],
+            &[
+                (0, Tick, go(&[0])),
+                (1, Failed(0), go(&[])),
+                (6, Tick, go(&[0])),
+                (7, Passed(0), go(&[])),
+                (12, Tick, go(&[0])),
+                (13, Failed(0), Step::Fail(Reason::Check(0))),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_check_may_give_up_at_once_if_it_decides() {
+        let patient = CheckRules {
+            retries: 9,
+            ..required()
+        };
+        let end = Step::Fail(Reason::GaveUp(0));
+        let table = [(0, Tick, go(&[0])), (1, GaveUp(0), end)];
+        play(RULES, vec![patient], &table);
+        let table = [
+            (0, Tick, go(&[0, 1])),
+            (1, GaveUp(1), go(&[])),
+            (2, Passed(0), Step::Confirm),
+        ];
+        play(RULES, vec![patient, wanted()], &table);
+    }
+
+    #[test]
+    fn a_trial_that_goes_on_keeps_its_deadline_and_believes_no_later_one() {
+        let resumed = |deadline| Window::resume(60, deadline, RULES, vec![required()]).deadline();
+        assert_eq!(resumed(100), 100);
+        assert_eq!(resumed(Millis::MAX), 160);
+        let mut late = Window::resume(60, 50, RULES, vec![]);
+        assert_eq!(late.step(60, Tick), Step::Fail(Reason::Window));
     }
 
     #[test]
@@ -523,7 +603,7 @@ mod tests {
         let mut open = vec![start];
         while let Some(state) = open.pop() {
             let ids = 0..=checks.len();
-            let ends = ids.flat_map(|id| [Passed(id), Failed(id)]);
+            let ends = ids.flat_map(|id| [Passed(id), Failed(id), GaveUp(id)]);
             for event in ends.chain([Tick]) {
                 for later in [0, 1, rules.window] {
                     let next = visit(&state, state.now + later, event, (rules, checks));
@@ -549,7 +629,7 @@ mod tests {
         let tick = next.window.next_tick();
         assert!(tick <= before && (tick > state.now || state.window.end.is_none()));
         let in_time = now < before;
-        if let (Passed(id) | Failed(id), true) = (event, in_time)
+        if let (Passed(id) | Failed(id) | GaveUp(id), true) = (event, in_time)
             && let Some(seen) = next.seen.get_mut(id).filter(|seen| seen.running)
         {
             seen.running = false;
@@ -583,6 +663,9 @@ mod tests {
             Step::Fail(Reason::Check(id)) => {
                 assert!(event == Failed(*id) && required(id));
             }
+            Step::Fail(Reason::GaveUp(id)) => {
+                assert!(event == GaveUp(*id) && required(id));
+            }
             Step::Fail(Reason::Stuck(id)) => assert!(next.seen[*id].running && required(id)),
         }
         for later in [0, 1, rules.window] {
@@ -602,6 +685,7 @@ mod tests {
         let small = |demand, retries, interval| CheckRules {
             demand,
             retries,
+            threshold: (retries > 0).then_some(3),
             interval,
             longest: 3,
         };

@@ -4,12 +4,15 @@
 //! an installation does not fail because the record cannot be written.
 
 mod codec;
+mod history;
 mod job;
 mod outcome;
 pub mod raucs;
 mod record;
 
+pub use history::{Baseline, CheckWords, Event, EventKind, FellBack, Traces, When};
 pub use job::{ImageRecord, Job, JobStage, Release, SlotRecord, SlotStatus};
 pub use outcome::{Outcome, outcome};
 pub use raucs::{RaucStatus, SlotChange};
+pub(crate) use record::error_chain;
 pub use record::{RECORD_SIZE, Record};

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::codec::{self, Copy};
-use super::{Job, JobStage, SlotRecord, SlotStatus};
+use super::history::{Falls, MAX_EVENTS, count_fall, tail};
+use super::{
+    Baseline, CheckWords, Event, EventKind, FellBack, Job, JobStage, Release, SlotRecord,
+    SlotStatus, Traces, When,
+};
 use crate::boot::Tries;
 use crate::slot::{History, Layout, SlotId};
 use crate::storage::{Area, Disks, OpenError, RecordCopy, read_all};
@@ -13,8 +17,8 @@ use crate::storage::{Area, Disks, OpenError, RecordCopy, read_all};
 /// Bytes of each copy. Both files are made with this size once and never grow.
 pub const RECORD_SIZE: usize = 16 * 1024;
 
-/// Longest reason that is kept; checks can say a lot.
-const MAX_REASON: usize = 2_000;
+/// Bytes of a reason that are kept; checks can say a lot.
+const MAX_REASON: usize = 1_000;
 
 /// What is remembered, and in which copy it stands.
 #[derive(Debug, Clone, Default)]
@@ -32,12 +36,41 @@ struct Body {
     slots: BTreeMap<String, SlotRecord>,
     #[serde(default)]
     job: Option<Job>,
+    /// How it was when the last installation began.
+    #[serde(default)]
+    baseline: Baseline,
+    /// What the failed checks of the present trial said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    words: Vec<CheckWords>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fell_back: Option<FellBack>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    falls: Vec<Falls>,
+    /// The oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    events: Vec<Event>,
     /// What a later version wrote, kept for it: after a fallback the older program reads this too.
     #[serde(flatten)]
     unknown: BTreeMap<String, serde_json::Value>,
 }
 
 const SCHEMA: u32 = 1;
+
+impl Body {
+    /// Drops what is missed least. False when nothing is left that may go.
+    fn make_room(&mut self) -> bool {
+        if !self.events.is_empty() {
+            self.events.remove(0);
+        } else if let Some(fall) = self.fell_back.as_mut().filter(|fall| fall.has_details()) {
+            fall.drop_details();
+        } else if !self.words.is_empty() {
+            self.words.clear();
+        } else {
+            return false;
+        }
+        true
+    }
+}
 
 impl Record {
     /// Reads both copies; without a whole one the record is empty.
@@ -104,6 +137,40 @@ impl Record {
         self.save(disks);
     }
 
+    /// How it was before the installation that is about to begin; kept with the next change.
+    pub fn set_baseline(&mut self, baseline: Baseline) {
+        self.body.baseline = baseline;
+    }
+
+    /// How it was before the last installation.
+    #[must_use]
+    pub fn baseline(&self) -> &Baseline {
+        &self.body.baseline
+    }
+
+    /// What happened, the oldest first.
+    #[must_use]
+    pub fn events(&self) -> &[Event] {
+        &self.body.events
+    }
+
+    /// The last fall back to the old system, if it is the last installation's.
+    #[must_use]
+    pub fn fell_back(&self) -> Option<&FellBack> {
+        let job = self.job()?;
+        let known = self.body.fell_back.as_ref();
+        known.filter(|fall| fall.transaction == job.transaction)
+    }
+
+    /// How often this very bundle was installed and did not stay.
+    #[must_use]
+    pub fn falls(&self, release: &Release) -> u32 {
+        let mut falls = self.body.falls.iter();
+        falls
+            .find(|falls| falls.manifest_sha256 == release.manifest_sha256)
+            .map_or(0, |falls| falls.count)
+    }
+
     /// The installation is done and armed.
     pub fn armed(&mut self, disks: &mut dyn Disks, tries: Tries) {
         self.end_writing(
@@ -112,6 +179,8 @@ impl Record {
                 tries: tries.count(),
             },
         );
+        self.body.words.clear();
+        self.note(EventKind::Installed, None, None);
         self.save(disks);
     }
 
@@ -131,25 +200,97 @@ impl Record {
     /// The installation failed.
     pub fn failed(&mut self, disks: &mut dyn Disks, reason: &str) {
         let reason = shorten(reason);
+        self.note(EventKind::InstallFailed, Some(&reason), None);
         self.end_writing(SlotStatus::Failed, JobStage::Failed { reason });
         self.save(disks);
     }
 
-    /// A check failed in the trial that `boot_id` names.
-    pub fn unhealthy(&mut self, disks: &mut dyn Disks, reason: &str, boot_id: &str) {
-        self.set_stage(
-            JobStage::Unhealthy {
-                reason: shorten(reason),
-            },
-            boot_id,
-        );
+    /// The new system is not kept; `words` are those of its failed checks.
+    ///
+    /// Said twice in one boot (by a slotmgr that was killed in between), it is written once.
+    pub fn unhealthy(
+        &mut self,
+        disks: &mut dyn Disks,
+        reason: &str,
+        words: Vec<CheckWords>,
+        when: When<'_>,
+    ) {
+        let known = |job: &Job| {
+            matches!(job.stage, JobStage::Unhealthy { .. }) && job.boot_id == when.boot_id
+        };
+        if self.job().is_some_and(known) {
+            return;
+        }
+        let reason = shorten(reason);
+        self.note(EventKind::Unhealthy, Some(&reason), Some(when));
+        self.set_stage(JobStage::Unhealthy { reason }, when.boot_id);
+        self.body.words = CheckWords::shortened(words);
         self.save(disks);
     }
 
     /// The running system has proved itself.
-    pub fn confirmed(&mut self, disks: &mut dyn Disks, boot_id: &str) {
-        self.set_stage(JobStage::Confirmed, boot_id);
+    pub fn confirmed(&mut self, disks: &mut dyn Disks, when: When<'_>) {
+        self.note(EventKind::Confirmed, None, Some(when));
+        self.set_stage(JobStage::Confirmed, when.boot_id);
+        self.body.words.clear();
+        if let Some(job) = &self.body.job {
+            let digest = &job.release.manifest_sha256;
+            self.body
+                .falls
+                .retain(|falls| falls.manifest_sha256 != *digest);
+        }
         self.save(disks);
+    }
+
+    /// The old system is back, and has found these traces. Counted and written once for an
+    /// installation.
+    pub fn note_fall(
+        &mut self,
+        disks: &mut dyn Disks,
+        reason: Option<&str>,
+        traces: Traces,
+        when: When<'_>,
+    ) {
+        let Some(job) = self
+            .body
+            .job
+            .as_ref()
+            .filter(|_| self.fell_back().is_none())
+        else {
+            return;
+        };
+        count_fall(&mut self.body.falls, &job.release);
+        self.body.fell_back = Some(FellBack {
+            transaction: job.transaction.clone(),
+            release: job.release.clone(),
+            reason: reason.map(shorten),
+            checks: std::mem::take(&mut self.body.words),
+            traces: traces.shortened(),
+            at: when.now,
+        });
+        self.note(EventKind::FellBack, reason, Some(when));
+        self.save(disks);
+    }
+
+    /// Somebody asked for the other system.
+    pub fn rolled_back_by_hand(&mut self, disks: &mut dyn Disks, when: When<'_>) {
+        self.note(EventKind::RolledBackByHand, None, Some(when));
+        self.save(disks);
+    }
+
+    /// Events of an installation have its own time.
+    fn note(&mut self, what: EventKind, why: Option<&str>, when: Option<When<'_>>) {
+        let Some(job) = &self.body.job else { return };
+        let event = Event {
+            at: when.map_or(job.started, |when| when.now),
+            what,
+            release: job.release.clone(),
+            slot: job.target.clone(),
+            why: why.map(str::to_owned),
+        };
+        self.body.events.push(event.shortened());
+        let surplus = self.body.events.len().saturating_sub(MAX_EVENTS);
+        self.body.events.drain(..surplus);
     }
 
     fn end_writing(&mut self, status: SlotStatus, stage: JobStage) {
@@ -194,16 +335,16 @@ impl Record {
             source,
         };
         let mut storage = disks.open(Area::Record(copy))?;
-        let text = serde_json::to_vec(&self.body).map_err(|e| io(std::io::Error::other(e)))?;
         let size = usize::try_from(storage.len()).unwrap_or(usize::MAX);
-        let bytes = codec::encode(
-            &Copy {
-                generation: self.generation + 1,
-                text,
-            },
-            size,
-        )
-        .ok_or_else(|| io(std::io::Error::other("it has grown too large")))?;
+        let bytes = loop {
+            let text = serde_json::to_vec(&self.body).map_err(|e| io(std::io::Error::other(e)))?;
+            let generation = self.generation + 1;
+            match codec::encode(&Copy { generation, text }, size) {
+                Some(bytes) => break bytes,
+                None if self.body.make_room() => {}
+                None => return Err(io(std::io::Error::other("it has grown too large"))),
+            }
+        };
         storage.write_at(&bytes, 0).map_err(io)?;
         storage.sync().map_err(io)?;
         self.generation += 1;
@@ -239,7 +380,8 @@ fn load_copy(disks: &mut dyn Disks, copy: RecordCopy) -> Option<Copy> {
     }
 }
 
-fn error_chain(error: &dyn std::error::Error) -> String {
+/// An error with all its causes, in one line.
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -251,7 +393,7 @@ fn error_chain(error: &dyn std::error::Error) -> String {
 }
 
 fn shorten(reason: &str) -> String {
-    reason.chars().take(MAX_REASON).collect()
+    tail(reason, MAX_REASON)
 }
 
 #[cfg(test)]
@@ -259,6 +401,11 @@ mod tests {
     use super::super::{Job, Release};
     use super::*;
     use crate::storage::sim::{Keep, World};
+
+    const WHEN: When<'static> = When {
+        boot_id: "boot2",
+        now: 2_000,
+    };
 
     fn world() -> World {
         let world = World::new();
@@ -321,7 +468,7 @@ mod tests {
             .insert("floor".into(), serde_json::json!({"version": 12}));
         record.begin(&mut world, job("1"));
         let mut again = Record::load(&mut world);
-        again.confirmed(&mut world, "boot2");
+        again.confirmed(&mut world, WHEN);
         let last = Record::load(&mut world);
         assert_eq!(last.body.unknown["floor"]["version"], 12);
         assert_eq!(last.job().unwrap().stage, JobStage::Confirmed);
@@ -333,5 +480,79 @@ mod tests {
         let mut record = Record::load(&mut world);
         record.begin(&mut world, job("1"));
         assert_eq!(record.job().unwrap().release.label(), "version 1");
+    }
+
+    #[test]
+    fn a_fall_is_counted_once_for_each_installation_and_forgotten_when_it_proves_itself() {
+        let mut world = world();
+        let mut record = Record::load(&mut world);
+        for number in 1..=3_u32 {
+            let transaction = number.to_string();
+            record.begin(
+                &mut world,
+                Job {
+                    transaction,
+                    ..job("1")
+                },
+            );
+            let words = vec![CheckWords {
+                name: "app".into(),
+                verdict: "failed".into(),
+                output: "no database\n".repeat(10_000),
+            }];
+            record.unhealthy(&mut world, "check `app` failed", words, WHEN);
+            let mut later = Record::load(&mut world);
+            for _ in 0..2 {
+                later.note_fall(&mut world, Some("no"), Traces::default(), WHEN);
+            }
+            record = Record::load(&mut world);
+            let release = record.job().unwrap().release.clone();
+            assert_eq!(record.falls(&release), number);
+            let fall = record.fell_back().unwrap();
+            assert!(fall.checks[0].output.ends_with("no database"));
+        }
+        record.confirmed(&mut world, WHEN);
+        let release = record.job().unwrap().release.clone();
+        assert_eq!(Record::load(&mut world).falls(&release), 0);
+    }
+
+    #[test]
+    fn however_much_happens_it_fits() {
+        let mut world = world();
+        let mut record = Record::load(&mut world);
+        let long = "\u{1}\"\\ä".repeat(100_000);
+        for number in 0..100 {
+            let transaction = number.to_string();
+            record.begin(
+                &mut world,
+                Job {
+                    transaction,
+                    ..job("1")
+                },
+            );
+            let word = CheckWords {
+                name: long.clone(),
+                verdict: long.clone(),
+                output: long.clone(),
+            };
+            let boot_id = &number.to_string();
+            let when = When {
+                boot_id,
+                now: number,
+            };
+            record.unhealthy(&mut world, &long, vec![word; 100], when);
+            let traces = Traces {
+                watchdog_reset: Some(true),
+                journal: long.clone(),
+                pstore: long.clone(),
+            };
+            record.note_fall(&mut world, Some(&long), traces, when);
+            let kept = Record::load(&mut world);
+            assert_eq!(
+                kept.fell_back().unwrap().at,
+                number,
+                "the last is always kept"
+            );
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use super::grub_model;
 use super::{FACTORY, SLOT, environment};
 
 /// Files below one directory that stand for a machine; A runs.
@@ -35,7 +36,32 @@ impl Rig {
                     [slot.rootfs.0]\ndevice=slot-a\nbootname=A\n\
                     [slot.rootfs.1]\ndevice=slot-b\nbootname=B\n";
         fs_err::write(rig.path("system.conf"), conf).unwrap();
+        rig.configure("");
         rig
+    }
+
+    /// Writes `slotmgr.toml`. Never with the watchdog, the scripts or the restart of the machine
+    /// that runs the tests: `[trial]` is written here, and may go on in `text`.
+    pub fn configure(&self, text: &str) {
+        let restarted = self.path("restarted").display().to_string();
+        let scripts = self.path("scripts").display().to_string();
+        let toml = format!(
+            "[watchdog]\nuse = \"never\"\n[trial]\nreboot-command = [\"touch\", \
+             \"{restarted}\"]\ndirectories = [\"{scripts}\"]\n{text}"
+        );
+        fs_err::write(self.path("slotmgr.toml"), toml).unwrap();
+    }
+
+    /// GRUB starts the machine: which slot?
+    pub fn start(&self) -> String {
+        let mut variables = grub_model::load_env(&self.snapshot().env).unwrap();
+        let booted = grub_model::choose(&mut variables).unwrap();
+        fs_err::write(self.path("grubenv"), grub_model::render(&variables)).unwrap();
+        // Memory does not survive.
+        if self.path("run").exists() {
+            fs_err::remove_dir_all(self.path("run")).unwrap();
+        }
+        booted
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -44,13 +70,20 @@ impl Rig {
 
     /// Runs the real program as if the kernel had started `slot`.
     pub fn run_on(&self, slot: &str, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_slotmgr"))
+        self.command(slot, arguments).output().unwrap()
+    }
+
+    /// The same, to be run by the test.
+    pub fn command(&self, slot: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_slotmgr"));
+        command
             .arg("--conf")
             .arg(self.path("system.conf"))
             .args(["--override-boot-slot", slot])
-            .args(arguments)
-            .output()
-            .unwrap()
+            .arg("--run-directory")
+            .arg(self.path("run"))
+            .args(arguments);
+        command
     }
 
     /// Runs the real program on A.

@@ -7,10 +7,11 @@ use serde::Serialize;
 
 use super::{SCHEMA, StatusView};
 use crate::boot::{BootState, Mark, Standing};
+use crate::health::preflight::Finding;
 use crate::health::{Report, TrialEnd};
 use crate::install;
 use crate::slot::{Booted, Layout, Slot, SlotId, role};
-use crate::state::{Job, Outcome, SlotRecord};
+use crate::state::{Event, FellBack, Job, Outcome, Record, SlotRecord};
 
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -87,10 +88,96 @@ impl Marked {
 
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
+pub(super) struct Voted<'v> {
+    schema: u32,
+    check: &'v str,
+    vote: &'v str,
+}
+
+impl<'v> Voted<'v> {
+    pub fn new(check: &'v str, vote: &'v str) -> Self {
+        Voted {
+            schema: SCHEMA,
+            check,
+            vote,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct RolledBack<'v> {
+    schema: u32,
+    result: &'v str,
+    slot: &'v str,
+}
+
+impl<'v> RolledBack<'v> {
+    pub fn new(result: &'v str, slot: &'v str) -> Self {
+        RolledBack {
+            schema: SCHEMA,
+            result,
+            slot,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Preflight<'v> {
+    schema: u32,
+    findings: Vec<FindingView<'v>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct FindingView<'v> {
+    what: &'v str,
+    fine: bool,
+    text: &'v str,
+}
+
+impl<'v> Preflight<'v> {
+    pub fn new(findings: &'v [Finding]) -> Self {
+        let view = |finding: &'v Finding| FindingView {
+            what: finding.what,
+            fine: finding.found.is_ok(),
+            text: match &finding.found {
+                Ok(text) | Err(text) => text,
+            },
+        };
+        Preflight {
+            schema: SCHEMA,
+            findings: findings.iter().map(view).collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct History<'v> {
+    schema: u32,
+    events: &'v [Event],
+    fell_back: Option<&'v FellBack>,
+}
+
+impl<'v> History<'v> {
+    pub fn new(record: &'v Record) -> Self {
+        History {
+            schema: SCHEMA,
+            events: record.events(),
+            fell_back: record.fell_back(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(super) struct Trial {
     schema: u32,
     slot: String,
     result: &'static str,
+    reason: Option<String>,
     checks: Vec<Check>,
 }
 
@@ -105,10 +192,12 @@ struct Check {
 
 impl Trial {
     pub fn new(layout: &Layout, booted: Booted, end: &TrialEnd) -> Self {
-        let (result, reports): (_, &[Report]) = match end {
-            TrialEnd::NotOnTrial { .. } => ("not-on-trial", &[]),
-            TrialEnd::Confirmed { reports } => ("confirmed", reports),
-            TrialEnd::Failed { reports, .. } => ("failed", reports),
+        let (result, reason, reports): (_, _, &[Report]) = match end {
+            TrialEnd::NotOnTrial { .. } => ("not-on-trial", None, &[]),
+            TrialEnd::Confirmed { reports } => ("confirmed", None, reports),
+            TrialEnd::Failed {
+                reports, reason, ..
+            } => ("failed", Some(reason.clone()), reports),
         };
         let checks = reports.iter().map(|report| Check {
             name: report.name.clone(),
@@ -121,6 +210,7 @@ impl Trial {
             schema: SCHEMA,
             slot,
             result,
+            reason,
             checks: checks.collect(),
         }
     }
@@ -136,6 +226,8 @@ pub(super) struct Status<'v> {
     primary: Option<String>,
     outcome: OutcomeView<'v>,
     last_update: Option<&'v Job>,
+    fell_back: Option<&'v FellBack>,
+    watchdog: Option<&'v str>,
     slots: Vec<SlotView<'v>>,
 }
 
@@ -178,6 +270,8 @@ impl<'v> Status<'v> {
                 .map(|id| layout.slot(id).name.to_string()),
             outcome: OutcomeView::new(view.outcome),
             last_update: view.record.job(),
+            fell_back: view.record.fell_back(),
+            watchdog: view.watchdog,
             slots: layout
                 .iter()
                 .map(|(id, slot)| SlotView::new(view, id, slot))

@@ -15,13 +15,15 @@ use std::path::Path;
 use bundle_format::VerifiedManifest;
 use serde::Serialize;
 
-use super::args::Format;
-use super::check_config::Finding;
+use super::args::{Format, Voice};
+use super::check_config;
 use crate::boot::{BootState, Mark};
 use crate::config::SystemConf;
+use crate::health::preflight::Finding;
 use crate::health::{Report, TrialEnd};
 use crate::install::Installed;
 use crate::slot::{Booted, Layout, Slot, SlotId};
+use crate::state::Record;
 
 /// Version of every JSON answer.
 const SCHEMA: u32 = 1;
@@ -155,22 +157,71 @@ impl Output {
                     reports.len()
                 )
             }
-            TrialEnd::Failed { left: 0, .. } => format!(
+            TrialEnd::Failed {
+                left: 0, reason, ..
+            } => format!(
                 "{slot} did not prove itself, and this was its last try: the machine restarts \
-                 into the other system"
+                 into the other system ({reason})"
             ),
-            TrialEnd::Failed { left, .. } => format!(
+            TrialEnd::Failed { left, reason, .. } => format!(
                 "{slot} did not prove itself: the machine restarts; {left} more {} before the \
-                 other system comes back",
+                 other system comes back ({reason})",
                 if *left == 1 { "try" } else { "tries" }
             ),
         });
         self.json(&json::Trial::new(layout, booted, end));
     }
 
-    pub fn config_checked(&self, path: &Path, conf: &SystemConf, findings: &[Finding]) {
+    pub fn config_checked(
+        &self,
+        path: &Path,
+        conf: &SystemConf,
+        findings: &[check_config::Finding],
+    ) {
         self.human(|| config::human(path, conf, findings));
         self.json(&config::Checked::new(path, conf, findings));
+    }
+
+    /// What watches over a trial, or what became of it.
+    pub fn watchdog(&self, told: &str) {
+        self.human(|| format!("watchdog   {told}"));
+    }
+
+    pub fn voted(&self, name: &str, voice: Voice) {
+        let said = match voice {
+            Voice::Ok => "ok",
+            Voice::Bad => "bad",
+        };
+        self.human(|| format!("{name} voted {said}; `slotmgr trial` counts it in this boot"));
+        self.json(&json::Voted::new(name, said));
+    }
+
+    pub fn would_roll_back(&self, layout: &Layout, to: SlotId) {
+        let name = layout.slot(to).name.to_string();
+        self.human(|| format!("{name} can be gone back to; nothing was changed"));
+        self.json(&json::RolledBack::new("possible", &name));
+    }
+
+    pub fn rolled_back(&self, layout: &Layout, to: SlotId) {
+        let name = layout.slot(to).name.to_string();
+        self.human(|| format!("{name} is started next\nnext       restart the machine"));
+        self.json(&json::RolledBack::new("rolled-back", &name));
+    }
+
+    pub fn preflight(&self, findings: &[Finding]) {
+        for finding in findings {
+            let (mark, text) = match &finding.found {
+                Ok(text) => ('✓', text),
+                Err(text) => ('✗', text),
+            };
+            self.human(|| format!("{mark} {:9} {text}", finding.what));
+        }
+        self.json(&json::Preflight::new(findings));
+    }
+
+    pub fn history(&self, record: &Record) {
+        self.human(|| status::history(record));
+        self.json(&json::History::new(record));
     }
 
     pub fn status(&self, view: &StatusView<'_>) {

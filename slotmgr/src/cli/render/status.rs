@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::boot::BootState;
 use crate::slot::{Booted, Layout, Role, SlotId, role};
-use crate::state::{Outcome, RaucStatus, Record, SlotStatus};
+use crate::state::{Event, EventKind, FellBack, Outcome, RaucStatus, Record, SlotStatus};
 
 /// Everything that `slotmgr status` tells.
 pub(crate) struct StatusView<'v> {
@@ -16,6 +16,8 @@ pub(crate) struct StatusView<'v> {
     pub record: &'v Record,
     pub outcome: &'v Outcome,
     pub rauc: &'v RaucStatus,
+    /// What watches over this boot's trial, or what became of it.
+    pub watchdog: Option<&'v str>,
 }
 
 impl StatusView<'_> {
@@ -90,7 +92,11 @@ pub(super) fn human(view: &StatusView<'_>) -> String {
         view.compatible, view.bootloader
     );
     let _ = writeln!(text, "running    {}", view.title(view.booted.id()));
-    let _ = writeln!(text, "next start {next}\n");
+    let _ = writeln!(text, "next start {next}");
+    if let Some(watchdog) = view.watchdog {
+        let _ = writeln!(text, "watchdog   {watchdog}");
+    }
+    text.push('\n');
     for (id, slot) in view.layout.iter() {
         let role = role(view.layout, view.booted, id);
         let mark = if role == Role::Inactive { ' ' } else { '●' };
@@ -111,6 +117,101 @@ pub(super) fn human(view: &StatusView<'_>) -> String {
         let _ = writeln!(text, "{}", line.trim_end());
     }
     let (last, next) = view.last_update();
-    let _ = write!(text, "\nlast update {last}\nnext step   {next}");
+    let _ = write!(text, "\nlast update {last}");
+    if let Some(fall) = view.record.fell_back() {
+        evidence(&mut text, fall);
+    }
+    let _ = write!(text, "\nnext step   {next}");
     text
+}
+
+/// Lines of a long text that are shown; `--json` has all that is kept.
+const SHOWN: usize = 4;
+
+/// What is known of why a system did not stay.
+fn evidence(text: &mut String, fall: &FellBack) {
+    let mut tell = |what: &str, said: &str| {
+        let lines: Vec<&str> = said
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .collect();
+        for line in &lines[lines.len().saturating_sub(SHOWN)..] {
+            let _ = write!(text, "\n  {what:9} {}", line.trim());
+        }
+    };
+    for check in &fall.checks {
+        tell("check", &format!("{}: {}", check.name, check.verdict));
+        tell("", &check.output);
+    }
+    if fall.traces.watchdog_reset == Some(true) {
+        tell("watchdog", "it restarted the machine");
+    }
+    tell("kernel", &fall.traces.pstore);
+    tell("journal", &fall.traces.journal);
+}
+
+pub(super) fn history(record: &Record) -> String {
+    if record.events().is_empty() {
+        return "nothing is recorded".to_owned();
+    }
+    let line = |event: &Event| {
+        let (label, slot) = (event.release.label(), &event.slot);
+        let why = event
+            .why
+            .as_deref()
+            .map(|why| format!(": {why}"))
+            .unwrap_or_default();
+        let what = match event.what {
+            EventKind::Installed => format!("{label} was installed into {slot}"),
+            EventKind::InstallFailed => format!("{label} could not be installed into {slot}"),
+            EventKind::Unhealthy => format!("{label} ran in {slot} and did not prove itself"),
+            EventKind::Confirmed => format!("{label} proved itself in {slot}"),
+            EventKind::FellBack => format!("{label} did not stay; the old system came back"),
+            EventKind::RolledBackByHand => format!("{label} was left by hand for the other system"),
+        };
+        format!("{}  {what}{}", utc(event.at), why.replace('\n', " "))
+    };
+    let lines: Vec<String> = record.events().iter().map(line).collect();
+    lines.join("\n")
+}
+
+/// Seconds since 1970 as date and time, by the rules of the Gregorian calendar.
+fn utc(seconds: i64) -> String {
+    let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    // Years are counted from March, so that the leap day is the last of its year.
+    let shifted = days + 719_468;
+    let (era, day) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let date = day - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
+    format!(
+        "{:04}-{month:02}-{date:02} {:02}:{:02} UTC",
+        era * 400 + year + next,
+        rest / 3_600,
+        rest / 60 % 60
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::utc;
+
+    #[test]
+    fn dates() {
+        let table = [
+            (0, "1970-01-01 00:00 UTC"),
+            (951_782_400, "2000-02-29 00:00 UTC"),
+            (1_767_225_599, "2025-12-31 23:59 UTC"),
+            (-1, "1969-12-31 23:59 UTC"),
+        ];
+        for (seconds, text) in table {
+            assert_eq!(utc(seconds), text);
+        }
+    }
 }

@@ -1,0 +1,118 @@
+//! `slotmgr rollback`
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use bundle_format::Digest;
+use sha2::{Digest as _, Sha256};
+
+use super::args::{Options, Rollback};
+use super::mark;
+use super::render::Output;
+use super::session::{Session, Surroundings};
+use crate::boot::{self, Mark, Standing};
+use crate::health;
+use crate::slot::SlotId;
+use crate::state::{JobStage, SlotStatus, When};
+use crate::storage::device::Mode;
+use crate::storage::{Area, Storage};
+
+pub(super) fn run(
+    options: &Options,
+    verb: &Rollback,
+    around: &Surroundings,
+    output: &Output,
+) -> Result<ExitCode> {
+    let mode = if verb.dry_run {
+        Mode::ReadOnly
+    } else {
+        Mode::ReadWrite
+    };
+    let mut session = Session::open(options, around, mode)?;
+    let to = mark::find(&session.conf.layout, session.booted, "other")?;
+    refuse_unproven(&mut session, to)?;
+    if !verb.changed {
+        refuse_changed(&mut session, to)?;
+    }
+    if verb.dry_run {
+        output.would_roll_back(&session.conf.layout, to);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let tries = session.own.tries;
+    let m = session.machine();
+    let when = When {
+        boot_id: &around.boot_id,
+        now: around.now,
+    };
+    let on_trial = m.env.read(m.disks)?.standing(m.booted.id()) != Standing::Good;
+    boot::mark(m.env, m.disks, m.layout, to, (Mark::Active, tries))?;
+    if on_trial {
+        let reason = "it was rolled back by hand";
+        m.record.unhealthy(m.disks, reason, Vec::new(), when);
+    } else {
+        m.record.rolled_back_by_hand(m.disks, when);
+    }
+    output.rolled_back(&session.conf.layout, to);
+    if !verb.now {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let error = health::restart(session.own.reboot_command.as_deref());
+    Err(error).context("the machine cannot be restarted; it rolls back at its next start")
+}
+
+/// Only a system that has proved itself once is gone back to.
+fn refuse_unproven(session: &mut Session, to: SlotId) -> Result<()> {
+    let standing = session.machine_state()?.standing(to);
+    if standing == Standing::Good {
+        return Ok(());
+    }
+    bail!(
+        "{} has not proved itself (the bootloader has it as {standing}): going back to it could \
+         leave the machine without a system. Nothing was changed; `slotmgr mark active` does it \
+         all the same",
+        session.conf.layout.slot(to).name
+    );
+}
+
+/// What was installed there must still be there, as far as that is known.
+fn refuse_changed(session: &mut Session, to: SlotId) -> Result<()> {
+    let name = session.conf.layout.slot(to).name.clone();
+    let Some(known) = session.record.slot(&name.to_string()).cloned() else {
+        // The factory's system: the bootloader has it good, and nothing more is known.
+        return Ok(());
+    };
+    let unfinished = session
+        .record
+        .job()
+        .is_some_and(|job| job.target == name.to_string() && job.stage == JobStage::Installing);
+    if known.status != SlotStatus::Ok || unfinished {
+        bail!("the last installation into {name} did not end well. Nothing was changed");
+    }
+    let mut storage = session.machine().disks.open(Area::Slot(to))?;
+    let found = digest_of_slot(storage.as_mut(), known.image.size)
+        .with_context(|| format!("cannot read {name}. Nothing was changed"))?;
+    if found.to_string() == known.image.sha256 {
+        return Ok(());
+    }
+    bail!(
+        "{name} does not hold any more what was installed into it. Nothing was changed. That is \
+         as it should be if that system writes to its own root file system: then say --changed"
+    );
+}
+
+/// Bytes of one read.
+const PIECE: usize = 1 << 20;
+
+fn digest_of_slot(storage: &mut dyn Storage, size: u64) -> std::io::Result<Digest> {
+    let mut digest = Sha256::new();
+    let mut piece = vec![0; PIECE];
+    let mut offset = 0;
+    while offset < size {
+        let left = usize::try_from(size - offset).unwrap_or(usize::MAX);
+        let count = left.min(PIECE);
+        storage.read_at(&mut piece[..count], offset)?;
+        digest.update(&piece[..count]);
+        offset += count as u64;
+    }
+    Ok(Digest::from_bytes(digest.finalize().into()))
+}
