@@ -41,6 +41,30 @@ pub enum BootError {
          changed; remove other variables (`grub-env list`, `grub-env unset`)"
     )]
     NotAtomic,
+    /// Neither of the paired files can be used.
+    #[error(
+        "the paired files of GRUB's boot state cannot be used. Nothing was changed; \
+         `grub-env pair show` tells what is wrong with each"
+    )]
+    Pair(#[source] grub_env::paired::PairError),
+    /// A file of the paired scheme that is not one sector long.
+    #[error(
+        "a file of GRUB's paired boot state has {size} bytes instead of 512. Nothing was changed; \
+         `grub-env pair create` makes it anew"
+    )]
+    PairLength {
+        /// Its bytes.
+        size: u64,
+    },
+    /// GRUB's paired scheme always names a slot to start.
+    #[error(
+        "slot {slot} is the only one that GRUB could start: it cannot be marked bad. Nothing was \
+         changed; make another slot active first"
+    )]
+    OnlySlot {
+        /// Its boot name.
+        slot: String,
+    },
     /// No copy of U-Boot's environment can be used, or the variables do not fit.
     #[error("the U-Boot environment cannot be used. Nothing was changed")]
     NoPlan(#[source] uboot_env::snapshot::PlanError),

@@ -12,6 +12,7 @@ pub mod efi;
 mod error;
 pub mod gpt_priority;
 pub mod grub;
+pub mod grub_pair;
 mod names;
 pub mod noop;
 pub mod program;

@@ -71,7 +71,7 @@ impl Session {
         let path = conf_path(options)?;
         let conf = SystemConf::load(&path)?;
         let mut own = SlotmgrToml::load(&path.with_file_name("slotmgr.toml"))?;
-        let (env, place) = bootloader::of(&conf, &options.fw_env_config)?;
+        let (env, place) = bootloader::of(&conf, &own, &options.fw_env_config)?;
         if let Bootloader::UBoot {
             primary: Some(primary),
             ..
