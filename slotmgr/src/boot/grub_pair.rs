@@ -250,3 +250,133 @@ impl BootEnv for GrubPair {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use grub_env::paired::{FILES, GrubCfg, initial};
+
+    use super::*;
+    use crate::slot::{Access, BootName, Slot, SlotKind, SlotName, SlotOptions};
+    use crate::storage::sim::World;
+
+    fn layout(names: &[&str]) -> Layout {
+        let slot = |(index, boot): (usize, &&str)| Slot {
+            name: SlotName::parse(&format!("rootfs.{index}")).unwrap(),
+            device: format!("/dev/{boot}").into(),
+            kind: SlotKind::Raw,
+            boot_name: Some(BootName::parse(boot).unwrap()),
+            parent: None,
+            access: Access::Writable,
+            options: SlotOptions::default(),
+        };
+        Layout::new(names.iter().enumerate().map(slot).collect()).unwrap()
+    }
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    const COPIES: [EnvCopy; 3] = [EnvCopy::First, EnvCopy::Second, EnvCopy::Counter];
+
+    /// As a factory makes it, without the files in `lost`.
+    fn world(lost: &[EnvCopy]) -> World {
+        let world = World::new();
+        for (copy, bytes) in COPIES.into_iter().zip(initial(name("A"), None).unwrap()) {
+            if !lost.contains(&copy) {
+                world.add(Area::BootEnv(copy), bytes);
+            }
+        }
+        world
+    }
+
+    fn apply(world: &World, slot: usize, kind: ChangeKind) -> Result<(), BootError> {
+        let slot = SlotId::for_test(slot);
+        let env = GrubPair::new(&layout(&["A", "B"])).unwrap();
+        env.apply(&mut world.clone(), BootChange { slot, kind })
+    }
+
+    fn state(world: &World) -> Result<String, BootError> {
+        let env = GrubPair::new(&layout(&["A", "B"])).unwrap();
+        let state = env.read(&mut world.clone())?;
+        let standing = |n| state.standing(SlotId::for_test(n));
+        let order: Vec<usize> = state.order.iter().map(|id| id.index()).collect();
+        Ok(format!("{order:?}; {}; {}", standing(0), standing(1)))
+    }
+
+    fn next(tries: u8) -> ChangeKind {
+        ChangeKind::Next(Tries::new(tries).unwrap())
+    }
+
+    #[test]
+    fn the_life_of_an_update() {
+        let world = world(&[]);
+        assert_eq!(state(&world).unwrap(), "[0]; good; bad");
+        apply(&world, 1, ChangeKind::Bad).unwrap();
+        assert_eq!(world.operations(), 0, "equal content writes nothing");
+        apply(&world, 1, next(2)).unwrap();
+        assert_eq!(world.operations(), 2, "one write, one sync");
+        let armed = "[1, 0]; good; on trial, 2 further tries";
+        assert_eq!(state(&world).unwrap(), armed);
+        apply(&world, 1, next(2)).unwrap();
+        assert_eq!(world.operations(), 2, "the trial that has not begun");
+        apply(&world, 1, next(3)).unwrap();
+        apply(&world, 1, ChangeKind::Good).unwrap();
+        assert_eq!(state(&world).unwrap(), "[1, 0]; good; good");
+        apply(&world, 0, ChangeKind::Bad).unwrap();
+        assert_eq!(state(&world).unwrap(), "[1]; bad; good");
+        apply(&world, 0, ChangeKind::Good).unwrap();
+        apply(&world, 0, ChangeKind::Prefer(Tries::DEFAULT)).unwrap();
+        assert_eq!(state(&world).unwrap(), "[0, 1]; good; good");
+    }
+
+    #[test]
+    fn a_lost_file_is_survived_and_two_lost_copies_are_told() {
+        for lost in [EnvCopy::First, EnvCopy::Counter] {
+            assert_eq!(state(&world(&[lost])).unwrap(), "[0]; good; bad");
+        }
+        // The first copy is the one to be written; without it there is nowhere to write to.
+        let found = world(&[EnvCopy::First]);
+        assert!(matches!(apply(&found, 1, next(2)), Err(BootError::Open(_))));
+        let armed = world(&[]);
+        apply(&armed, 1, next(2)).unwrap();
+        armed.add(Area::BootEnv(EnvCopy::Counter), vec![0; LEN]);
+        // As GRUB sees it: what cannot be counted is not started.
+        let uncounted = "[1, 0]; good; on trial, no further try";
+        assert_eq!(state(&armed).unwrap(), uncounted);
+        for copy in [EnvCopy::First, EnvCopy::Second] {
+            armed.add(Area::BootEnv(copy), vec![0; LEN]);
+        }
+        let error = apply(&armed, 1, ChangeKind::Good).unwrap_err();
+        assert!(matches!(error, BootError::Pair(_)), "{error}");
+    }
+
+    #[test]
+    fn what_the_scheme_cannot_say_is_refused() {
+        let world = world(&[]);
+        let error = apply(&world, 0, ChangeKind::Bad).unwrap_err();
+        assert!(matches!(error, BootError::OnlySlot { .. }), "{error}");
+        let mut longer = world.current(Area::BootEnv(EnvCopy::First));
+        longer.resize(1024, b'#');
+        world.add(Area::BootEnv(EnvCopy::First), longer);
+        let error = apply(&world, 1, next(1)).unwrap_err();
+        assert!(matches!(error, BootError::PairLength { size: 1024 }));
+        assert_eq!(world.operations(), 0);
+
+        for names in [&["A"][..], &["A", "B", "C"], &["A", "none"]] {
+            assert!(GrubPair::new(&layout(names)).is_err(), "{names:?}");
+        }
+    }
+
+    /// The shipped file and what `grub-env pair cfg --default A` prints are the same text.
+    #[test]
+    fn the_shipped_configuration_has_the_generated_part() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/bootloader/grub-pair.cfg");
+        let shipped = std::fs::read_to_string(path).unwrap();
+        let generated = GrubCfg::new("$prefix", name("A")).unwrap().to_string();
+        assert!(
+            shipped.contains(&generated),
+            "put the output of `grub-env pair cfg --default A` between the marks of {path}"
+        );
+        assert!(FILES.iter().all(|file| shipped.contains(file)));
+    }
+}
