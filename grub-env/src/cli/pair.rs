@@ -148,7 +148,7 @@ mod tests {
             fallback: Some(name("B")),
         };
         said(dir.path(), &create);
-        std::fs::write(dir.path().join("ab3"), b"").unwrap();
+        std::fs::File::create(dir.path().join("ab3")).unwrap();
         let made = said(dir.path(), &create);
         assert!(made.contains("ab3: created with 512 bytes"), "{made}");
         assert_eq!(made.lines().count(), 1);
