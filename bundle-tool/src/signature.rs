@@ -58,7 +58,7 @@ pub enum SignatureError {
     #[error(transparent)]
     Write(#[from] RewriteError),
     /// The signature cannot be written.
-    #[error(transparent)]
+    #[error("the output cannot be written")]
     Output(#[from] OutputError),
 }
 
