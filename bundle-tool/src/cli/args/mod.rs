@@ -81,6 +81,11 @@ pub enum Command {
     /// Make and apply deltas: smaller than chunks
     #[command(subcommand)]
     Delta(DeltaCommand),
+    /// Print the script that completes verbs and options in a shell: bash, zsh, fish, elvish, powershell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
 }
 
 /// `keys …`.
