@@ -14,7 +14,7 @@ use super::{bundle_hooks, image_hooks};
 
 /// On how many lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Layout {
+pub(crate) enum Layout {
     Line,
     Pretty,
 }
@@ -82,9 +82,14 @@ pub(super) fn flat(info: &Info, layout: Layout) -> Result<String> {
         hash: info.proof.hash().map(|hash| hash.to_string()),
         images: manifest.images.iter().map(flat_image).collect(),
     };
+    printed(&flat, layout)
+}
+
+/// Any value, in either layout.
+pub(crate) fn printed(value: &impl Serialize, layout: Layout) -> Result<String> {
     match layout {
-        Layout::Line => Ok(serde_json::to_string(&flat)?),
-        Layout::Pretty => pretty(&flat),
+        Layout::Line => Ok(serde_json::to_string(value)?),
+        Layout::Pretty => pretty(value),
     }
 }
 
