@@ -3,6 +3,7 @@
 //! ```toml
 //! [install]
 //! check-first = "when-it-matters"  # or "always", "never"
+//! version-floor = false            # refuse what is older than the newest version confirmed here
 //!
 //! [trust]
 //! allow-weak-digests = false       # MD5, SHA-1: only for a fleet that still has to move on
@@ -19,6 +20,11 @@
 //! directories = ["/usr/lib/greenboot", "/etc/greenboot", "/usr/lib/slotmgr", "/etc/slotmgr"]
 //! disabled = []                    # file names in these that are not run
 //! hooks-seconds = 20               # for all hooks of one occasion together; 1 to 600
+//!
+//! [data]                           # docs/data.md
+//! directory = "/data/app"          # has a folder for each slot; none: no data is looked after
+//! snapshots = 2                    # kept; 1 to 99
+//! hook-seconds = 300               # for one hook, or the copy; 1 to 3600
 //!
 //! [watchdog]
 //! use = "auto"                     # or "always": no system is kept without one; or "never"
@@ -43,6 +49,7 @@ use bundle_format::cms::Policy;
 use serde::Deserialize;
 
 use super::check::{self, CheckConfig, RawCheck};
+use super::data::{self, DataConfig, RawData};
 use super::trial::{self, RawTrial, RawWatchdog, TrialConfig, WatchdogConfig};
 use crate::boot::Tries;
 use crate::install::CheckFirst;
@@ -52,18 +59,31 @@ use crate::install::CheckFirst;
 pub struct SlotmgrToml {
     /// When the whole bundle is read before the first write.
     pub check_first: CheckFirst,
+    /// Whether a bundle may be older than the newest version that was confirmed here.
+    pub version_floor: VersionFloor,
     /// How often a new system is tried.
     pub tries: Tries,
     /// What restarts the machine; the fitting one is found when nothing is said.
     pub reboot_command: Option<Vec<String>>,
     /// How long a trial takes.
     pub trial: TrialConfig,
+    /// What outlives an update.
+    pub data: DataConfig,
     /// What is done with the watchdog during a trial.
     pub watchdog: WatchdogConfig,
     /// What is demanded of keys and digests.
     pub trust: Policy,
     /// What a new system must pass.
     pub checks: Vec<CheckConfig>,
+}
+
+/// Whether a bundle may be older than the newest version that was confirmed here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VersionFloor {
+    /// It may not.
+    Kept,
+    /// It may.
+    Ignored,
 }
 
 /// What is wrong with a `slotmgr.toml`.
@@ -103,6 +123,7 @@ struct Raw {
     install: RawInstall,
     trust: RawTrust,
     trial: RawTrial,
+    data: RawData,
     watchdog: RawWatchdog,
     check: Vec<RawCheck>,
 }
@@ -111,6 +132,7 @@ struct Raw {
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct RawInstall {
     check_first: RawCheckFirst,
+    version_floor: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -134,9 +156,11 @@ impl Default for SlotmgrToml {
     fn default() -> Self {
         SlotmgrToml {
             check_first: CheckFirst::WhenItMatters,
+            version_floor: VersionFloor::Ignored,
             tries: Tries::DEFAULT,
             reboot_command: None,
             trial: TrialConfig::default(),
+            data: DataConfig::default(),
             watchdog: WatchdogConfig::default(),
             trust: Policy::default(),
             checks: Vec::new(),
@@ -192,6 +216,10 @@ impl SlotmgrToml {
                 RawCheckFirst::Always => CheckFirst::Always,
                 RawCheckFirst::Never => CheckFirst::Never,
             },
+            version_floor: match raw.install.version_floor {
+                true => VersionFloor::Kept,
+                false => VersionFloor::Ignored,
+            },
             tries,
             reboot_command,
             trust: Policy {
@@ -201,6 +229,7 @@ impl SlotmgrToml {
                 ..Policy::default()
             },
             checks: checks.collect::<Result<_, _>>()?,
+            data: data::settings(raw.data).map_err(wrong)?,
             watchdog: trial::watchdog(raw.watchdog).map_err(wrong)?,
             trial,
         })

@@ -4,6 +4,7 @@
 //! an installation does not fail because the record cannot be written.
 
 mod codec;
+mod floor;
 mod history;
 mod job;
 mod outcome;

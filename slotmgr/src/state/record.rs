@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use bundle_format::Version;
 use serde::{Deserialize, Serialize};
 
 use super::codec::{self, Copy};
+use super::floor::Floor;
 use super::history::{Falls, MAX_EVENTS, count_fall, tail};
 use super::{
     Baseline, CheckWords, Event, EventKind, FellBack, Job, JobStage, Release, SlotRecord,
@@ -46,6 +48,8 @@ struct Body {
     fell_back: Option<FellBack>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     falls: Vec<Falls>,
+    #[serde(default, skip_serializing_if = "Floor::is_unknown")]
+    floor: Floor,
     /// The oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     events: Vec<Event>,
@@ -171,6 +175,12 @@ impl Record {
             .map_or(0, |falls| falls.count)
     }
 
+    /// No older version is installed, where the configuration says so.
+    #[must_use]
+    pub fn version_floor(&self) -> Option<Version> {
+        self.body.floor.version()
+    }
+
     /// The installation is done and armed.
     pub fn armed(&mut self, disks: &mut dyn Disks, tries: Tries) {
         self.end_writing(
@@ -234,6 +244,7 @@ impl Record {
         self.set_stage(JobStage::Confirmed, when.boot_id);
         self.body.words.clear();
         if let Some(job) = &self.body.job {
+            self.body.floor.raise(&job.release);
             let digest = &job.release.manifest_sha256;
             self.body
                 .falls
