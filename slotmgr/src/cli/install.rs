@@ -12,6 +12,7 @@ use super::machine_facts::MachineFacts;
 use super::render::Output;
 use super::session::{Session, Surroundings};
 use super::{exit, preflight, signals};
+use crate::boot::BootError;
 use crate::config::VersionFloor;
 use crate::data::snapshot::Snapshots;
 use crate::health::check::Stop;
@@ -169,7 +170,11 @@ fn note_fall(session: &mut Session, around: &Surroundings) -> Result<()> {
         boot_id: &around.boot_id,
         now: around.now,
     };
-    let state = session.machine_state()?;
+    let state = match session.machine_state() {
+        // Who chooses the slot in the bootloader's place knows what fell back.
+        Err(error) if matches!(error.downcast_ref(), Some(BootError::NoMemory)) => return Ok(()),
+        state => state?,
+    };
     health::note_fall(&mut session.machine(), &state, when, &mut traces::collect);
     Ok(())
 }

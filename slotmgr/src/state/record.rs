@@ -10,7 +10,7 @@ use super::floor::Floor;
 use super::history::{Falls, MAX_EVENTS, count_fall, tail};
 use super::{
     Baseline, CheckWords, Event, EventKind, FellBack, Job, JobStage, Release, SlotRecord,
-    SlotStatus, Traces, When,
+    SlotStatus, Traces, When, error_chain,
 };
 use crate::boot::Tries;
 use crate::slot::{History, Layout, SlotId};
@@ -391,18 +391,6 @@ fn load_copy(disks: &mut dyn Disks, copy: RecordCopy) -> Option<Copy> {
     }
 }
 
-/// An error with all its causes, in one line.
-pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
 fn shorten(reason: &str) -> String {
     tail(reason, MAX_REASON)
 }
@@ -476,12 +464,12 @@ mod tests {
         record
             .body
             .unknown
-            .insert("floor".into(), serde_json::json!({"version": 12}));
+            .insert("later".into(), serde_json::json!({"version": 12}));
         record.begin(&mut world, job("1"));
         let mut again = Record::load(&mut world);
         again.confirmed(&mut world, WHEN);
         let last = Record::load(&mut world);
-        assert_eq!(last.body.unknown["floor"]["version"], 12);
+        assert_eq!(last.body.unknown["later"]["version"], 12);
         assert_eq!(last.job().unwrap().stage, JobStage::Confirmed);
     }
 
