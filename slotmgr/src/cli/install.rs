@@ -12,7 +12,6 @@ use super::machine_facts::MachineFacts;
 use super::render::Output;
 use super::session::{Session, Surroundings};
 use super::{exit, preflight, signals};
-use crate::boot::BootError;
 use crate::config::VersionFloor;
 use crate::data::snapshot::Snapshots;
 use crate::health::check::Stop;
@@ -170,10 +169,9 @@ fn note_fall(session: &mut Session, around: &Surroundings) -> Result<()> {
         boot_id: &around.boot_id,
         now: around.now,
     };
-    let state = match session.machine_state() {
-        // Who chooses the slot in the bootloader's place knows what fell back.
-        Err(error) if matches!(error.downcast_ref(), Some(BootError::NoMemory)) => return Ok(()),
-        state => state?,
+    // Who chooses the slot in the bootloader's place knows what fell back.
+    let Some(state) = session.known_state()? else {
+        return Ok(());
     };
     health::note_fall(&mut session.machine(), &state, when, &mut traces::collect);
     Ok(())

@@ -5,6 +5,9 @@
 //! check-first = "when-it-matters"  # or "always", "never"
 //! version-floor = false            # refuse what is older than the newest version confirmed here
 //!
+//! [grub]
+//! paired = "/boot/efi/grub"        # the directory of ab1, ab2, ab3: see docs/integration-grub.md
+//!
 //! [trust]
 //! allow-weak-digests = false       # MD5, SHA-1: only for a fleet that still has to move on
 //! allow-short-keys = false         # RSA below 2048 bits
@@ -61,6 +64,8 @@ pub struct SlotmgrToml {
     pub check_first: CheckFirst,
     /// Whether a bundle may be older than the newest version that was confirmed here.
     pub version_floor: VersionFloor,
+    /// The directory of the files of GRUB's paired scheme, if that is used instead of `grubenv`.
+    pub grub_pair: Option<PathBuf>,
     /// How often a new system is tried.
     pub tries: Tries,
     /// What restarts the machine; the fitting one is found when nothing is said.
@@ -121,6 +126,7 @@ pub enum TomlError {
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct Raw {
     install: RawInstall,
+    grub: RawGrub,
     trust: RawTrust,
     trial: RawTrial,
     data: RawData,
@@ -133,6 +139,12 @@ struct Raw {
 struct RawInstall {
     check_first: RawCheckFirst,
     version_floor: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct RawGrub {
+    paired: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -157,6 +169,7 @@ impl Default for SlotmgrToml {
         SlotmgrToml {
             check_first: CheckFirst::WhenItMatters,
             version_floor: VersionFloor::Ignored,
+            grub_pair: None,
             tries: Tries::DEFAULT,
             reboot_command: None,
             trial: TrialConfig::default(),
@@ -203,6 +216,14 @@ impl SlotmgrToml {
                 Tries::new(count).ok_or_else(|| wrong(format!("tries = {count} is not 1 to 9")))?
             }
         };
+        if raw
+            .grub
+            .paired
+            .as_ref()
+            .is_some_and(|dir| !dir.is_absolute())
+        {
+            return Err(wrong("[grub] paired is not an absolute path".to_owned()));
+        }
         if raw.trial.reboot_command.as_ref().is_some_and(Vec::is_empty) {
             return Err(wrong("reboot-command is empty".to_owned()));
         }
@@ -220,6 +241,7 @@ impl SlotmgrToml {
                 true => VersionFloor::Kept,
                 false => VersionFloor::Ignored,
             },
+            grub_pair: raw.grub.paired,
             tries,
             reboot_command,
             trust: Policy {
@@ -355,6 +377,7 @@ mod tests {
                 "[[check]]\nname = \"a\"\nvote = true\nfailure-threshold = 0",
                 "not 1 to 1000",
             ),
+            ("[grub]\npaired = \"ab\"", "not an absolute path"),
             ("tries = 2", "unknown field `tries`"),
             ("[trial]\ntries = 0", "not 1 to 9"),
             ("[trial]\ntries = 300", "slotmgr.toml"),
