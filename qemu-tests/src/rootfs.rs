@@ -55,7 +55,7 @@ pub const FAULTS: Variant<'static> = Variant {
     early: Some(include_str!("../guest/faults-early")),
     program: Some(("faults-check", include_str!("../guest/faults-check"))),
     // The file system of the data partition is a module there, and so is what it needs.
-    modules: &["i6300esb", "ext4", "crc32c_generic"],
+    modules: &["i6300esb", "softdog", "ext4", "crc32c_generic"],
 };
 
 impl Variant<'_> {

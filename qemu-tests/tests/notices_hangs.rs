@@ -73,9 +73,15 @@ fn parts() -> &'static Parts {
 }
 
 /// A machine that is about to start the system in B on its only try, and what hangs in it.
-fn start(fault: &str) -> (Machine<'static>, Disk) {
+fn start(fault: &str, watchdog: Watchdog) -> (Machine<'static>, Disk) {
     let parts = parts();
-    let dir = new_dir(&parts.workspace.demo_dir().join("hang-tests").join(fault)).unwrap();
+    let dir = new_dir(
+        &parts
+            .workspace
+            .demo_dir()
+            .join(format!("hang-tests/{fault}-{watchdog:?}")),
+    )
+    .unwrap();
     let config = grub::config(&parts.workspace).unwrap();
     let environment = grub::environment_block(&ENVIRONMENT).unwrap();
     let esp: [(&str, &[u8]); 4] = [
@@ -95,7 +101,7 @@ fn start(fault: &str) -> (Machine<'static>, Disk) {
         disk: &disk.path,
         log: &dir.join("console.log"),
         network: None,
-        watchdog: Watchdog::I6300esb,
+        watchdog,
     };
     let mut machine = Machine::start(&setup, Box::new(|_| {})).unwrap();
     let console = &mut machine.console;
@@ -104,8 +110,8 @@ fn start(fault: &str) -> (Machine<'static>, Disk) {
     (machine, disk)
 }
 
-fn old_system_returns(fault: &str) {
-    let (mut machine, disk) = start(fault);
+fn old_system_returns(fault: &str, watchdog: Watchdog) {
+    let (mut machine, disk) = start(fault, watchdog);
     let console = &mut machine.console;
     console.panics_are_meant();
     console.wait_for(&["fault: "], COMMAND_LIMIT).unwrap();
@@ -124,38 +130,45 @@ fn old_system_returns(fault: &str) {
     machine.cut_power().unwrap();
     let environment = grub::environment(&disk.read_esp(GRUBENV).unwrap()).unwrap();
     assert_eq!(environment["A_LEFT"], "good");
-    println!("hang in {fault}: the old system runs again {seconds} s after it");
+    println!("hang in {fault} ({watchdog:?}): the old system runs again {seconds} s after it");
 }
 
 #[test]
 #[ignore = "boots QEMU: run by cargo xtask test"]
 fn of_the_kernel() {
-    old_system_returns("kernel");
+    old_system_returns("kernel", Watchdog::I6300esb);
 }
 
 #[test]
 #[ignore = "boots QEMU: run by cargo xtask test"]
 fn of_init() {
-    old_system_returns("init");
+    old_system_returns("init", Watchdog::I6300esb);
 }
 
 #[test]
 #[ignore = "boots QEMU: run by cargo xtask test"]
 fn of_slotmgr() {
-    old_system_returns("slotmgr");
+    old_system_returns("slotmgr", Watchdog::I6300esb);
+}
+
+/// A machine without a watchdog of its own: the guest loads `softdog`.
+#[test]
+#[ignore = "boots QEMU: run by cargo xtask test"]
+fn of_slotmgr_on_a_machine_with_the_software_watchdog() {
+    old_system_returns("slotmgr", Watchdog::None);
 }
 
 #[test]
 #[ignore = "boots QEMU: run by cargo xtask test"]
 fn of_a_check() {
-    old_system_returns("check");
+    old_system_returns("check", Watchdog::I6300esb);
 }
 
 /// The same machine without a fault: it is kept, and the watchdog does not bite afterwards.
 #[test]
 #[ignore = "boots QEMU: run by cargo xtask test"]
 fn and_a_system_that_is_well_stays() {
-    let (mut machine, disk) = start("none");
+    let (mut machine, disk) = start("none", Watchdog::I6300esb);
     let console = &mut machine.console;
     let ready = console
         .wait_for(&["slotmgr-demo: ready"], BOOT_LIMIT)

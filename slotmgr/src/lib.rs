@@ -12,6 +12,7 @@
 pub mod boot;
 pub mod cli;
 pub mod config;
+pub mod data;
 #[cfg(feature = "dbus")]
 pub mod dbus;
 pub mod health;

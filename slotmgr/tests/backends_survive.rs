@@ -55,6 +55,12 @@ fn confirm(lab: &Lab, world: &World, name: &str) -> bool {
     boot::confirm((lab.env)(world).as_ref(), &mut world.clone(), booted).is_ok()
 }
 
+fn confirm_alone(lab: &Lab, world: &World, name: &str) -> bool {
+    let layout = layout();
+    let booted = running(&layout, name);
+    boot::confirm_alone((lab.env)(world).as_ref(), &mut world.clone(), booted).is_ok()
+}
+
 fn standing(lab: &Lab, world: &World, name: &str) -> Standing {
     let state = (lab.env)(world).read(&mut world.clone()).unwrap();
     state.standing(slot_id(&layout(), name))
@@ -120,6 +126,38 @@ fn the_trial_and_its_confirmation() {
             }
         });
         tried.report(&format!("{}, trial and confirmation", lab.name));
+    }
+}
+
+/// `prevent-late-fallback`: whoever finds the new system confirmed finds the old one given up, and
+/// whoever finds it on trial finds the old one good. There is no third state.
+#[test]
+fn a_confirmation_that_prevents_the_late_fallback_is_one_change() {
+    for lab in labs::all() {
+        let armed = start(&lab);
+        assert!(install(&lab, &armed));
+        assert_eq!((lab.boot)(&armed).as_deref(), Some("B"), "{}", lab.name);
+        let begin = || armed.power_on(Keep::None);
+        let work = |world: &World| {
+            confirm_alone(&lab, world, "B");
+        };
+        let mut tried = Tried::default();
+        cut_everywhere(&begin, &work, &mut tried, &mut |found, _| {
+            let confirmed = standing(&lab, found, "B") == Standing::Good;
+            if lab.tries.is_some() {
+                let fallback = standing(&lab, found, "A") == Standing::Good;
+                assert!(confirmed != fallback, "{}: {confirmed}", lab.name);
+            }
+            let name = (lab.boot)(found).unwrap();
+            assert!(name == "B" || !confirmed, "{}: {name}", lab.name);
+            if name == "B" {
+                assert!(confirm_alone(&lab, found, "B"), "{}", lab.name);
+                for _ in 0..4 {
+                    assert_eq!((lab.boot)(found).as_deref(), Some("B"), "{}", lab.name);
+                }
+            }
+        });
+        tried.report(&format!("{}, confirmation alone", lab.name));
     }
 }
 

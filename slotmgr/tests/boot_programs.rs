@@ -150,6 +150,14 @@ fn an_installation_in_raucs_protocol() {
         read(&custom).unwrap().primary(),
         Some(slot_id(&layout, "B"))
     );
+    place.calls();
+    boot::confirm_alone(&custom, &mut World::new(), running(&layout, "B")).unwrap();
+    insta::assert_snapshot!(place.calls(), @r"
+    set-state B good
+    set-state A bad
+    get-state B
+    ");
+    assert_eq!(standings(&custom), [Standing::Bad, GOOD]);
 }
 
 #[test]

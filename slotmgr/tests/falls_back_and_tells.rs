@@ -152,6 +152,73 @@ fn killed_after_the_verdict_the_next_one_only_restarts() {
     assert!(stdout(&again).contains("check `app` failed with exit code 3"));
 }
 
+/// slotmgr is killed at the moment at which `marker` appears.
+fn killed_at(machine: &Machine, words: &[&str], marker: &str) {
+    let mut killed = machine.rig.command("B", words).spawn().unwrap();
+    while !machine.rig.path(marker).exists() {
+        assert!(killed.try_wait().unwrap().is_none(), "it ended before");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+}
+
+#[test]
+fn killed_in_the_failure_hooks_the_next_one_runs_them_and_no_check() {
+    let machine = Machine::on_trial(&check("app", "exit 3", ""));
+    let marker = machine.rig.path("in-the-hook");
+    machine.script(
+        "red.d/a.sh",
+        &format!("touch {}; exec sleep 20", marker.display()),
+    );
+    killed_at(&machine, &["trial", "--no-reboot"], "in-the-hook");
+    let env = machine.rig.snapshot().env;
+    machine.script("red.d/a.sh", "echo $SLOTMGR_REASON > $(dirname $0)/said");
+    machine.rig.configure(&check("app", "exit 0", ""));
+    assert_eq!(machine.trial().status.code(), Some(1), "no second chance");
+    let said = fs_err::read_to_string(machine.rig.path("scripts/red.d/said")).unwrap();
+    assert!(
+        said.contains("check `app` failed with exit code 3"),
+        "{said}"
+    );
+    assert!(machine.rig.snapshot().env == env, "the count is left alone");
+    assert_eq!(machine.rig.start(), "B", "the next try");
+}
+
+/// The command of the restart ends slotmgr itself at once: no test gets as far as the kernel's means.
+#[test]
+fn killed_in_the_restart_the_next_one_restarts() {
+    let machine = Machine::on_trial("tries = 1\n");
+    let marker = machine.rig.path("in-the-restart");
+    let configure = |script: &str| {
+        let conf = fs_err::read_to_string(machine.rig.path("slotmgr.toml")).unwrap();
+        let conf: Vec<&str> = conf
+            .lines()
+            .filter(|line| !line.starts_with("reboot-command"))
+            .collect();
+        let command = format!(
+            "reboot-command = [\"/bin/sh\", \"-c\", \"kill -9 $PPID; {script}\"]\n{}",
+            check("app", "exit 3", "")
+        );
+        let text = format!("{}\n{command}", conf.join("\n"));
+        fs_err::write(machine.rig.path("slotmgr.toml"), text).unwrap();
+    };
+    configure(&format!("touch {}", marker.display()));
+    let killed = machine.rig.run_on("B", &["trial"]);
+    assert_eq!(killed.status.code(), None, "{}", stderr(&killed));
+    while !marker.exists() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    fs_err::remove_file(&marker).unwrap();
+    let again = machine.rig.run_on("B", &["trial"]);
+    assert_eq!(again.status.code(), None, "it restarts again");
+    let env = String::from_utf8(machine.rig.snapshot().env).unwrap();
+    assert!(!env.contains("B_LEFT=good"), "{env}");
+    while machine.rig.start() == "B" {}
+    assert!(machine.rig.run(&["trial"]).status.success());
+    assert!(machine.status("A").contains("check `app` failed"));
+}
+
 #[test]
 fn killed_in_the_middle_the_next_one_has_only_the_time_that_is_left() {
     let toml = format!(
@@ -307,6 +374,72 @@ fn a_record_that_cannot_be_written_keeps_nobody_from_an_end() {
     assert!(env.contains("B_LEFT=good"), "{env}");
 }
 
+/// A small file system in memory for the record, unmounted with the test.
+struct Small(PathBuf);
+
+impl Small {
+    fn mount(path: PathBuf) -> Small {
+        fs_err::create_dir_all(&path).unwrap();
+        let mount = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"])
+            .arg(&path)
+            .status();
+        assert!(mount.unwrap().success(), "these tests are run by root");
+        Small(path)
+    }
+
+    /// Until not a byte is left.
+    fn fill(&self) {
+        let mut file = fs_err::File::create(self.0.join("logs")).unwrap();
+        for size in [4096, 1] {
+            while std::io::Write::write_all(&mut file, &vec![0xaa; size]).is_ok() {}
+        }
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_var_refuses_an_installation_and_keeps_no_trial_from_its_end() {
+    let machine = Machine::new(&format!("tries = 1\n{}", check("app", "exit 3", "")));
+    let small = Small::mount(machine.rig.path("data"));
+    small.fill();
+    let before = machine.rig.snapshot();
+    let refused = machine.install(&[]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr(&refused).contains("is full"), "{}", stderr(&refused));
+    assert!(machine.rig.snapshot() == before);
+
+    // It fills up after the installation: the record has its size by then.
+    fs_err::remove_file(small.0.join("logs")).unwrap();
+    let installed = machine.install(&[]);
+    assert!(installed.status.success(), "{}", stderr(&installed));
+    small.fill();
+    assert_eq!(machine.rig.start(), "B");
+    assert_eq!(machine.trial().status.code(), Some(1));
+    assert_eq!(machine.rig.start(), "A");
+    assert!(machine.rig.run(&["trial"]).status.success());
+    assert!(machine.status("A").contains("check `app` failed"));
+
+    // No record at all, and no room to make one: the bootloader alone decides.
+    fs_err::remove_file(small.0.join("logs")).unwrap();
+    machine.rig.configure("");
+    assert!(machine.install(&[]).status.success());
+    for entry in fs_err::read_dir(&small.0).unwrap() {
+        fs_err::remove_file(entry.unwrap().path()).unwrap();
+    }
+    small.fill();
+    assert_eq!(machine.rig.start(), "B");
+    assert!(machine.trial().status.success());
+    assert_eq!(machine.rig.start(), "B");
+    let env = String::from_utf8(machine.rig.snapshot().env).unwrap();
+    assert!(env.contains("B_LEFT=good"), "{env}");
+}
+
 #[test]
 fn a_late_fallback_is_prevented_only_after_the_commit() {
     let machine = Machine::on_trial(&check("app", "exit 3", ""));
@@ -374,4 +507,69 @@ fn rollback_goes_only_to_a_system_that_is_what_was_installed_and_proved_itself()
         stderr(&refused)
     );
     assert!(rollback("A", &["--changed"]).status.success());
+}
+
+#[test]
+fn the_version_floor_rises_with_a_confirmation_and_not_before() {
+    let machine = Machine::new("[install]\nversion-floor = true\n");
+    let place = tempfile::tempdir().unwrap();
+    let (older, keyring) = bundle_file(place.path(), &image(4), "2.9");
+    let install_older = |more: &[&str]| {
+        let bundle = ["install", older.to_str().unwrap(), "--keyring"];
+        let words = [&bundle[..], &[keyring.to_str().unwrap()], more].concat();
+        machine.rig.run(&words)
+    };
+    assert!(machine.install(&[]).status.success());
+    let output = install_older(&[]);
+    assert!(
+        output.status.success(),
+        "installed is not confirmed: {}",
+        stderr(&output)
+    );
+    assert!(machine.install(&[]).status.success());
+    assert_eq!(machine.rig.start(), "B");
+    assert!(machine.trial().status.success());
+
+    let on_b = |words: &[&str]| machine.rig.run_on("B", words);
+    let bundle = ["install", older.to_str().unwrap(), "--keyring"];
+    let words = [&bundle[..], &[keyring.to_str().unwrap()]].concat();
+    let refused = on_b(&words);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = stderr(&refused);
+    assert!(said.contains("takes 3 or newer"), "{said}");
+    let forced = on_b(&[&words[..], &["--ignore-version-limit"]].concat());
+    assert!(forced.status.success(), "{}", stderr(&forced));
+    machine.rig.configure("");
+    assert!(on_b(&words).status.success(), "off by default");
+}
+
+#[test]
+fn a_simulation_says_what_would_be_written_and_writes_nothing() {
+    let machine = Machine::new("");
+    let bundle = machine.bundle();
+    let words = ["simulate", bundle.to_str().unwrap()];
+    let before = machine.rig.snapshot();
+    let output = machine.rig.run(&words);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.contains("✓ slot"), "{text}");
+    assert!(text.contains("would write rootfs-3.img"), "{text}");
+    assert!(
+        text.contains("rootfs.1 would be started next, on trial. Nothing was written"),
+        "{text}"
+    );
+    let json = machine.rig.run(&[&words[..], &["--json"]].concat());
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["would-write"][0]["slot"], "rootfs.1");
+    assert_eq!(json["would-start"], "rootfs.1");
+    assert!(machine.rig.snapshot() == before);
+    assert!(!machine.rig.path("data").exists(), "no record either");
+
+    let mut damaged = fs_err::read(&bundle).unwrap();
+    damaged[5_000] ^= 1;
+    fs_err::write(&bundle, damaged).unwrap();
+    let refused = machine.rig.run(&words);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr(&refused).contains("damaged"), "{}", stderr(&refused));
+    assert!(machine.rig.snapshot() == before);
 }

@@ -222,3 +222,45 @@ fn strangers_may_look_but_not_touch() {
     }
     assert!(machine.rig.snapshot() == before);
 }
+
+#[test]
+fn our_own_interface_tells_of_the_trial() {
+    let machine = Machine::start();
+    let ask = |method: &str| {
+        let words = [
+            "call",
+            "--session",
+            "-d",
+            "de.pengutronix.rauc",
+            "-o",
+            "/org/slotmgr",
+            "-m",
+            &format!("org.slotmgr.Manager1.{method}"),
+        ];
+        let output = machine.bus.command("gdbus").args(words).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        stdout(&output)
+    };
+    assert_eq!(ask("GetTrial"), "({'state': <'none'>},)\n");
+    assert_eq!(ask("GetHistory"), "(@a{sa{sv}} {},)\n");
+
+    assert!(machine.rauc(&["install", &machine.bundle]).status.success());
+    let trial = ask("GetTrial");
+    assert!(trial.contains("'state': <'waiting'>"), "{trial}");
+    assert!(trial.contains("'slot': <'rootfs.1'>"), "{trial}");
+
+    // The new system does not prove itself, and the old one finds itself back.
+    machine.rig.configure(
+        "tries = 1\n[[check]]\nname = \"app\"\ncommand = [\"/bin/sh\", \"-c\", \"exit 3\"]\n",
+    );
+    while machine.rig.start() == "B" {
+        let failed = machine.rig.run_on("B", &["trial", "--no-reboot"]);
+        assert_eq!(failed.status.code(), Some(1), "{}", stderr(&failed));
+    }
+    assert!(machine.rig.run(&["trial"]).status.success());
+    let trial = ask("GetTrial");
+    assert!(trial.contains("'state': <'fell-back'>"), "{trial}");
+    assert!(trial.contains("'reason': <'check `app` failed"), "{trial}");
+    let history = ask("GetHistory");
+    assert!(history.contains("'what': <'fell-back'>"), "{history}");
+}

@@ -121,7 +121,7 @@ fn mark(env: &UBoot, world: &mut World, slot: &str, what: Mark) -> Result<(), Bo
 }
 
 /// Condemn, arm and confirm are changes of the same kinds; the whole installation is cut below.
-const VERBS: [(&str, Verb); 7] = [
+const VERBS: [(&str, Verb); 8] = [
     ("A bad", |env, world| mark(env, world, "A", Mark::Bad)),
     ("B bad", |env, world| mark(env, world, "B", Mark::Bad)),
     ("A good", |env, world| mark(env, world, "A", Mark::Good)),
@@ -130,6 +130,9 @@ const VERBS: [(&str, Verb); 7] = [
     ("B active", |env, world| mark(env, world, "B", Mark::Active)),
     ("confirm B", |env, world| {
         boot::confirm(env, world, running(&layout(), "B"))
+    }),
+    ("confirm B alone", |env, world| {
+        boot::confirm_alone(env, world, running(&layout(), "B"))
     }),
 ];
 

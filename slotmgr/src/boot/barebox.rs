@@ -110,11 +110,11 @@ impl Barebox {
         let good = self.standing(old) == Standing::Good;
         let full = u32::from(self.attempts.count());
         match (own, kind) {
-            (true, ChangeKind::Bad) => Counts {
+            (true, ChangeKind::Bad) | (false, ChangeKind::GoodAlone) => Counts {
                 priority: 0,
                 attempts: 0,
             },
-            (true, ChangeKind::Good) => Counts {
+            (true, ChangeKind::Good | ChangeKind::GoodAlone) => Counts {
                 priority: if old.priority == 0 {
                     OTHERS
                 } else {

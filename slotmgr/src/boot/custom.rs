@@ -75,6 +75,16 @@ impl Custom {
         }
     }
 
+    /// The program knows one slot at a time. The running one is confirmed by now, so that a failure
+    /// here costs nothing but the wish.
+    fn give_up_others(&self, name: &str) {
+        for (_, other) in self.names.iter().filter(|(_, other)| *other != name) {
+            if let Err(error) = self.program.ask(&["set-state", other, "bad"]) {
+                tracing::warn!(%error, "{other} may still be fallen back to");
+            }
+        }
+    }
+
     fn wrong(&self, call: &[&str], answer: &str, expected: &'static str) -> BootError {
         let error: ProgramError = self.program.bad_answer(call, answer, expected);
         BootError::Program(error)
@@ -115,13 +125,16 @@ impl BootEnv for Custom {
         };
         let call: &[&str] = match change.kind() {
             ChangeKind::Bad => &["set-state", name, "bad"],
-            ChangeKind::Good => &["set-state", name, "good"],
+            ChangeKind::Good | ChangeKind::GoodAlone => &["set-state", name, "good"],
             ChangeKind::Next(_) | ChangeKind::Prefer(_) => &["set-primary", name],
         };
         self.program.ask(call).map_err(BootError::Program)?;
+        if change.kind() == ChangeKind::GoodAlone {
+            self.give_up_others(name);
+        }
         let done = match change.kind() {
             ChangeKind::Bad => self.standing(name, "")? == Standing::Bad,
-            ChangeKind::Good => self.standing(name, "")? == Standing::Good,
+            ChangeKind::Good | ChangeKind::GoodAlone => self.standing(name, "")? == Standing::Good,
             ChangeKind::Next(_) | ChangeKind::Prefer(_) => self.primary()? == name,
         };
         match done {

@@ -78,6 +78,11 @@ impl GptPriority {
             lower(&mut found);
         }
         let above = highest(&found).saturating_add(1).min(MAX);
+        if change.kind() == ChangeKind::GoodAlone && found.contains_key(&id) {
+            for (_, (_, _, bits)) in found.iter_mut().filter(|(other, _)| **other != id) {
+                *bits = Priority::OFF;
+            }
+        }
         let Some((_, _, bits)) = found.get_mut(&id) else {
             return Ok(()); // A slot that the bootloader does not know cannot be started anyway.
         };
@@ -94,7 +99,7 @@ impl GptPriority {
                 ..*bits
             },
             ChangeKind::Prefer(tries) => tried(tries.count()),
-            ChangeKind::Good => Priority {
+            ChangeKind::Good | ChangeKind::GoodAlone => Priority {
                 // ChromeOS takes the priority away with the last try.
                 priority: if bits.priority == 0 {
                     above

@@ -87,7 +87,7 @@ impl Grub {
         let tries = |tries: Tries| tries.count().to_string();
         let (ok, left) = match change.kind() {
             ChangeKind::Bad => ("0", None),
-            ChangeKind::Good => ("1", Some("good".to_owned())),
+            ChangeKind::Good | ChangeKind::GoodAlone => ("1", Some("good".to_owned())),
             ChangeKind::Next(count) => ("1", Some(tries(count))),
             ChangeKind::Prefer(_) if standing(block, name) == Standing::Good => (
                 "1",
@@ -99,20 +99,34 @@ impl Grub {
             let order = self.order_with(block, name);
             set(block, "ORDER", &order)?;
         }
-        set(block, &variable(name, "OK"), ok)?;
-        set(block, &variable(name, "TRY"), "0")?;
-        match left {
-            Some(left) => set(block, &variable(name, "LEFT"), &left)?,
-            None => {
-                let _: Change = block.unset(variable(name, "LEFT"));
+        if change.kind() == ChangeKind::GoodAlone {
+            for (_, other) in self.names.iter().filter(|(_, other)| other != name) {
+                set_counts(block, other, ("0", None))?;
             }
         }
-        Ok(())
+        set_counts(block, name, (ok, left.as_deref()))
     }
 }
 
 fn variable(name: &BootName, suffix: &str) -> String {
     format!("{name}_{suffix}")
+}
+
+/// `OK` and `LEFT` of a slot, which has not been tried since.
+fn set_counts(
+    block: &mut Block,
+    name: &BootName,
+    (ok, left): (&str, Option<&str>),
+) -> Result<(), BootError> {
+    set(block, &variable(name, "OK"), ok)?;
+    set(block, &variable(name, "TRY"), "0")?;
+    match left {
+        Some(left) => set(block, &variable(name, "LEFT"), left)?,
+        None => {
+            let _: Change = block.unset(variable(name, "LEFT"));
+        }
+    }
+    Ok(())
 }
 
 fn set(block: &mut Block, name: &str, value: &str) -> Result<(), BootError> {

@@ -122,6 +122,7 @@ impl GrubPair {
             ChangeKind::Bad => return Ok(None),
             ChangeKind::Good if is_primary => (primary, fallback, TrialChange::None),
             ChangeKind::Good => (primary, Some(name.clone()), TrialChange::Keep),
+            ChangeKind::GoodAlone => (name.clone(), None, TrialChange::None),
             ChangeKind::Next(tries) => self.to_front(files, name, begin(files, name, tries))?,
             ChangeKind::Prefer(_) if good => self.to_front(files, name, TrialChange::None)?,
             ChangeKind::Prefer(tries) => self.to_front(files, name, begin(files, name, tries))?,

@@ -129,6 +129,8 @@ pub enum ChangeKind {
     Prefer(Tries),
     /// This slot has proved itself.
     Good,
+    /// The same, and no other slot is started any more.
+    GoodAlone,
 }
 
 impl BootChange {
@@ -282,13 +284,24 @@ pub fn arm(
 /// # Errors
 /// As [`BootEnv::apply`]. It is safe to stop then: the slot is still on trial, or confirmed.
 pub fn confirm(env: &dyn BootEnv, disks: &mut dyn Disks, booted: Booted) -> Result<(), BootError> {
-    env.apply(
-        disks,
-        BootChange {
-            slot: booted.id(),
-            kind: ChangeKind::Good,
-        },
-    )
+    let slot = booted.id();
+    let kind = ChangeKind::Good;
+    env.apply(disks, BootChange { slot, kind })
+}
+
+/// The running system has proved itself, and is not fallen back from any more. Both are one update:
+/// at no time is the old system taken away from a new one that is still on trial.
+///
+/// # Errors
+/// As [`confirm`].
+pub fn confirm_alone(
+    env: &dyn BootEnv,
+    disks: &mut dyn Disks,
+    booted: Booted,
+) -> Result<(), BootError> {
+    let slot = booted.id();
+    let kind = ChangeKind::GoodAlone;
+    env.apply(disks, BootChange { slot, kind })
 }
 
 /// What a person may say of a slot.

@@ -246,11 +246,12 @@ impl BootEnv for Tryboot {
                 self.ask(None)?;
                 Tryboot::exchange(storage.as_mut(), &config)
             }
-            ChangeKind::Good if name == tryboot => {
+            // Of the two, the one under [all] is started, always: there is no late fallback.
+            ChangeKind::Good | ChangeKind::GoodAlone if name == tryboot => {
                 Tryboot::exchange(storage.as_mut(), &config)?;
                 self.ask(None)
             }
-            ChangeKind::Good => Ok(()),
+            ChangeKind::Good | ChangeKind::GoodAlone => Ok(()),
             ChangeKind::Next(_) | ChangeKind::Prefer(_) if name == tryboot => {
                 self.ask(Some(PARAMETER))
             }

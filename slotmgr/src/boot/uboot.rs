@@ -167,14 +167,21 @@ impl UBoot {
             ChangeKind::Bad => others().collect(),
             ChangeKind::Good if old.contains(&name.as_str()) => old.clone(),
             ChangeKind::Good => others().chain([name.as_str()]).collect(),
+            ChangeKind::GoodAlone => vec![name.as_str()],
             ChangeKind::Next(_) | ChangeKind::Prefer(_) => {
                 [name.as_str()].into_iter().chain(others()).collect()
             }
         };
         let order = order.join(" ");
+        if change.kind() == ChangeKind::GoodAlone {
+            for (_, other) in self.names.iter().filter(|(_, other)| other != name) {
+                set(env, &variable(other, "LEFT"), Some("0"))?;
+                set(env, &variable(other, "GOOD"), None)?;
+            }
+        }
         let (left, good) = match change.kind() {
             ChangeKind::Bad => (0, false),
-            ChangeKind::Good => (self.attempts.count(), true),
+            ChangeKind::Good | ChangeKind::GoodAlone => (self.attempts.count(), true),
             ChangeKind::Prefer(_) if standing == Standing::Good => (self.attempts.count(), true),
             ChangeKind::Next(tries) | ChangeKind::Prefer(tries) => (tries.count(), false),
         };

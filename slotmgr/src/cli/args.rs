@@ -94,8 +94,12 @@ pub enum Verb {
     Vote(Vote),
     /// Go back to the other system by hand
     Rollback(Rollback),
+    /// Bring back what the snapshot hooks kept of the data before an update
+    RestoreData(RestoreData),
     /// Look whether an installation has a chance; writes nothing
     Preflight,
+    /// Do everything that an installation does but write
+    Simulate(Simulate),
     /// Tell what happened: installations, trials, falls back to the old system
     History,
 }
@@ -111,7 +115,8 @@ pub struct Install {
     #[arg(long)]
     pub ignore_compatible: bool,
 
-    /// Install it although min-bundle-version in system.conf wants a newer one
+    /// Install it although min-bundle-version in system.conf, or version-floor in slotmgr.toml,
+    /// wants a newer one
     #[arg(long)]
     pub ignore_version_limit: bool,
 
@@ -121,6 +126,22 @@ pub struct Install {
     /// Install a bundle that was tried three times and did not stay
     #[arg(long)]
     pub try_again: bool,
+}
+
+/// `slotmgr simulate`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Simulate {
+    /// The bundle: a file or an http:// address
+    #[arg(value_name = "BUNDLE")]
+    pub bundle: String,
+
+    /// As if it were for this kind of machine
+    #[arg(long)]
+    pub ignore_compatible: bool,
+
+    /// As if no bundle were too old
+    #[arg(long)]
+    pub ignore_version_limit: bool,
 }
 
 /// `slotmgr trial`
@@ -166,6 +187,16 @@ pub struct Rollback {
     /// Go back even if the other slot does not hold any more what was installed into it
     #[arg(long)]
     pub changed: bool,
+}
+
+/// `slotmgr restore-data`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct RestoreData {
+    /// The number of a snapshot [default: the last one]
+    pub snapshot: Option<u64>,
+    /// Only tell which there are
+    #[arg(long, conflicts_with = "snapshot")]
+    pub list: bool,
 }
 
 /// `slotmgr mark`

@@ -12,17 +12,19 @@ use super::machine_facts::MachineFacts;
 use super::render::Output;
 use super::session::{Session, Surroundings};
 use super::{exit, preflight, signals};
+use crate::config::VersionFloor;
+use crate::data::snapshot::Snapshots;
 use crate::health::check::Stop;
 use crate::health::{self, probe, traces};
-use crate::install::{self, CheckFirst, Compatibility, Installed, Policy, Progress};
+use crate::install::{self, CheckFirst, Compatibility, Installed, Policy, Progress, Version};
 use crate::source::{HttpReader, Location, Retry, open_file};
 use crate::state::{Release, When};
 use crate::storage::device::Mode;
 
 /// A bundle with a trusted signature, wherever it is read from.
 pub(crate) struct OpenBundle {
-    bundle: VerifiedBundle<Box<dyn ReadAt>>,
-    place: Place,
+    pub(super) bundle: VerifiedBundle<Box<dyn ReadAt>>,
+    pub(super) place: Place,
 }
 
 /// What a caller may ask for besides, by the names of the command line.
@@ -36,8 +38,9 @@ pub(crate) struct Wishes {
     pub stop: Stop,
 }
 
+/// Where a bundle is read from.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+pub(crate) enum Place {
     Local,
     Remote,
 }
@@ -133,6 +136,11 @@ pub(crate) fn perform(
     let baseline = probe::baseline(&session.own.checks);
     session.record.set_baseline(baseline);
     let policy = policy(session, around, opened.place, wishes)?;
+    let running = &session.conf.layout.slot(session.booted.id()).name;
+    let home = session.conf.system.data_directory.as_deref();
+    Snapshots::new(&session.own, home, running, &wishes.stop)
+        .take()
+        .context("nothing was written")?;
     let mut machine = session.machine();
     Ok(install::install(
         &mut machine,
@@ -169,7 +177,7 @@ fn note_fall(session: &mut Session, around: &Surroundings) -> Result<()> {
     Ok(())
 }
 
-fn refuse_fallen(session: &Session, opened: &OpenBundle) -> Result<()> {
+pub(super) fn refuse_fallen(session: &Session, opened: &OpenBundle) -> Result<()> {
     let release = Release::of(opened.manifest());
     if session.record.falls(&release) < MAX_FALLS {
         return Ok(());
@@ -227,7 +235,18 @@ fn verify(
     Ok(bundle)
 }
 
-fn policy(
+/// The newer one of what the configuration demands and what was confirmed here.
+fn oldest_allowed(session: &Session) -> Option<Version> {
+    let floor = match session.own.version_floor {
+        VersionFloor::Kept => session.record.version_floor(),
+        VersionFloor::Ignored => None,
+    };
+    let configured = session.conf.system.min_version.clone();
+    // None is less than any version.
+    floor.max(configured)
+}
+
+pub(super) fn policy(
     session: &Session,
     around: &Surroundings,
     place: Place,
@@ -248,10 +267,7 @@ fn policy(
             false => Compatibility::Demanded,
         },
         variant: facts.variant,
-        min_version: system
-            .min_version
-            .clone()
-            .filter(|_| !wishes.ignore_version_limit),
+        min_version: oldest_allowed(session).filter(|_| !wishes.ignore_version_limit),
         activation: system.activation,
         tries: session.own.tries,
         check_first,

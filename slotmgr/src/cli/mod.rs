@@ -11,9 +11,11 @@ pub(crate) mod machine_facts;
 pub(crate) mod mark;
 mod preflight;
 mod render;
+mod restore_data;
 mod rollback;
 pub(crate) mod session;
 pub(crate) mod signals;
+mod simulate;
 mod status;
 mod trial;
 mod vote;
@@ -55,7 +57,9 @@ pub fn run(options: &Options, surroundings: &Surroundings) -> anyhow::Result<Exi
         Verb::Mark(verb) => mark::run(options, verb, surroundings, &output),
         Verb::Vote(verb) => vote::run(options, verb, surroundings, &output),
         Verb::Rollback(verb) => rollback::run(options, verb, surroundings, &output),
+        Verb::RestoreData(verb) => restore_data::run(options, verb, surroundings, &output),
         Verb::Preflight => preflight::run(options, surroundings, &output),
+        Verb::Simulate(verb) => simulate::run(options, verb, surroundings, &output),
         Verb::History => history::run(options, surroundings, &output),
     }
 }

@@ -3,8 +3,6 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use bundle_format::Digest;
-use sha2::{Digest as _, Sha256};
 
 use super::args::{Options, Rollback};
 use super::mark;
@@ -12,10 +10,12 @@ use super::render::Output;
 use super::session::{Session, Surroundings};
 use crate::boot::{self, Mark, Standing};
 use crate::health;
+use crate::install::CHUNK;
 use crate::slot::SlotId;
 use crate::state::{JobStage, SlotStatus, When};
+use crate::storage::Area;
 use crate::storage::device::Mode;
-use crate::storage::{Area, Storage};
+use crate::writer;
 
 pub(super) fn run(
     options: &Options,
@@ -89,7 +89,9 @@ fn refuse_changed(session: &mut Session, to: SlotId) -> Result<()> {
         bail!("the last installation into {name} did not end well. Nothing was changed");
     }
     let mut storage = session.machine().disks.open(Area::Slot(to))?;
-    let found = digest_of_slot(storage.as_mut(), known.image.size)
+    let mut read = |piece: &mut [u8], offset| storage.read_at(piece, offset);
+    let found = writer::hash(known.image.size, CHUNK, &mut read, &mut |_| {})
+        .map_err(|(offset, error)| anyhow::Error::new(error).context(format!("at byte {offset}")))
         .with_context(|| format!("cannot read {name}. Nothing was changed"))?;
     if found.to_string() == known.image.sha256 {
         return Ok(());
@@ -98,21 +100,4 @@ fn refuse_changed(session: &mut Session, to: SlotId) -> Result<()> {
         "{name} does not hold any more what was installed into it. Nothing was changed. That is \
          as it should be if that system writes to its own root file system: then say --changed"
     );
-}
-
-/// Bytes of one read.
-const PIECE: usize = 1 << 20;
-
-fn digest_of_slot(storage: &mut dyn Storage, size: u64) -> std::io::Result<Digest> {
-    let mut digest = Sha256::new();
-    let mut piece = vec![0; PIECE];
-    let mut offset = 0;
-    while offset < size {
-        let left = usize::try_from(size - offset).unwrap_or(usize::MAX);
-        let count = left.min(PIECE);
-        storage.read_at(&mut piece[..count], offset)?;
-        digest.update(&piece[..count]);
-        offset += count as u64;
-    }
-    Ok(Digest::from_bytes(digest.finalize().into()))
 }

@@ -8,7 +8,8 @@ use anyhow::{Context, Result};
 use super::args::{Options, Trial};
 use super::render::Output;
 use super::session::{Session, Surroundings};
-use crate::config::SlotmgrToml;
+use crate::config::{CheckConfig, SlotmgrToml, TrialConfig};
+use crate::data::migrate::{self, Boot, Migration, Systems};
 use crate::health::hooks::{self, Occasion};
 use crate::health::notify::Notify;
 use crate::health::probation::Place;
@@ -17,6 +18,7 @@ use crate::health::watchdog::Guard;
 use crate::health::{
     self, Examination, Examiner, Failure, TrialEnd, directory, examine, probe, traces,
 };
+use crate::slot::SlotName;
 use crate::state::{Baseline, Traces, When};
 use crate::storage::device::Mode;
 
@@ -33,8 +35,13 @@ pub(super) fn run(
     let own = session.own.clone();
     let notify = Notify::new(around.notify_socket.as_ref());
     let place = Place::new(&options.run_directory, &around.boot_id);
+    let migration = migration(&mut session, options, around)?;
+    let slot = session.conf.layout.slot(session.booted.id()).name.clone();
+    let lead = || lead_to_data(&own, &slot, options);
     let mut doctor = Doctor {
         own: &own,
+        migration,
+        lead: &lead,
         output,
         notify: &notify,
         place: &place,
@@ -48,6 +55,9 @@ pub(super) fn run(
     let late_fallback = session.conf.system.late_fallback;
     let end = health::trial(&mut session.machine(), when, late_fallback, &mut doctor)?;
     let guard = doctor.guard.take();
+    if !matches!(end, TrialEnd::Failed { .. }) {
+        lead();
+    }
     output.trial_ended(&session.conf.layout, session.booted, &end);
     let TrialEnd::Failed { reason, .. } = &end else {
         stays(&own, &end, guard, (&place, output));
@@ -72,6 +82,50 @@ pub(super) fn run(
              stays on trial: the next start counts as a try, however it comes about"
         )
     })
+}
+
+/// How the data of a system on trial comes about: from the system that would be fallen back to.
+fn migration(
+    session: &mut Session,
+    options: &Options,
+    around: &Surroundings,
+) -> Result<Result<Option<Migration>, String>> {
+    let booted = session.booted.id();
+    let old = match session.own.data.directory {
+        None => None,
+        Some(_) => {
+            let state = session.machine_state()?;
+            let mut order = state.order.iter().copied();
+            order.find(|id| *id != booted && state.standing(*id).can_start())
+        }
+    };
+    let with_version = |id| {
+        let name = &session.conf.layout.slot(id).name;
+        let known = session.record.slot(&name.to_string());
+        (
+            name,
+            known.and_then(|known| known.release.version.as_deref()),
+        )
+    };
+    let systems = Systems {
+        new: with_version(booted),
+        old: old.map(with_version),
+    };
+    let boot = Boot {
+        id: &around.boot_id,
+        run: &options.run_directory,
+    };
+    Ok(Migration::plan(&session.own, systems, boot))
+}
+
+/// Applications wait for this link. Without it they do not start, which their checks tell.
+fn lead_to_data(own: &SlotmgrToml, slot: &SlotName, options: &Options) {
+    let Some(home) = &own.data.directory else {
+        return;
+    };
+    if let Err(error) = migrate::lead(home, slot, &options.run_directory) {
+        tracing::error!(%error, "the applications are not led to their data");
+    }
 }
 
 /// What probes compare with.
@@ -107,6 +161,10 @@ fn stays(
 /// Examines a system on trial with the machine's own means.
 struct Doctor<'d> {
     own: &'d SlotmgrToml,
+    /// Or why it cannot be.
+    migration: Result<Option<Migration>, String>,
+    /// Leads the applications to the data, once there is some.
+    lead: &'d dyn Fn(),
     output: &'d Output,
     notify: &'d Notify,
     place: &'d Place,
@@ -130,7 +188,7 @@ impl Examiner for Doctor<'_> {
         let examination = match &probation.failed {
             // One of us was killed after it had judged and before the machine restarted.
             Some(reason) => failed(reason.clone()),
-            None => self.run_checks(&mut guard, probation.deadline),
+            None => self.migrate_and_check(&mut guard, probation.deadline),
         };
         if let Some(failure) = &examination.failed {
             self.place.failed(failure.reason());
@@ -145,6 +203,43 @@ impl Examiner for Doctor<'_> {
 }
 
 impl Doctor<'_> {
+    /// Checks look at a system that has its data.
+    fn migrate_and_check(&self, guard: &mut Guard, deadline: u64) -> Examination {
+        match &self.migration {
+            Err(why) => return failed(why.clone()),
+            Ok(None) => {}
+            Ok(Some(migration)) => {
+                self.notify.status("on trial: migrating the data");
+                let migrated = self.migrate(migration, guard, deadline);
+                if migrated.failed.is_some() {
+                    return migrated;
+                }
+            }
+        }
+        (self.lead)();
+        self.run_checks(guard, deadline)
+    }
+
+    /// One step after the other, each like a required check that passes once.
+    fn migrate(&self, migration: &Migration, guard: &mut Guard, deadline: u64) -> Examination {
+        let once = TrialConfig {
+            soak: Duration::ZERO,
+            min_uptime: Duration::ZERO,
+            ..self.own.trial.clone()
+        };
+        for step in &migration.steps {
+            let step = std::slice::from_ref(step);
+            let examination = self.examine(&once, step, guard, deadline);
+            if examination.failed.is_some() {
+                return examination;
+            }
+        }
+        match migration.publish() {
+            Ok(()) => Examination::default(),
+            Err(error) => failed(format!("the migrated data cannot be used: {error}")),
+        }
+    }
+
     fn run_checks(&self, guard: &mut Guard, deadline: u64) -> Examination {
         let mut checks = directory::checks(&self.own.trial);
         checks.extend(probe::against(
@@ -152,6 +247,16 @@ impl Doctor<'_> {
             self.own.checks.clone(),
         ));
         self.notify.status("on trial: checking the new system");
+        self.examine(&self.own.trial, &checks, guard, deadline)
+    }
+
+    fn examine(
+        &self,
+        trial: &TrialConfig,
+        checks: &[CheckConfig],
+        guard: &mut Guard,
+        deadline: u64,
+    ) -> Examination {
         let mut surroundings = examine::Surroundings {
             now: &examine::since_start,
             deadline,
@@ -162,7 +267,7 @@ impl Doctor<'_> {
             },
             told: &mut |report| self.output.check_ended(report),
         };
-        examine::examine(&self.own.trial, &checks, &mut surroundings)
+        examine::examine(trial, checks, &mut surroundings)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Configuration: RAUC's `system.conf`, and our own `slotmgr.toml` beside it.
 
 mod check;
+mod data;
 mod keyring;
 mod slotmgr_toml;
 mod spelling;
@@ -8,8 +9,9 @@ mod system_conf;
 mod trial;
 
 pub use check::{Action, CheckConfig, Condition};
+pub use data::DataConfig;
 pub use keyring::Keyring;
-pub use slotmgr_toml::{SlotmgrToml, TomlError};
+pub use slotmgr_toml::{SlotmgrToml, TomlError, VersionFloor};
 pub use system_conf::{
     Activation, Bootloader, ConfigError, Encryption, EventKind, EventLog, Handlers, InfoHeader,
     LateFallback, LogFormat, Repository, RepositoryKind, StatusPlace, Streaming, System,

@@ -3,6 +3,7 @@
 //! ```toml
 //! [install]
 //! check-first = "when-it-matters"  # or "always", "never"
+//! version-floor = false            # refuse what is older than the newest version confirmed here
 //!
 //! [grub]
 //! paired = "/boot/efi/grub"        # the directory of ab1, ab2, ab3: see docs/integration-grub.md
@@ -22,6 +23,11 @@
 //! directories = ["/usr/lib/greenboot", "/etc/greenboot", "/usr/lib/slotmgr", "/etc/slotmgr"]
 //! disabled = []                    # file names in these that are not run
 //! hooks-seconds = 20               # for all hooks of one occasion together; 1 to 600
+//!
+//! [data]                           # docs/data.md
+//! directory = "/data/app"          # has a folder for each slot; none: no data is looked after
+//! snapshots = 2                    # kept; 1 to 99
+//! hook-seconds = 300               # for one hook, or the copy; 1 to 3600
 //!
 //! [watchdog]
 //! use = "auto"                     # or "always": no system is kept without one; or "never"
@@ -46,6 +52,7 @@ use bundle_format::cms::Policy;
 use serde::Deserialize;
 
 use super::check::{self, CheckConfig, RawCheck};
+use super::data::{self, DataConfig, RawData};
 use super::trial::{self, RawTrial, RawWatchdog, TrialConfig, WatchdogConfig};
 use crate::boot::Tries;
 use crate::install::CheckFirst;
@@ -55,6 +62,8 @@ use crate::install::CheckFirst;
 pub struct SlotmgrToml {
     /// When the whole bundle is read before the first write.
     pub check_first: CheckFirst,
+    /// Whether a bundle may be older than the newest version that was confirmed here.
+    pub version_floor: VersionFloor,
     /// The directory of the files of GRUB's paired scheme, if that is used instead of `grubenv`.
     pub grub_pair: Option<PathBuf>,
     /// How often a new system is tried.
@@ -63,12 +72,23 @@ pub struct SlotmgrToml {
     pub reboot_command: Option<Vec<String>>,
     /// How long a trial takes.
     pub trial: TrialConfig,
+    /// What outlives an update.
+    pub data: DataConfig,
     /// What is done with the watchdog during a trial.
     pub watchdog: WatchdogConfig,
     /// What is demanded of keys and digests.
     pub trust: Policy,
     /// What a new system must pass.
     pub checks: Vec<CheckConfig>,
+}
+
+/// Whether a bundle may be older than the newest version that was confirmed here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VersionFloor {
+    /// It may not.
+    Kept,
+    /// It may.
+    Ignored,
 }
 
 /// What is wrong with a `slotmgr.toml`.
@@ -109,6 +129,7 @@ struct Raw {
     grub: RawGrub,
     trust: RawTrust,
     trial: RawTrial,
+    data: RawData,
     watchdog: RawWatchdog,
     check: Vec<RawCheck>,
 }
@@ -117,6 +138,7 @@ struct Raw {
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct RawInstall {
     check_first: RawCheckFirst,
+    version_floor: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -146,10 +168,12 @@ impl Default for SlotmgrToml {
     fn default() -> Self {
         SlotmgrToml {
             check_first: CheckFirst::WhenItMatters,
+            version_floor: VersionFloor::Ignored,
             grub_pair: None,
             tries: Tries::DEFAULT,
             reboot_command: None,
             trial: TrialConfig::default(),
+            data: DataConfig::default(),
             watchdog: WatchdogConfig::default(),
             trust: Policy::default(),
             checks: Vec::new(),
@@ -213,6 +237,10 @@ impl SlotmgrToml {
                 RawCheckFirst::Always => CheckFirst::Always,
                 RawCheckFirst::Never => CheckFirst::Never,
             },
+            version_floor: match raw.install.version_floor {
+                true => VersionFloor::Kept,
+                false => VersionFloor::Ignored,
+            },
             grub_pair: raw.grub.paired,
             tries,
             reboot_command,
@@ -223,6 +251,7 @@ impl SlotmgrToml {
                 ..Policy::default()
             },
             checks: checks.collect::<Result<_, _>>()?,
+            data: data::settings(raw.data).map_err(wrong)?,
             watchdog: trial::watchdog(raw.watchdog).map_err(wrong)?,
             trial,
         })

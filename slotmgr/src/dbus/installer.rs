@@ -9,7 +9,7 @@ use zbus::{Connection, interface};
 use super::access::{Action, authorize};
 use super::failure::Failure;
 use super::job::{Jobs, Teller};
-use super::offload::offload;
+use super::offload::ask;
 use super::wire::{self, Dict};
 use crate::boot::Mark;
 use crate::service::{Identity, InstallRequest, Service, Step, Steps};
@@ -38,12 +38,7 @@ impl Installer {
         &self,
         question: impl FnOnce(&dyn Service) -> anyhow::Result<T> + Send + 'static,
     ) -> Result<T, Failure> {
-        let service = Arc::clone(&self.service);
-        let answer = offload(move || question(service.as_ref())).await;
-        let answer = answer.ok_or_else(|| {
-            Failure::Failed("the machine is out of threads or memory; try again".to_owned())
-        })?;
-        Ok(answer?)
+        ask(&self.service, question).await
     }
 
     /// Starts an installation and comes back at once.

@@ -8,6 +8,7 @@ mod client;
 mod failure;
 mod installer;
 mod job;
+mod manager;
 mod offload;
 mod wire;
 
@@ -20,12 +21,16 @@ use crate::service::{Identity, Service};
 pub use client::{Remote, RemoteError};
 use installer::Installer;
 use job::Jobs;
+use manager::Manager;
 
 /// RAUC's name on the bus.
 pub const NAME: &str = "de.pengutronix.rauc";
 
 /// The path of RAUC's one object.
 pub const PATH: &str = "/";
+
+/// The path of our own object, which has the interface `org.slotmgr.Manager1`.
+pub const MANAGER_PATH: &str = "/org/slotmgr";
 
 /// Which bus is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,8 +78,12 @@ pub fn serve(
             Bus::Session => Builder::session(),
         };
         let jobs = Arc::new(Jobs::default());
+        let manager = Manager::new(Arc::clone(&service));
         let installer = Installer::new(identity, service, jobs);
-        let connection: Connection = builder.serve_at(PATH, installer).name(NAME).build().await?;
+        let builder = builder
+            .serve_at(PATH, installer)
+            .serve_at(MANAGER_PATH, manager);
+        let connection: Connection = builder.name(NAME).build().await?;
         ready();
         connection.closed().await;
         Ok(())

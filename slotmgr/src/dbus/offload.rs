@@ -5,9 +5,25 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use super::failure::Failure;
+use crate::service::Service;
+
+/// Asks the service on a thread of its own.
+pub(super) async fn ask<T: Send + 'static>(
+    service: &Arc<dyn Service>,
+    question: impl FnOnce(&dyn Service) -> anyhow::Result<T> + Send + 'static,
+) -> Result<T, Failure> {
+    let service = Arc::clone(service);
+    let answer = offload(move || question(service.as_ref())).await;
+    let answer = answer.ok_or_else(|| {
+        Failure::Failed("the machine is out of threads or memory; try again".to_owned())
+    })?;
+    Ok(answer?)
+}
+
 /// Runs `work` on a thread of its own; the future is ready when it is done, and gives nothing if
 /// the thread could not be started or died.
-pub(super) fn offload<T: Send + 'static>(
+fn offload<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> impl Future<Output = Option<T>> + Send {
     let shared = Arc::new(Mutex::new(Shared {

@@ -7,7 +7,7 @@ use bundle_format::{Digest, VerifiedManifest};
 use zbus::{OwnedVariant, Variant};
 
 use super::failure::Failure;
-use crate::service::{InstallRequest, Origin, SlotStatus};
+use crate::service::{Happening, InstallRequest, Origin, SlotStatus, TrialStatus};
 
 /// `a{sv}`.
 pub(super) type Dict = HashMap<String, OwnedVariant>;
@@ -42,6 +42,31 @@ impl Builder {
     fn wrapped(self) -> Variant<'static> {
         Variant::new(Variant::from(self.0))
     }
+}
+
+/// The answer of `GetTrial`.
+pub(super) fn trial(trial: TrialStatus) -> Result<Dict, Failure> {
+    let mut dict = Builder::new();
+    dict.put("state", trial.state);
+    dict.maybe("slot", trial.slot);
+    dict.maybe("release", trial.release);
+    dict.maybe("reason", trial.reason);
+    dict.maybe("deadline", trial.deadline);
+    dict.finish()
+}
+
+/// The answer of `GetHistory`. The numbers have leading zeros, so that sorted keys are in order.
+pub(super) fn history(events: Vec<Happening>) -> Result<HashMap<String, Dict>, Failure> {
+    let entry = |(number, event): (usize, Happening)| {
+        let mut dict = Builder::new();
+        dict.put("what", event.what);
+        dict.put("at", event.at);
+        dict.put("slot", event.slot);
+        dict.put("release", event.release);
+        dict.maybe("why", event.why);
+        Ok((format!("{number:04}"), dict.finish()?))
+    };
+    events.into_iter().enumerate().map(entry).collect()
 }
 
 /// One slot of `GetSlotStatus`.

@@ -31,7 +31,7 @@ pub fn checks(trial: &TrialConfig) -> Vec<CheckConfig> {
 }
 
 /// The programs in `folder` of all directories, in order.
-pub(super) fn scripts(trial: &TrialConfig, folder: &str) -> Vec<PathBuf> {
+pub(crate) fn scripts(trial: &TrialConfig, folder: &str) -> Vec<PathBuf> {
     let mut all = Vec::new();
     for directory in &trial.directories {
         let disabled = greenboot_disabled(&directory.join("greenboot.conf"));
@@ -72,7 +72,7 @@ fn runs(entry: &DirEntry) -> bool {
 }
 
 /// How a script is started.
-pub(super) fn command(path: &Path) -> Vec<String> {
+pub(crate) fn command(path: &Path) -> Vec<String> {
     let file = path.display().to_string();
     if !is_shell(path) {
         return vec![file];

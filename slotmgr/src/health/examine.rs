@@ -319,6 +319,36 @@ mod tests {
         );
     }
 
+    /// A run that says nothing, long after it had to: its heartbeat is missing, whatever holds it.
+    #[test]
+    fn a_run_that_stalls_is_not_fed_for() {
+        // Each look takes ten seconds of a clock that the run does not know.
+        let clock = std::cell::Cell::new(0);
+        let now = || {
+            clock.set(clock.get() + 10_000);
+            clock.get()
+        };
+        let stalled = check("app", "sleep 1000");
+        let longest = millis(stalled.timeout.saturating_add(OVERTIME));
+        let mut fed = Vec::new();
+        let mut around = Surroundings {
+            now: &now,
+            deadline: 100_000_000,
+            probes: &probe::Around::default(),
+            alive: &mut || fed.push(clock.get()),
+            told: &mut |_| {},
+        };
+        let trial = TrialConfig {
+            window: Duration::from_secs(86_400),
+            ..TrialConfig::default()
+        };
+        let end = examine(&trial, &[stalled], &mut around);
+        let failed = end.failed.unwrap();
+        assert_eq!(failed.reason(), "check `app` hangs and could not be ended");
+        let last = fed.last().copied().unwrap();
+        assert!(fed.len() > 1 && last < 20_000 + longest + 10_000, "{fed:?}");
+    }
+
     #[test]
     fn a_check_that_gives_up_ends_it_at_once() {
         let patient = CheckConfig {

@@ -27,7 +27,7 @@ use crate::boot::{self, BootError, BootState, Mark, Standing, Tries};
 use crate::config::LateFallback;
 use crate::install::Machine;
 use crate::slot::SlotId;
-use crate::state::{CheckWords, Outcome, Traces, When, outcome};
+use crate::state::{CheckWords, Job, JobStage, Outcome, Traces, When, outcome};
 
 /// How a trial ended.
 #[derive(Debug)]
@@ -77,12 +77,17 @@ pub fn trial(
     let state = m.env.read(m.disks)?;
     let standing = state.standing(m.booted.id());
     let Standing::Trial { left } = standing else {
+        note_confirmation(m, &state, when);
         note_fall(m, &state, when, &mut || examiner.traces());
         return Ok(TrialEnd::NotOnTrial { standing });
     };
     let Examination { reports, failed } = examiner.examine();
     let failed = failed.or_else(|| {
-        let error = boot::confirm(m.env, m.disks, m.booted).err()?;
+        let confirm = match late_fallback {
+            LateFallback::Allowed => boot::confirm,
+            LateFallback::Prevented => boot::confirm_alone,
+        };
+        let error = confirm(m.env, m.disks, m.booted).err()?;
         Some(Failure::TryAgain(format!(
             "it could not be confirmed: {error}"
         )))
@@ -102,11 +107,18 @@ pub fn trial(
         });
     }
     // The commit is done. Nothing from here on can undo it.
-    if late_fallback == LateFallback::Prevented {
-        mark_others_bad(m, &state);
-    }
     m.record.confirmed(m.disks, when);
     Ok(TrialEnd::Confirmed { reports })
+}
+
+/// On the new system, confirmed by somebody else, or by one of us that was cut off before it could
+/// write that down: notes it. Once; on every other boot nothing is written.
+fn note_confirmation(m: &mut Machine<'_>, state: &BootState, when: When<'_>) {
+    let noted = |job: &Job| job.stage == JobStage::Confirmed;
+    let found = outcome(m.record.job(), m.layout, m.booted, state, when.boot_id);
+    if found == Outcome::Confirmed && !m.record.job().is_some_and(noted) {
+        m.record.confirmed(m.disks, when);
+    }
 }
 
 /// On the old system: notes that the new one did not stay, with what it left. Once; on every
@@ -156,17 +168,6 @@ fn others<'s>(m: &Machine<'_>, state: &'s BootState) -> impl Iterator<Item = Slo
     let booted = m.booted.id();
     let order = state.order.iter().copied();
     order.filter(move |id| *id != booted && state.standing(*id).can_start())
-}
-
-/// After the commit, so that a failure here costs nothing but the wish.
-fn mark_others_bad(m: &mut Machine<'_>, state: &BootState) {
-    let others: Vec<SlotId> = others(m, state).collect();
-    for id in others {
-        let what = (Mark::Bad, Tries::DEFAULT);
-        if let Err(error) = boot::mark(m.env, m.disks, m.layout, id, what) {
-            tracing::warn!(%error, "the old system may still be fallen back to");
-        }
-    }
 }
 
 fn words(reports: &[Report]) -> Vec<CheckWords> {

@@ -43,12 +43,14 @@ pub enum InstallError {
     ReadBack(#[from] ReadBackError),
     /// Too old for this machine.
     #[error(
-        "the bundle's version is {found}, and this machine takes {wanted} or newer (min-bundle-version)"
+        "the bundle's version is {found}, and this machine takes {wanted} or newer (min-bundle-version, \
+         or version-floor and what was confirmed here). Nothing was written; \
+         --ignore-version-limit overrides it"
     )]
     TooOld {
         /// What the bundle says.
         found: String,
-        /// `min-bundle-version=`
+        /// `min-bundle-version=`, or the newest version that was confirmed here.
         wanted: Version,
     },
     /// The bundle's own check says no.

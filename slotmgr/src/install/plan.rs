@@ -182,6 +182,10 @@ impl Plan {
         &self.steps
     }
 
+    pub(super) fn into_steps(self) -> Vec<Step> {
+        self.steps
+    }
+
     /// Whether slotmgr itself takes the file out of the bundle, so that no program needs it.
     pub(super) fn writes(&self, filename: &str) -> bool {
         let mut steps = self.steps.iter();

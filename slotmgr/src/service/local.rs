@@ -3,7 +3,9 @@
 use anyhow::{Context, Result, bail};
 use bundle_format::VerifiedManifest;
 
-use super::{Identity, InstallRequest, Marked, Origin, Service, SlotStatus};
+use super::{
+    Happening, Identity, InstallRequest, Marked, Origin, Service, SlotStatus, TrialStatus,
+};
 use crate::boot::Mark;
 use crate::cli::Surroundings;
 use crate::cli::args::Options;
@@ -12,9 +14,10 @@ use crate::cli::machine_facts::MachineFacts;
 use crate::cli::session::Session;
 use crate::cli::{install, mark, signals};
 use crate::health::check::Stop;
+use crate::health::probation::Place;
 use crate::install::{InstallError, Installed, Progress};
 use crate::slot::{Slot, SlotId, role};
-use crate::state::RaucStatus;
+use crate::state::{Event, Outcome, RaucStatus, outcome};
 use crate::storage::device::Mode;
 
 /// What a system-info handler tells of the system's version.
@@ -101,6 +104,39 @@ impl Service for Local {
         let primary = session.machine_state()?.primary();
         let primary = primary.context("no slot is left that the bootloader would start")?;
         Ok(session.conf.layout.slot(primary).name.to_string())
+    }
+
+    fn trial(&self) -> Result<TrialStatus> {
+        let (mut session, around) = self.session(Mode::ReadOnly)?;
+        let state = session.machine_state()?;
+        let (record, layout) = (&session.record, &session.conf.layout);
+        let job = record.job();
+        let found = outcome(job, layout, session.booted, &state, &around.boot_id);
+        let known = Place::new(&self.options.run_directory, &around.boot_id).known();
+        let known = known.filter(|_| found == Outcome::OnTrial);
+        Ok(TrialStatus {
+            state: found.word().to_owned(),
+            slot: job.map(|job| job.target.clone()),
+            release: job.map(|job| job.release.label()),
+            deadline: known.as_ref().map(|known| known.deadline / 1_000),
+            reason: match found.reason() {
+                Some(reason) => Some(reason.to_owned()),
+                None => known.and_then(|known| known.failed),
+            },
+        })
+    }
+
+    fn history(&self) -> Result<Vec<Happening>> {
+        let (session, _) = self.session(Mode::ReadOnly)?;
+        let events = session.record.events().iter();
+        let happening = |event: &Event| Happening {
+            what: event.what.word().to_owned(),
+            at: event.at,
+            slot: event.slot.clone(),
+            release: event.release.label(),
+            why: event.why.clone(),
+        };
+        Ok(events.map(happening).collect())
     }
 
     fn mark(&self, mark: Mark, slot: &str) -> Result<Marked> {

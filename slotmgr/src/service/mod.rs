@@ -99,6 +99,36 @@ pub struct InstallRequest {
     pub manifest_hash: Option<String>,
 }
 
+/// What became of the last update.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TrialStatus {
+    /// `none`, `unfinished`, `failed`, `written`, `waiting`, `on-trial`, `confirmed`, `fell-back`.
+    pub state: String,
+    /// Where it is.
+    pub slot: Option<String>,
+    /// What it is, for people.
+    pub release: Option<String>,
+    /// Why it failed, or fell.
+    pub reason: Option<String>,
+    /// When the present trial ends, in seconds since the machine was started.
+    pub deadline: Option<u64>,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Happening {
+    /// `installed`, `confirmed`, `fell-back`, …: as in `slotmgr history --json`.
+    pub what: String,
+    /// Seconds since 1970.
+    pub at: i64,
+    /// In which slot.
+    pub slot: String,
+    /// Which release, for people.
+    pub release: String,
+    /// Why, where there is a why.
+    pub why: Option<String>,
+}
+
 /// What a machine can be asked. Every call looks at the machine anew, so that nothing that is told
 /// was true only once.
 pub trait Service: Send + Sync {
@@ -119,6 +149,18 @@ pub trait Service: Send + Sync {
     /// # Errors
     /// There is none, or the environment cannot be read.
     fn primary(&self) -> Result<String>;
+
+    /// What became of the last update.
+    ///
+    /// # Errors
+    /// The environment cannot be read.
+    fn trial(&self) -> Result<TrialStatus>;
+
+    /// What happened, the oldest first.
+    ///
+    /// # Errors
+    /// The machine is not configured rightly.
+    fn history(&self) -> Result<Vec<Happening>>;
 
     /// Tells the bootloader what to think of a slot: `booted`, `other`, or by name.
     ///

@@ -81,6 +81,21 @@ pub enum EventKind {
     RolledBackByHand,
 }
 
+impl EventKind {
+    /// As in the JSON answers.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            EventKind::Installed => "installed",
+            EventKind::InstallFailed => "install-failed",
+            EventKind::Unhealthy => "unhealthy",
+            EventKind::Confirmed => "confirmed",
+            EventKind::FellBack => "fell-back",
+            EventKind::RolledBackByHand => "rolled-back-by-hand",
+        }
+    }
+}
+
 impl Event {
     pub(super) fn shortened(mut self) -> Event {
         self.why = self.why.map(|why| tail(&why, MAX_WHY));

@@ -4,6 +4,7 @@
 //! an installation does not fail because the record cannot be written.
 
 mod codec;
+mod floor;
 mod history;
 mod job;
 mod outcome;
@@ -14,5 +15,16 @@ pub use history::{Baseline, CheckWords, Event, EventKind, FellBack, Traces, When
 pub use job::{ImageRecord, Job, JobStage, Release, SlotRecord, SlotStatus};
 pub use outcome::{Outcome, outcome};
 pub use raucs::{RaucStatus, SlotChange};
-pub(crate) use record::error_chain;
 pub use record::{RECORD_SIZE, Record};
+
+/// An error with all its causes, in one line.
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

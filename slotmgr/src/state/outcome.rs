@@ -31,6 +31,33 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// As in answers for programs.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Outcome::None => "none",
+            Outcome::Unfinished => "unfinished",
+            Outcome::Failed { .. } => "failed",
+            Outcome::Written => "written",
+            Outcome::Waiting => "waiting",
+            Outcome::OnTrial => "on-trial",
+            Outcome::Confirmed => "confirmed",
+            Outcome::FellBack { .. } => "fell-back",
+        }
+    }
+
+    /// Why it failed, or fell.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Outcome::Failed { reason } => Some(reason),
+            Outcome::FellBack { reason } => reason.as_deref(),
+            _ => None,
+        }
+    }
+}
+
 /// Holds the record against the bootloader, row by row.
 #[must_use]
 pub fn outcome(

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use bundle_format::Version;
 use serde::{Deserialize, Serialize};
 
 use super::codec::{self, Copy};
+use super::floor::Floor;
 use super::history::{Falls, MAX_EVENTS, count_fall, tail};
 use super::{
     Baseline, CheckWords, Event, EventKind, FellBack, Job, JobStage, Release, SlotRecord,
-    SlotStatus, Traces, When,
+    SlotStatus, Traces, When, error_chain,
 };
 use crate::boot::Tries;
 use crate::slot::{History, Layout, SlotId};
@@ -46,6 +48,8 @@ struct Body {
     fell_back: Option<FellBack>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     falls: Vec<Falls>,
+    #[serde(default, skip_serializing_if = "Floor::is_unknown")]
+    floor: Floor,
     /// The oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     events: Vec<Event>,
@@ -171,6 +175,12 @@ impl Record {
             .map_or(0, |falls| falls.count)
     }
 
+    /// No older version is installed, where the configuration says so.
+    #[must_use]
+    pub fn version_floor(&self) -> Option<Version> {
+        self.body.floor.version()
+    }
+
     /// The installation is done and armed.
     pub fn armed(&mut self, disks: &mut dyn Disks, tries: Tries) {
         self.end_writing(
@@ -234,6 +244,7 @@ impl Record {
         self.set_stage(JobStage::Confirmed, when.boot_id);
         self.body.words.clear();
         if let Some(job) = &self.body.job {
+            self.body.floor.raise(&job.release);
             let digest = &job.release.manifest_sha256;
             self.body
                 .falls
@@ -380,18 +391,6 @@ fn load_copy(disks: &mut dyn Disks, copy: RecordCopy) -> Option<Copy> {
     }
 }
 
-/// An error with all its causes, in one line.
-pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
 fn shorten(reason: &str) -> String {
     tail(reason, MAX_REASON)
 }
@@ -465,12 +464,12 @@ mod tests {
         record
             .body
             .unknown
-            .insert("floor".into(), serde_json::json!({"version": 12}));
+            .insert("later".into(), serde_json::json!({"version": 12}));
         record.begin(&mut world, job("1"));
         let mut again = Record::load(&mut world);
         again.confirmed(&mut world, WHEN);
         let last = Record::load(&mut world);
-        assert_eq!(last.body.unknown["floor"]["version"], 12);
+        assert_eq!(last.body.unknown["later"]["version"], 12);
         assert_eq!(last.job().unwrap().stage, JobStage::Confirmed);
     }
 

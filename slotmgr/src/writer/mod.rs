@@ -92,7 +92,7 @@ impl Proof<'_> {
 }
 
 /// The digest of the first `size` bytes, or the offset at which they cannot be read.
-fn hash(
+pub(crate) fn hash(
     size: u64,
     chunk: usize,
     read: &mut dyn FnMut(&mut [u8], u64) -> io::Result<()>,

@@ -206,7 +206,7 @@ impl BootEnv for Efi {
                 self.drop_next(variables.next, |next| entries.contains(&next))?;
                 return self.set_order(&variables, &others().collect::<Vec<_>>());
             }
-            ChangeKind::Good => false,
+            ChangeKind::Good | ChangeKind::GoodAlone => false,
             ChangeKind::Prefer(_) if good => false,
             ChangeKind::Next(_) | ChangeKind::Prefer(_) => self.activate == Activate::Once,
         };
@@ -223,10 +223,17 @@ impl BootEnv for Efi {
             }
             return self.set("BootNext", &first.to_le_bytes());
         }
-        let order: Vec<u16> = [first].into_iter().chain(others()).collect();
+        // What no slot is called is not ours to take away: the network, a setup program.
+        let a_slots = |number: &u16| {
+            let mut slots = self.names.iter();
+            slots.any(|(_, name)| variables.of(name).contains(number))
+        };
+        let alone = change.kind() == ChangeKind::GoodAlone;
+        let others = others().filter(|number| !(alone && a_slots(number)));
+        let order: Vec<u16> = [first].into_iter().chain(others).collect();
         self.set_order(&variables, &order)?;
         match change.kind() {
-            ChangeKind::Good => Ok(()),
+            ChangeKind::Good | ChangeKind::GoodAlone => Ok(()),
             _ => self.drop_next(variables.next, |next| next != first),
         }
     }

@@ -156,6 +156,74 @@ impl<'v> Preflight<'v> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
+pub(super) struct Simulation<'v> {
+    #[serde(flatten)]
+    preflight: Preflight<'v>,
+    would_write: Vec<Write<'v>>,
+    would_start: String,
+    unknown: &'v [&'static str],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Write<'v> {
+    image: &'v str,
+    size: u64,
+    sha256: String,
+    slot: String,
+    device: String,
+}
+
+impl<'v> Simulation<'v> {
+    pub fn new(
+        layout: &Layout,
+        findings: &'v [Finding],
+        simulated: &'v install::Simulated,
+    ) -> Self {
+        let write = |step: &'v install::Step| Write {
+            image: &step.filename,
+            size: step.size,
+            sha256: step.sha256.to_string(),
+            slot: step.slot.to_string(),
+            device: layout.slot(step.target.id()).device.display().to_string(),
+        };
+        Simulation {
+            preflight: Preflight::new(findings),
+            would_write: simulated.steps.iter().map(write).collect(),
+            would_start: layout.slot(simulated.boot_target.id()).name.to_string(),
+            unknown: &simulated.unknown,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct Snapshots<'v> {
+    schema: u32,
+    snapshots: &'v [u64],
+}
+
+impl<'v> Snapshots<'v> {
+    pub fn new(snapshots: &'v [u64]) -> Self {
+        let schema = SCHEMA;
+        Snapshots { schema, snapshots }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct Restored {
+    schema: u32,
+    restored: u64,
+}
+
+impl Restored {
+    pub fn new(restored: u64) -> Self {
+        let schema = SCHEMA;
+        Restored { schema, restored }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(super) struct History<'v> {
     schema: u32,
     events: &'v [Event],
@@ -283,16 +351,7 @@ impl<'v> Status<'v> {
 
 impl<'v> OutcomeView<'v> {
     fn new(outcome: &'v Outcome) -> Self {
-        let (state, reason) = match outcome {
-            Outcome::None => ("none", None),
-            Outcome::Unfinished => ("unfinished", None),
-            Outcome::Failed { reason } => ("failed", Some(reason.as_str())),
-            Outcome::Written => ("written", None),
-            Outcome::Waiting => ("waiting", None),
-            Outcome::OnTrial => ("on-trial", None),
-            Outcome::Confirmed => ("confirmed", None),
-            Outcome::FellBack { reason } => ("fell-back", reason.as_deref()),
-        };
+        let (state, reason) = (outcome.word(), outcome.reason());
         OutcomeView { state, reason }
     }
 }

@@ -21,7 +21,7 @@ use crate::boot::{BootState, Mark};
 use crate::config::SystemConf;
 use crate::health::preflight::Finding;
 use crate::health::{Report, TrialEnd};
-use crate::install::Installed;
+use crate::install::{Installed, Simulated};
 use crate::slot::{Booted, Layout, Slot, SlotId};
 use crate::state::Record;
 
@@ -214,6 +214,11 @@ impl Output {
     }
 
     pub fn preflight(&self, findings: &[Finding]) {
+        self.findings(findings);
+        self.json(&json::Preflight::new(findings));
+    }
+
+    fn findings(&self, findings: &[Finding]) {
         for finding in findings {
             let (mark, text) = match &finding.found {
                 Ok(text) => ('✓', text),
@@ -221,7 +226,42 @@ impl Output {
             };
             self.human(|| format!("{mark} {:9} {text}", finding.what));
         }
-        self.json(&json::Preflight::new(findings));
+    }
+
+    pub fn simulated(&self, layout: &Layout, findings: &[Finding], simulated: &Simulated) {
+        self.findings(findings);
+        for step in &simulated.steps {
+            let device = layout.slot(step.target.id()).device.display();
+            self.human(|| {
+                let (what, size) = (step.label(), step.size);
+                format!(
+                    "would write {what}, {size} bytes, to {}, {device}",
+                    step.slot
+                )
+            });
+        }
+        let next = &layout.slot(simulated.boot_target.id()).name;
+        self.human(|| format!("{next} would be started next, on trial. Nothing was written"));
+        for text in &simulated.unknown {
+            self.human(|| format!("not known: {text}"));
+        }
+        self.json(&json::Simulation::new(layout, findings, simulated));
+    }
+
+    pub fn snapshots(&self, numbers: &[u64]) {
+        self.human(|| match numbers {
+            [] => "there is no snapshot".to_owned(),
+            numbers => {
+                let words: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+                format!("snapshots, the oldest first: {}", words.join(", "))
+            }
+        });
+        self.json(&json::Snapshots::new(numbers));
+    }
+
+    pub fn restored(&self, number: u64) {
+        self.human(|| format!("snapshot {number} is restored"));
+        self.json(&json::Restored::new(number));
     }
 
     pub fn history(&self, record: &Record) {

@@ -1,0 +1,207 @@
+//! What `snapshot.d` hooks keep of the data before an update, and bring back when somebody asks.
+//!
+//! Each snapshot is a numbered folder below the data-directory, which the hooks fill as they like.
+//! Nothing is ever restored by itself.
+
+use std::path::{Path, PathBuf};
+
+use super::of_slot;
+use crate::config::SlotmgrToml;
+use crate::health::check::Stop;
+use crate::health::directory;
+use crate::install::{Program, ProgramError};
+use crate::slot::SlotName;
+
+/// Hooks lie here, below each of the `[trial] directories`.
+const FOLDER: &str = "snapshot.d";
+
+/// Below the data-directory.
+const HOME: &str = "snapshots";
+
+/// The end of the name of a snapshot that is not whole.
+const UNFINISHED: &str = ".new";
+
+/// Why there is no snapshot.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// Nowhere to keep one.
+    #[error(
+        "there are snapshot hooks, and system.conf says no data-directory to keep snapshots in"
+    )]
+    NoHome,
+    /// A hook says no.
+    #[error("the data cannot be {doing}")]
+    Hook {
+        /// kept, restored, let go.
+        doing: &'static str,
+        /// Why.
+        #[source]
+        source: ProgramError,
+    },
+    /// A folder.
+    #[error("the snapshots cannot be kept in order")]
+    Folder(#[from] std::io::Error),
+    /// No such snapshot.
+    #[error("there is no snapshot {wanted}; there are: {known}")]
+    Unknown {
+        /// What was asked for.
+        wanted: String,
+        /// All, for people.
+        known: String,
+    },
+}
+
+/// What a hook is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    Create,
+    Restore,
+    Remove,
+}
+
+impl Verb {
+    fn word(self) -> &'static str {
+        match self {
+            Verb::Create => "create",
+            Verb::Restore => "restore",
+            Verb::Remove => "remove",
+        }
+    }
+
+    fn participle(self) -> &'static str {
+        match self {
+            Verb::Create => "kept",
+            Verb::Restore => "restored",
+            Verb::Remove => "let go",
+        }
+    }
+}
+
+/// The snapshots of a machine.
+#[derive(Debug)]
+pub struct Snapshots<'s> {
+    own: &'s SlotmgrToml,
+    home: Option<PathBuf>,
+    /// The running system's.
+    data: Option<PathBuf>,
+    stop: &'s Stop,
+}
+
+impl<'s> Snapshots<'s> {
+    /// Below the machine's `data-directory`.
+    #[must_use]
+    pub fn new(
+        own: &'s SlotmgrToml,
+        data_directory: Option<&Path>,
+        running: &SlotName,
+        stop: &'s Stop,
+    ) -> Self {
+        let data = own.data.directory.as_deref();
+        Snapshots {
+            own,
+            home: data_directory.map(|directory| directory.join(HOME)),
+            data: data.map(|directory| of_slot(directory, running)),
+            stop,
+        }
+    }
+
+    /// The numbers of all whole snapshots, the oldest first.
+    #[must_use]
+    pub fn numbers(&self) -> Vec<u64> {
+        let home = self.home.iter().map(std::fs::read_dir);
+        let entries = home.flatten().flatten().flatten();
+        let mut numbers: Vec<u64> = entries
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    /// Lets the hooks keep the data, then lets the oldest snapshots go that are too many. Nothing
+    /// if there are no hooks.
+    ///
+    /// # Errors
+    /// When a hook fails: what it left is removed, and older snapshots stay.
+    pub fn take(&self) -> Result<Option<u64>, SnapshotError> {
+        if directory::scripts(&self.own.trial, FOLDER).is_empty() {
+            return Ok(None);
+        }
+        let home = self.home.as_ref().ok_or(SnapshotError::NoHome)?;
+        let number = self
+            .numbers()
+            .last()
+            .map_or(1, |last| last.saturating_add(1));
+        let unfinished = home.join(format!("{number}{UNFINISHED}"));
+        if unfinished.exists() {
+            // Somebody was cut off.
+            fs_err::remove_dir_all(&unfinished)?;
+        }
+        fs_err::create_dir_all(&unfinished)?;
+        if let Err(error) = self.ask(Verb::Create, &unfinished) {
+            fs_err::remove_dir_all(&unfinished)?;
+            return Err(error);
+        }
+        fs_err::rename(&unfinished, home.join(number.to_string()))?;
+        self.let_go(home);
+        Ok(Some(number))
+    }
+
+    /// A snapshot that cannot go costs room, and must not cost the update.
+    fn let_go(&self, home: &Path) {
+        let numbers = self.numbers();
+        let surplus = numbers.len().saturating_sub(self.own.data.snapshots.into());
+        for number in &numbers[..surplus] {
+            let folder = home.join(number.to_string());
+            let gone = self
+                .ask(Verb::Remove, &folder)
+                .and_then(|()| Ok(fs_err::remove_dir_all(&folder)?));
+            if let Err(error) = gone {
+                tracing::warn!(%error, "snapshot {number} stays");
+            }
+        }
+    }
+
+    /// Lets the hooks bring back what a snapshot holds; gives its number.
+    ///
+    /// # Errors
+    /// There is no such snapshot, or a hook fails: then it may be half restored.
+    pub fn restore(&self, wanted: Option<u64>) -> Result<u64, SnapshotError> {
+        let home = self.home.as_ref().ok_or(SnapshotError::NoHome)?;
+        let numbers = self.numbers();
+        let number = match wanted {
+            Some(number) => numbers.contains(&number).then_some(number),
+            None => numbers.last().copied(),
+        };
+        let Some(number) = number else {
+            let known: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+            return Err(SnapshotError::Unknown {
+                wanted: wanted.map_or("at all".to_owned(), |number| number.to_string()),
+                known: match known.is_empty() {
+                    true => "none".to_owned(),
+                    false => known.join(", "),
+                },
+            });
+        };
+        self.ask(Verb::Restore, &home.join(number.to_string()))?;
+        Ok(number)
+    }
+
+    fn ask(&self, verb: Verb, folder: &Path) -> Result<(), SnapshotError> {
+        for hook in directory::scripts(&self.own.trial, FOLDER) {
+            let mut command = directory::command(&hook);
+            command.extend([verb.word().to_owned(), folder.display().to_string()]);
+            let data = self.data.iter();
+            let data = data.map(|data| ("SLOTMGR_DATA".to_owned(), data.display().to_string()));
+            let program = Program {
+                name: format!("the snapshot hook {}", hook.display()),
+                command,
+                environment: data.collect(),
+                limit: self.own.data.hook_limit,
+            };
+            let doing = verb.participle();
+            let asked = program.run(self.stop);
+            asked.map_err(|source| SnapshotError::Hook { doing, source })?;
+        }
+        Ok(())
+    }
+}
