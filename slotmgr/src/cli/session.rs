@@ -12,7 +12,7 @@ use super::bootloader;
 use crate::boot::{BootEnv, BootState, Tries};
 use crate::config::{Bootloader, SlotmgrToml, StatusPlace, SystemConf, find_system_conf};
 use crate::install::Machine;
-use crate::slot::{Booted, Evidence, Layout, parse_cmdline};
+use crate::slot::{Booted, Evidence, Layout, Slot, parse_cmdline};
 use crate::state::Record;
 use crate::storage::device::{DeviceDisks, Mode};
 
@@ -155,7 +155,9 @@ fn refuse_shared_devices(layout: &Layout) -> Result<()> {
         .map(|(_, slot)| (slot, real(&slot.device)))
         .collect();
     for (number, (slot, device)) in slots.iter().enumerate() {
-        let same = |(_, other): &&(_, Option<PathBuf>)| device.is_some() && other == device;
+        let same = |(earlier, other): &&(&Slot, Option<PathBuf>)| {
+            device.is_some() && other == device && !earlier.is_beside(slot)
+        };
         if let Some((earlier, _)) = slots[..number].iter().find(same) {
             bail!(
                 "slots {} and {} are the same device, {}: correct system.conf",

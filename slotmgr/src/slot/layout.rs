@@ -52,6 +52,19 @@ pub struct Slot {
     pub options: SlotOptions,
 }
 
+impl Slot {
+    /// Whether two slots of one device share no byte: one disk may have several regions, and an eMMC
+    /// has its boot areas beside them.
+    #[must_use]
+    pub fn is_beside(&self, other: &Slot) -> bool {
+        let areas = |a: &Slot, b: &Slot| a.kind == SlotKind::BootEmmc && b.kind.has_region();
+        let regions = (self.options.region, other.options.region);
+        areas(self, other)
+            || areas(other, self)
+            || matches!(regions, (Some(one), Some(two)) if !one.overlaps(two))
+    }
+}
+
 /// All slots, in the order of `system.conf`.
 #[derive(Debug, Clone)]
 pub struct Layout {
@@ -165,7 +178,7 @@ impl Layout {
                 if earlier.name == slot.name {
                     return Err(LayoutError::DoubleName(first));
                 }
-                if earlier.device == slot.device {
+                if earlier.device == slot.device && !earlier.is_beside(slot) {
                     let device = slot.device.clone();
                     return Err(LayoutError::DoubleDevice {
                         device,
@@ -315,6 +328,7 @@ impl Layout {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::Region;
     use super::*;
 
     pub fn slot(name: &str, boot_name: Option<&str>, parent: Option<&str>) -> Slot {
@@ -380,6 +394,27 @@ pub(super) mod tests {
             Layout::new(same_device),
             Err(LayoutError::DoubleDevice { .. })
         ));
+    }
+
+    #[test]
+    fn parts_of_one_disk_may_be_slots_if_they_share_no_byte() {
+        let part = |name: &str, kind, region: Option<u64>| {
+            let mut part = slot(name, None, None);
+            part.device = "/dev/mmcblk0".into();
+            part.kind = kind;
+            part.options.region = region.map(|start| Region { start, size: 8 });
+            part
+        };
+        let spl = part("spl.0", SlotKind::BootRawFallback, Some(8));
+        let uboot = |start| part("uboot.0", SlotKind::BootRawFallback, Some(start));
+        let emmc = part("areas.0", SlotKind::BootEmmc, None);
+        assert!(Layout::new(vec![spl.clone(), emmc, uboot(16)]).is_ok());
+        for other in [uboot(15), part("whole.0", SlotKind::Raw, None)] {
+            assert!(matches!(
+                Layout::new(vec![spl.clone(), other]),
+                Err(LayoutError::DoubleDevice { .. })
+            ));
+        }
     }
 
     #[test]
