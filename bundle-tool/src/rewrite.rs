@@ -35,7 +35,7 @@ pub enum RewriteError {
         size: usize,
     },
     /// The output cannot be written.
-    #[error(transparent)]
+    #[error("the output cannot be written")]
     Output(#[from] OutputError),
 }
 

@@ -55,7 +55,7 @@ pub enum SignatureError {
     #[error(transparent)]
     Write(#[from] RewriteError),
     /// The signature cannot be written.
-    #[error(transparent)]
+    #[error("the output cannot be written")]
     Output(#[from] OutputError),
 }
 

@@ -70,7 +70,7 @@ fn install_two_images() {
         let _installed = support::install_into(&layout, disks, "A", &bundle, &policy()).unwrap();
     });
     insta::assert_snapshot!(list, @r"
-    write     record.0 @0 +1101
+    write     record.0 @0 +1185
     sync      record.0
     write     boot-env @0 +512
     sync      boot-env
@@ -84,7 +84,7 @@ fn install_two_images() {
     write     boot-env @0 +512
     sync      boot-env
     read-back boot-env
-    write     record.1 @0 +1100
+    write     record.1 @0 +1376
     sync      record.1
     ");
 }

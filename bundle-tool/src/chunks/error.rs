@@ -129,7 +129,7 @@ pub enum ChunksError {
         source: PackError,
     },
     /// The output cannot be written.
-    #[error(transparent)]
+    #[error("the output cannot be written")]
     Output(#[from] OutputError),
     /// Seeds are cut with the sizes of an index, which these are not.
     #[error("the chunk sizes of the index cannot be used to cut a seed")]

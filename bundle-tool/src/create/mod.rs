@@ -36,7 +36,7 @@ pub enum CreateError {
     #[error(transparent)]
     Pack(#[from] PackError),
     /// The output cannot be written.
-    #[error(transparent)]
+    #[error("the output cannot be written")]
     Output(#[from] OutputError),
     /// The output cannot be finished.
     #[error(transparent)]

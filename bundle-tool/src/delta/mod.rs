@@ -47,7 +47,7 @@ pub enum DeltaToolError {
         source: std::io::Error,
     },
     /// The output cannot be written.
-    #[error(transparent)]
+    #[error("the output cannot be written")]
     Output(#[from] OutputError),
 }
 

@@ -12,6 +12,7 @@ use super::machine_facts::MachineFacts;
 use super::render::Output;
 use super::session::{Session, Surroundings};
 use super::{exit, preflight, signals};
+use crate::boot::BootError;
 use crate::health::check::Stop;
 use crate::health::{self, probe, traces};
 use crate::install::{self, CheckFirst, Compatibility, Installed, Policy, Progress};
@@ -161,7 +162,11 @@ fn note_fall(session: &mut Session, around: &Surroundings) -> Result<()> {
         boot_id: &around.boot_id,
         now: around.now,
     };
-    let state = session.machine_state()?;
+    let state = match session.machine_state() {
+        // Who chooses the slot in the bootloader's place knows what fell back.
+        Err(error) if matches!(error.downcast_ref(), Some(BootError::NoMemory)) => return Ok(()),
+        state => state?,
+    };
     health::note_fall(&mut session.machine(), &state, when, &mut traces::collect);
     Ok(())
 }
