@@ -1,7 +1,7 @@
 //! The slots of a machine and how they belong together.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{BootName, Evidence, SlotKind, SlotName, SlotOptions};
 
@@ -285,6 +285,9 @@ impl Layout {
     /// # Errors
     /// When nothing fits, or when the evidence contradicts itself.
     pub fn booted(&self, evidence: &Evidence) -> Result<Booted, BootedError> {
+        if evidence.external && evidence.chosen.is_none() {
+            return Err(BootedError::External);
+        }
         let named = self.named_slot(evidence);
         let mounted = evidence
             .root_mounted_from
@@ -298,30 +301,32 @@ impl Layout {
                 })
             }
             (Some(id), _) | (None, Some(id)) => Ok(Booted(self.root_of(id))),
-            (None, None) if evidence.external => Err(BootedError::External),
             (None, None) => Err(BootedError::Unknown {
                 evidence: evidence.to_string(),
             }),
         }
     }
 
+    /// In RAUC's order.
     fn named_slot(&self, evidence: &Evidence) -> Option<SlotId> {
-        let by_name = |text: &Option<String>| text.as_deref().and_then(|t| self.find_called(t));
+        let by_name = |text: &Option<String>| {
+            let text = text.as_deref()?;
+            let by_device = || self.on_device(Path::new(text));
+            self.find_called(text).or_else(by_device)
+        };
         if evidence.chosen.is_some() {
             // Said by a person: if it fits nothing it must not silently become something else.
             return by_name(&evidence.chosen);
         }
-        by_name(&evidence.slot_parameter).or_else(|| {
-            evidence
-                .root_device
-                .as_ref()
-                .and_then(|device| self.on_device(device))
-        })
+        let by_root = || evidence.roots.iter().find_map(|root| self.on_device(root));
+        by_name(&evidence.slot_parameter)
+            .or_else(|| by_name(&evidence.bootloader))
+            .or_else(by_root)
     }
 
-    fn on_device(&self, device: &PathBuf) -> Option<SlotId> {
+    fn on_device(&self, device: &Path) -> Option<SlotId> {
         self.iter()
-            .find(|(_, slot)| slot.device == *device)
+            .find(|(_, slot)| slot.device == device)
             .map(|(id, _)| id)
     }
 }
@@ -429,7 +434,7 @@ pub(super) mod tests {
             "a child stands for its parent"
         );
         let by_root = Evidence {
-            root_device: Some("/dev/rootfs.0".into()),
+            roots: vec!["/dev/rootfs.0".into()],
             ..Evidence::default()
         };
         assert_eq!(booted(&by_root), Ok(0));
