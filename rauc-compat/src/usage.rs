@@ -149,6 +149,7 @@ fn reason(error: &clap::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arguments::HostCommand;
 
     fn command(line: &str) -> Result<Command, Refusal> {
         parse(line.split_whitespace().map(OsString::from))
@@ -156,7 +157,7 @@ mod tests {
 
     fn info(line: &str) -> crate::arguments::InfoArguments {
         match command(line).unwrap() {
-            Command::Info(arguments) => *arguments,
+            Command::Host(HostCommand::Info(arguments)) => *arguments,
             other => panic!("{other:?}"),
         }
     }

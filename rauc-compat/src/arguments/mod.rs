@@ -1,7 +1,11 @@
 //! The arguments, as structures that tests can compare.
 
+mod device;
 mod groups;
 
+pub use device::{
+    DeviceArguments, DeviceCommand, InstallArguments, NotYet, ServiceArguments, StatusArguments,
+};
 pub use groups::{Global, NewSignature};
 
 use std::path::PathBuf;
@@ -36,11 +40,22 @@ Environment:
   SOURCE_DATE_EPOCH    signing time, and all times in new bundles
   NO_COLOR             no bold text in `info`
 
-Exit codes: 0 done, 1 anything else.";
+Exit codes: 0 done, 1 failed; `install` also 2 (the service cannot be reached) and 3 (stopped).";
 
 /// The verbs.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
+    /// The commands of the build machine.
+    #[command(flatten)]
+    Host(HostCommand),
+    /// The commands of the device.
+    #[command(flatten)]
+    Device(DeviceCommand),
+}
+
+/// What RAUC does on a build machine.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum HostCommand {
     /// Create a bundle from a directory with a manifest.raucm
     Bundle(Box<BundleArguments>),
     /// Replace the signature of a bundle by one of your own
@@ -57,14 +72,20 @@ pub enum Command {
     Extract(Box<ExtractArguments>),
     /// Show what a bundle says about itself
     Info(Box<InfoArguments>),
-    /// The commands of the device.
-    #[command(flatten)]
-    Device(DeviceCommand),
 }
 
 impl Command {
     /// The options that every command has.
     pub fn global(&self) -> &Global {
+        match self {
+            Self::Host(command) => command.global(),
+            Self::Device(command) => command.global(),
+        }
+    }
+}
+
+impl HostCommand {
+    fn global(&self) -> &Global {
         match self {
             Self::Bundle(arguments) => &arguments.global,
             Self::Resign(arguments) => &arguments.global,
@@ -73,7 +94,6 @@ impl Command {
             Self::ReplaceSignature(arguments) => &arguments.global,
             Self::ExtractSignature(arguments) | Self::Extract(arguments) => &arguments.global,
             Self::Info(arguments) => &arguments.global,
-            Self::Device(command) => command.global(),
         }
     }
 }
@@ -226,62 +246,4 @@ pub struct InfoArguments {
     /// For every command.
     #[command(flatten)]
     pub global: Global,
-}
-
-/// What RAUC does on a device.
-#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
-pub enum DeviceCommand {
-    /// Install a bundle (not yet: see slotmgr install)
-    Install(DeviceArguments),
-    /// Mount a bundle (not yet: see extract)
-    Mount(DeviceArguments),
-    /// Start the D-Bus service (not yet)
-    Service(DeviceArguments),
-    /// Show or change the state of the slots (not yet: see slotmgr status)
-    Status(DeviceArguments),
-    /// Write an image to a slot (not yet)
-    WriteSlot(DeviceArguments),
-}
-
-/// A command of the device with whatever it is given.
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct DeviceArguments {
-    /// What RAUC takes
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub rest: Vec<String>,
-    /// For every command.
-    #[command(flatten)]
-    pub global: Global,
-}
-
-/// A command that this program does not have yet.
-#[derive(Debug, thiserror::Error)]
-#[error("`rauc {command}` is not there yet: nothing was done. {instead}")]
-pub struct NotYet {
-    command: &'static str,
-    instead: &'static str,
-}
-
-impl DeviceCommand {
-    fn global(&self) -> &Global {
-        match self {
-            Self::Install(arguments)
-            | Self::Mount(arguments)
-            | Self::Service(arguments)
-            | Self::Status(arguments)
-            | Self::WriteSlot(arguments) => &arguments.global,
-        }
-    }
-
-    /// Why nothing happens, and what to use instead.
-    pub fn refusal(&self) -> NotYet {
-        let (command, instead) = match self {
-            Self::Install(_) => ("install", "Use `slotmgr install BUNDLE`."),
-            Self::Mount(_) => ("mount", "Use `rauc extract BUNDLE DIRECTORY`."),
-            Self::Service(_) => ("service", "There is no D-Bus service yet."),
-            Self::Status(_) => ("status", "Use `slotmgr status` and `slotmgr mark`."),
-            Self::WriteSlot(_) => ("write-slot", "Use `slotmgr install BUNDLE`."),
-        };
-        NotYet { command, instead }
-    }
 }

@@ -14,7 +14,7 @@ use super::{bundle_hooks, image_hooks};
 
 /// On how many lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Layout {
+pub(crate) enum Layout {
     Line,
     Pretty,
 }
@@ -79,9 +79,14 @@ pub(super) fn flat(manifest: &Manifest, layout: Layout) -> Result<String> {
         hooks: bundle_hooks(manifest),
         images: manifest.images.iter().map(flat_image).collect(),
     };
+    printed(&flat, layout)
+}
+
+/// Any value, in either layout.
+pub(crate) fn printed(value: &impl Serialize, layout: Layout) -> Result<String> {
     match layout {
-        Layout::Line => Ok(serde_json::to_string(&flat)?),
-        Layout::Pretty => pretty(&flat),
+        Layout::Line => Ok(serde_json::to_string(value)?),
+        Layout::Pretty => pretty(value),
     }
 }
 

@@ -1,9 +1,9 @@
 //! `info`: what a bundle says about itself, in RAUC's formats.
 
 mod certificates;
-mod json;
+pub(crate) mod json;
 mod readable;
-mod shell;
+pub(crate) mod shell;
 
 use anyhow::{Result, bail};
 use bundle_format::cms::recipients;

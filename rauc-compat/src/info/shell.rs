@@ -36,10 +36,18 @@ fn part(text: &str) -> String {
     text.to_ascii_uppercase().replace('-', "_")
 }
 
-struct Text(String);
+/// Variables, one per line.
+#[derive(Default)]
+pub(crate) struct Text(String);
 
 impl Text {
-    fn quoted(&mut self, name: &str, value: &str) {
+    /// The text of all of them.
+    pub(crate) fn finish(self) -> String {
+        self.0
+    }
+
+    /// One more.
+    pub(crate) fn quoted(&mut self, name: &str, value: &str) {
         // A quotation mark ends the quotation, stands for itself, and begins the next one.
         let quoted = value.replace('\'', r"'\''");
         self.number(name, &format!("'{quoted}'"));

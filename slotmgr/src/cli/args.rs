@@ -191,6 +191,22 @@ pub enum MarkState {
 }
 
 impl Options {
+    /// The machine that a front of another kind works on: what no command line says is as if
+    /// `slotmgr` had been called without options.
+    #[must_use]
+    pub fn for_machine(
+        conf: Option<PathBuf>,
+        keyring: Option<PathBuf>,
+        booted: Option<String>,
+    ) -> Options {
+        Options {
+            conf,
+            keyring,
+            override_boot_slot: booted,
+            ..Options::parse_from(["slotmgr", "status"])
+        }
+    }
+
     /// For whom the answer is.
     #[must_use]
     pub fn format(&self) -> Format {

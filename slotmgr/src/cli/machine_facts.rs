@@ -16,7 +16,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 const DEVICE_TREE: &str = "/sys/firmware/devicetree/base/compatible";
 
 /// What hooks and handlers are told, and which images fit.
-pub(super) struct MachineFacts {
+pub(crate) struct MachineFacts {
     pub variant: Option<String>,
     pub told: Environment,
 }

@@ -9,7 +9,7 @@ use crate::health::check::Stop;
 /// as the first. Programs that are started get the signals as usual.
 ///
 /// Call it before there are other threads: those inherit what is blocked.
-pub(super) fn ask_to_stop(stop: &Stop) -> Result<()> {
+pub(crate) fn ask_to_stop(stop: &Stop) -> Result<()> {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGINT);
     signals.add(Signal::SIGTERM);

@@ -8,11 +8,11 @@ use zbus::{Connection, interface};
 
 use super::access::{Action, authorize};
 use super::failure::Failure;
-use super::job::{Jobs, Step, Teller};
+use super::job::{Jobs, Teller};
 use super::offload::offload;
 use super::wire::{self, Dict};
 use crate::boot::Mark;
-use crate::service::{Identity, InstallRequest, Service};
+use crate::service::{Identity, InstallRequest, Service, Step, Steps};
 
 /// The text that RAUC's own service answers with; scripts look for it.
 const BUSY: &str = "already processing a different method";
@@ -57,9 +57,12 @@ impl Installer {
         let started = std::thread::Builder::new()
             .name("install".into())
             .spawn(move || {
-                let mut teller = Teller::new(&jobs, emitter);
+                let teller = Teller::new(&jobs, emitter);
                 teller.started();
-                let result = service.install(&request, &mut teller);
+                let mut steps = Steps::new(|step| teller.step(step));
+                steps.begin();
+                let result = service.install(&request, &mut steps);
+                steps.end(result.is_ok());
                 teller.ended(&result.map_err(|error| format!("{error:#}")));
             });
         if let Err(error) = started {

@@ -13,12 +13,9 @@ use zbus::fdo::Properties;
 use zbus::names::InterfaceName;
 use zbus::object_server::SignalEmitter;
 
-use crate::install::{Progress, Stage};
+use crate::service::Step;
 
 pub(super) const INTERFACE: &str = "de.pengutronix.rauc.Installer";
-
-/// Percent, what is done, and how deep that is nested.
-pub(super) type Step = (i32, String, i32);
 
 /// What can be read at any time.
 #[derive(Debug, Clone, Default)]
@@ -56,53 +53,45 @@ impl Jobs {
 }
 
 /// Tells the bus about one installation, from the thread that installs.
+#[derive(Clone)]
 pub(super) struct Teller<'j> {
     jobs: &'j Jobs,
     emitter: SignalEmitter<'static>,
-    told: i32,
 }
 
 impl<'j> Teller<'j> {
     pub fn new(jobs: &'j Jobs, emitter: SignalEmitter<'static>) -> Self {
-        Self {
-            jobs,
-            emitter,
-            told: -1,
-        }
+        Self { jobs, emitter }
     }
 
     /// The first signals of an installation.
-    pub fn started(&mut self) {
+    pub fn started(&self) {
         self.changed([("Operation", Variant::from("installing"))]);
-        let step = (0, "Installing".to_owned(), 1);
-        self.jobs.state().progress = step.clone();
-        self.changed([
-            ("Progress", Variant::from(step)),
-            ("LastError", Variant::from("")),
-        ]);
+    }
+
+    pub fn step(&self, step: Step) {
+        self.jobs.state().progress.clone_from(&step);
+        let first = step.0 == 0;
+        let progress = ("Progress", Variant::from(step));
+        if first {
+            // Together: by itself, a client would show the empty text as an error.
+            self.changed([progress, ("LastError", Variant::from(""))]);
+        } else {
+            self.changed([progress]);
+        }
     }
 
     /// The last signals of an installation.
-    pub fn ended(&mut self, result: &Result<(), String>) {
-        let (text, code) = match result {
-            Ok(()) => ("Installing done.", 0),
-            Err(_) => ("Installing failed.", 1),
-        };
-        self.step((100, text.to_owned(), 1));
+    pub fn ended(&self, result: &Result<(), String>) {
         if let Err(error) = result {
             self.jobs.state().last_error.clone_from(error);
             self.changed([("LastError", Variant::from(error.clone()))]);
         }
+        let code = i32::from(result.is_err());
         let done = zbus::block_on(super::installer::Installer::completed(&self.emitter, code));
         report(done);
         self.jobs.state().busy = false;
         self.changed([("Operation", Variant::from("idle"))]);
-    }
-
-    fn step(&mut self, step: Step) {
-        self.told = step.0;
-        self.jobs.state().progress = step.clone();
-        self.changed([("Progress", Variant::from(step))]);
     }
 
     /// Values always travel along: clients take a list of names without values for the end of the
@@ -122,25 +111,5 @@ impl<'j> Teller<'j> {
 fn report(sent: zbus::Result<()>) {
     if let Err(error) = sent {
         tracing::warn!("the bus was not told: {error}");
-    }
-}
-
-impl Progress for Teller<'_> {
-    fn at(&mut self, stage: Stage, done: u64, total: u64) {
-        let (from, to, text) = match stage {
-            Stage::Check => (1, 20, "Checking bundle"),
-            Stage::Write => (20, 80, "Writing images"),
-            Stage::Sync => (80, 81, "Waiting for the disk"),
-            Stage::ReadBack => (81, 99, "Reading back"),
-        };
-        let share = done
-            .saturating_mul(to - from)
-            .checked_div(total)
-            .unwrap_or(0);
-        // At most 99: the whole is done only when the bootloader knows of it.
-        let percent = i32::try_from((from + share).min(99)).unwrap_or(99);
-        if percent > self.told {
-            self.step((percent, text.to_owned(), 2));
-        }
     }
 }

@@ -4,6 +4,7 @@
 //! [`Service`] on threads of its own, so that questions are answered while an installation runs.
 
 mod access;
+mod client;
 mod failure;
 mod installer;
 mod job;
@@ -16,6 +17,7 @@ use zbus::Connection;
 use zbus::connection::Builder;
 
 use crate::service::{Identity, Service};
+pub use client::{Remote, RemoteError};
 use installer::Installer;
 use job::Jobs;
 

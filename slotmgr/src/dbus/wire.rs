@@ -56,13 +56,13 @@ pub(super) fn slot(slot: SlotStatus) -> Result<(String, Dict), Failure> {
     dict.maybe("parent", slot.parent);
     dict.maybe("mountpoint", slot.mountpoint);
     dict.maybe("boot-status", slot.boot_status);
-    if let Some(content) = slot.content {
-        for (key, text) in content.texts {
-            dict.put(key, text);
+    for (key, value) in slot.content {
+        // As RAUC types them: a size is a `t`, a count a `u`, everything else text.
+        match key.as_str() {
+            "size" => dict.maybe(&key, value.parse::<u64>().ok()),
+            "installed.count" | "activated.count" => dict.maybe(&key, value.parse::<u32>().ok()),
+            _ => dict.put(&key, value),
         }
-        dict.maybe("size", content.size);
-        dict.maybe("installed.count", content.installed_count);
-        dict.maybe("activated.count", content.activated_count);
     }
     Ok((slot.name, dict.finish()?))
 }

@@ -3,16 +3,22 @@
 use anyhow::{Context, Result, bail};
 use bundle_format::VerifiedManifest;
 
-use super::{Identity, InstallRequest, Marked, Origin, Service, SlotContent, SlotStatus};
+use super::{Identity, InstallRequest, Marked, Origin, Service, SlotStatus};
 use crate::boot::Mark;
 use crate::cli::Surroundings;
 use crate::cli::args::Options;
 use crate::cli::install::Wishes;
+use crate::cli::machine_facts::MachineFacts;
 use crate::cli::session::Session;
-use crate::cli::{install, mark};
-use crate::install::{Installed, Progress};
+use crate::cli::{install, mark, signals};
+use crate::health::check::Stop;
+use crate::install::{InstallError, Installed, Progress};
 use crate::slot::{Slot, SlotId, role};
+use crate::state::RaucStatus;
 use crate::storage::device::Mode;
+
+/// What a system-info handler tells of the system's version.
+const SYSTEM_VERSION: &str = "RAUC_SYSTEM_VERSION";
 
 /// What the program finds around it, asked anew for each call.
 type Around = dyn Fn() -> Result<Surroundings> + Send + Sync;
@@ -21,13 +27,27 @@ type Around = dyn Fn() -> Result<Surroundings> + Send + Sync;
 pub struct Local {
     options: Options,
     around: Box<Around>,
+    stop: Stop,
 }
 
 impl Local {
     /// The machine that `options` describe.
     #[must_use]
     pub fn new(options: Options, around: Box<Around>) -> Self {
-        Self { options, around }
+        Self {
+            options,
+            around,
+            stop: Stop::default(),
+        }
+    }
+
+    /// From now on Ctrl-C and SIGTERM end an installation in an orderly way ([`was_stopped`])
+    /// instead of ending the process.
+    ///
+    /// # Errors
+    /// The signals cannot be taken care of.
+    pub fn stop_when_asked(&self) -> Result<()> {
+        signals::ask_to_stop(&self.stop)
     }
 
     fn session(&self, mode: Mode) -> Result<(Session, Surroundings)> {
@@ -36,15 +56,25 @@ impl Local {
     }
 }
 
+/// Whether an installation ended because somebody asked it to.
+#[must_use]
+pub fn was_stopped(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<InstallError>()
+        .is_some_and(InstallError::was_stopped)
+}
+
 impl Service for Local {
     fn identity(&self) -> Result<Identity> {
         let (session, _) = self.session(Mode::ReadOnly)?;
+        let facts = MachineFacts::gather(&session.conf, &session.path, &Stop::default())?;
+        let version = facts.told.iter().find(|(name, _)| name == SYSTEM_VERSION);
         let booted = session.conf.layout.slot(session.booted.id());
         let boot_name = booted.boot_name.as_ref().map(ToString::to_string);
         Ok(Identity {
             compatible: session.conf.system.compatible.clone(),
-            variant: String::new(),
-            system_version: String::new(),
+            system_version: version.map(|(_, text)| text.clone()).unwrap_or_default(),
+            variant: facts.variant.unwrap_or_default(),
             boot_slot: boot_name.unwrap_or_else(|| booted.name.to_string()),
         })
     }
@@ -52,17 +82,16 @@ impl Service for Local {
     fn slots(&self) -> Result<Vec<SlotStatus>> {
         let (mut session, _) = self.session(Mode::ReadOnly)?;
         let state = session.machine_state()?;
+        let known = session.status_file().map(|path| RaucStatus::load(&path));
+        let known = known.unwrap_or_default();
         let slots = session.conf.layout.iter();
         Ok(slots
             .map(|(id, slot)| SlotStatus {
                 boot_status: slot.boot_name.as_ref().map(|_| {
-                    if state.standing(id).can_start() {
-                        "good"
-                    } else {
-                        "bad"
-                    }
+                    let good = state.standing(id).can_start();
+                    (if good { "good" } else { "bad" }).to_owned()
                 }),
-                ..status(&session, id, slot)
+                ..status(&session, &known, id, slot)
             })
             .collect())
     }
@@ -111,6 +140,7 @@ impl Service for Local {
         let wishes = Wishes {
             ignore_compatible: request.ignore_compatible,
             ignore_version_limit: request.ignore_version_limit,
+            stop: self.stop.clone(),
             ..Wishes::default()
         };
         if let Installed::Armed(armed) =
@@ -126,9 +156,9 @@ impl Service for Local {
     }
 }
 
-fn status(session: &Session, id: SlotId, slot: &Slot) -> SlotStatus {
+fn status(session: &Session, known: &RaucStatus, id: SlotId, slot: &Slot) -> SlotStatus {
     let name = slot.name.to_string();
-    let record = session.record.slot(&name);
+    let content = known.slot(&name);
     SlotStatus {
         class: slot.name.class().to_owned(),
         device: slot.device.display().to_string(),
@@ -136,7 +166,10 @@ fn status(session: &Session, id: SlotId, slot: &Slot) -> SlotStatus {
         bootname: slot.boot_name.as_ref().map(ToString::to_string),
         parent: slot.parent.as_ref().map(ToString::to_string),
         state: role(&session.conf.layout, session.booted, id).to_string(),
-        content: record.map(|_| SlotContent::default()),
+        description: slot.options.description.clone(),
+        content: content
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect(),
         name,
         ..SlotStatus::default()
     }

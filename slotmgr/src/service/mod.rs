@@ -4,8 +4,10 @@
 //! The questions and answers are plain data here; [`crate::dbus`] puts them on the wire.
 
 mod local;
+mod steps;
 
-pub use local::Local;
+pub use local::{Local, was_stopped};
+pub use steps::{Step, Steps};
 
 use std::collections::BTreeMap;
 
@@ -50,22 +52,10 @@ pub struct SlotStatus {
     /// `booted`, `active` or `inactive`.
     pub state: String,
     /// `good` or `bad`, for slots that can be booted.
-    pub boot_status: Option<&'static str>,
-    /// What the last installation left in it.
-    pub content: Option<SlotContent>,
-}
-
-/// What an installation left in a slot.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SlotContent {
-    /// `bundle.compatible`, `bundle.version`, …: by the key that RAUC uses.
-    pub texts: BTreeMap<&'static str, String>,
-    /// Bytes of the image.
-    pub size: Option<u64>,
-    /// How often it was installed to.
-    pub installed_count: Option<u32>,
-    /// How often it was made the next to start.
-    pub activated_count: Option<u32>,
+    pub boot_status: Option<String>,
+    /// What the last installation left in it: `bundle.version`, `status`, …, by the keys of RAUC's
+    /// status file.
+    pub content: BTreeMap<String, String>,
 }
 
 /// What was marked.

@@ -1,0 +1,144 @@
+//! The commands of the device.
+
+use clap::{Args, Subcommand};
+
+use super::Global;
+
+/// What RAUC does on a device.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum DeviceCommand {
+    /// Install a bundle into the slots that do not run
+    Install(Box<InstallArguments>),
+    /// Mount a bundle (not there: see extract)
+    Mount(DeviceArguments),
+    /// Answer on D-Bus until stopped
+    Service(Box<ServiceArguments>),
+    /// Show the state of the slots, or mark one (mark-good, mark-bad, mark-active)
+    Status(Box<StatusArguments>),
+    /// Write an image to a slot (not yet)
+    WriteSlot(DeviceArguments),
+}
+
+/// `install …`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct InstallArguments {
+    /// Install it although it is for another kind of machine
+    #[arg(long)]
+    pub ignore_compatible: bool,
+    /// Install it although min-bundle-version wants a newer one
+    #[arg(long)]
+    pub ignore_version_limit: bool,
+    /// Name of this installation in records and logs
+    #[arg(long, value_name = "UUID")]
+    pub transaction_id: Option<String>,
+    /// The manifest that the bundle must have, by its SHA-256
+    #[arg(long, value_name = "HASH")]
+    pub require_manifest_hash: Option<String>,
+    /// Has no effect: progress is always shown
+    #[arg(long)]
+    pub progress: bool,
+    /// Has no effect; handlers get their arguments from the bundle
+    #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
+    pub handler_args: Option<String>,
+    /// The slot that is running (without a service)
+    #[arg(long, value_name = "BOOTNAME")]
+    pub override_boot_slot: Option<String>,
+    /// Certificate to show to the server
+    #[arg(long, value_name = "PEMFILE|PKCS11-URL")]
+    pub tls_cert: Option<String>,
+    /// Key of that certificate
+    #[arg(long, value_name = "PEMFILE|PKCS11-URL")]
+    pub tls_key: Option<String>,
+    /// Certificates to check the server with
+    #[arg(long, value_name = "PEMFILE")]
+    pub tls_ca: Option<String>,
+    /// Do not check who the server is
+    #[arg(long)]
+    pub tls_no_verify: bool,
+    /// Line to send with each request; may be given several times
+    #[arg(short = 'H', long, value_name = "HEADER")]
+    pub http_header: Vec<String>,
+    /// The bundle: a file or an address
+    pub bundle: String,
+    /// For every command.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// `status …`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct StatusArguments {
+    /// Show what is in the slots as well
+    #[arg(long)]
+    pub detailed: bool,
+    /// readable, shell, json or json-pretty
+    #[arg(long, value_name = "FORMAT", default_value = "readable")]
+    pub output_format: String,
+    /// The slot that is running (without a service)
+    #[arg(long, value_name = "BOOTNAME")]
+    pub override_boot_slot: Option<String>,
+    /// mark-good, mark-bad or mark-active
+    pub mark: Option<String>,
+    /// booted, other, or the name of a slot
+    pub slot: Option<String>,
+    /// For every command.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// `service …`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct ServiceArguments {
+    /// Has no effect; handlers get their arguments from the bundle
+    #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
+    pub handler_args: Option<String>,
+    /// The slot that is running
+    #[arg(long, value_name = "BOOTNAME")]
+    pub override_boot_slot: Option<String>,
+    /// For every command.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// A command of the device with whatever it is given.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct DeviceArguments {
+    /// What RAUC takes
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub rest: Vec<String>,
+    /// For every command.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// A command that this program does not have.
+#[derive(Debug, thiserror::Error)]
+#[error("`rauc {command}` is not there: nothing was done. {instead}")]
+pub struct NotYet {
+    command: &'static str,
+    instead: &'static str,
+}
+
+impl DeviceCommand {
+    /// The options that every command has.
+    pub fn global(&self) -> &Global {
+        match self {
+            Self::Install(arguments) => &arguments.global,
+            Self::Status(arguments) => &arguments.global,
+            Self::Service(arguments) => &arguments.global,
+            Self::Mount(arguments) | Self::WriteSlot(arguments) => &arguments.global,
+        }
+    }
+
+    /// Why nothing happens, and what to use instead.
+    pub fn refusal(&self) -> NotYet {
+        let (command, instead) = match self {
+            Self::Mount(_) => ("mount", "Use `rauc extract BUNDLE DIRECTORY`."),
+            Self::WriteSlot(_) => ("write-slot", "Use `slotmgr install BUNDLE`."),
+            Self::Install(_) => ("install", ""),
+            Self::Service(_) => ("service", ""),
+            Self::Status(_) => ("status", ""),
+        };
+        NotYet { command, instead }
+    }
+}

@@ -1,0 +1,88 @@
+//! Whoever answers: a service, or this process.
+
+use anyhow::{Result, bail};
+use slotmgr::boot::Mark;
+use slotmgr::cli::Surroundings;
+use slotmgr::cli::args::Options;
+use slotmgr::dbus::{Bus, Remote};
+use slotmgr::service::{Identity, Local, Marked, Service as _, SlotStatus};
+
+use super::DeviceEnvironment;
+use crate::arguments::Global;
+
+/// One of the two.
+pub(super) enum Face {
+    Service(Remote),
+    Here(Box<Local>),
+}
+
+impl Face {
+    /// The service if there is one. A slot that the user says is running is said to this process:
+    /// a service knows by itself.
+    pub fn open(global: &Global, booted: Option<&str>, around: &DeviceEnvironment) -> Result<Face> {
+        let bus = Bus::from_starter(around.starter_bus.as_deref());
+        if booted.is_none()
+            && let Some(remote) = Remote::find(bus)
+        {
+            return Ok(Face::Service(remote));
+        }
+        Ok(Face::Here(Box::new(here(global, booted, around)?)))
+    }
+
+    pub fn identity(&self) -> Result<Identity> {
+        match self {
+            Face::Service(remote) => Ok(remote.identity()?),
+            Face::Here(local) => local.identity(),
+        }
+    }
+
+    pub fn slots(&self) -> Result<Vec<SlotStatus>> {
+        match self {
+            Face::Service(remote) => Ok(remote.slots()?),
+            Face::Here(local) => local.slots(),
+        }
+    }
+
+    /// The slot that is started next; nothing where nobody can tell.
+    pub fn primary(&self) -> Option<String> {
+        match self {
+            Face::Service(remote) => remote.primary().ok(),
+            Face::Here(local) => local.primary().ok(),
+        }
+    }
+
+    pub fn mark(&self, mark: Mark, slot: &str) -> Result<Marked> {
+        match self {
+            Face::Service(remote) => Ok(remote.mark(mark, slot)?),
+            Face::Here(local) => local.mark(mark, slot),
+        }
+    }
+}
+
+/// This machine, as `global` and the environment describe it.
+pub(super) fn here(
+    global: &Global,
+    booted: Option<&str>,
+    around: &DeviceEnvironment,
+) -> Result<Local> {
+    if !global.confopt.is_empty() {
+        bail!("--confopt is not for the commands of the device yet; write it into the system.conf");
+    }
+    let mut options = Options::for_machine(
+        global.conf.clone(),
+        global.keyring.clone(),
+        booted.map(ToOwned::to_owned),
+    );
+    if let Some(directory) = &around.runtime_directory {
+        options.run_directory = directory.join("slotmgr");
+    }
+    let cmdline = around.cmdline.clone();
+    let ask = move || {
+        let mut found = Surroundings::of_this_machine()?;
+        if let Some(cmdline) = &cmdline {
+            found.cmdline.clone_from(cmdline);
+        }
+        Ok(found)
+    };
+    Ok(Local::new(options, Box::new(ask)))
+}

@@ -1,0 +1,107 @@
+//! `rauc install`
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use slotmgr::dbus::{Remote, RemoteError};
+use slotmgr::service::{InstallRequest, Local, Origin, Service as _, Step, Steps, was_stopped};
+
+use super::face::Face;
+use super::{DeviceEnvironment, exit};
+use crate::arguments::InstallArguments;
+use crate::report::Output;
+
+pub(super) fn run(
+    arguments: &InstallArguments,
+    around: &DeviceEnvironment,
+    output: &Output,
+) -> Result<ExitCode> {
+    let request = request(arguments);
+    let booted = arguments.override_boot_slot.as_deref();
+    let source = &arguments.bundle;
+    match Face::open(&arguments.global, booted, around)? {
+        Face::Service(remote) => Ok(through(&remote, &request, source, output)),
+        Face::Here(local) => here(&local, &request, source, output),
+    }
+}
+
+fn request(arguments: &InstallArguments) -> InstallRequest {
+    // A service runs in another directory.
+    let is_address = arguments.bundle.contains("://");
+    let absolute = std::path::absolute(&arguments.bundle).ok();
+    let path = absolute.and_then(|path| path.to_str().map(ToOwned::to_owned));
+    let source = match path {
+        Some(path) if !is_address => path,
+        _ => arguments.bundle.clone(),
+    };
+    InstallRequest {
+        origin: Origin {
+            source,
+            tls_cert: arguments.tls_cert.clone(),
+            tls_key: arguments.tls_key.clone(),
+            tls_ca: arguments.tls_ca.clone(),
+            tls_no_verify: arguments.tls_no_verify,
+            headers: arguments.http_header.clone(),
+        },
+        ignore_compatible: arguments.ignore_compatible,
+        ignore_version_limit: arguments.ignore_version_limit,
+        transaction: arguments.transaction_id.clone(),
+        manifest_hash: arguments.require_manifest_hash.clone(),
+    }
+}
+
+fn show(output: &Output, (percent, text, _): &Step) {
+    output.line(&format!("{percent:3}% {text}"));
+}
+
+fn through(remote: &Remote, request: &InstallRequest, source: &str, output: &Output) -> ExitCode {
+    output.line("installing");
+    match remote.install(request, &mut |step| show(output, &step)) {
+        Ok(result) => ended(result, source, output),
+        Err(error) => {
+            eprintln!("Failed {error}");
+            eprintln!("D-Bus error while installing `{source}`");
+            match error {
+                RemoteError::Refused(_) | RemoteError::Bus(_) | RemoteError::Lost => {
+                    ExitCode::from(exit::NO_SERVICE)
+                }
+            }
+        }
+    }
+}
+
+fn here(
+    local: &Local,
+    request: &InstallRequest,
+    source: &str,
+    output: &Output,
+) -> Result<ExitCode> {
+    local.stop_when_asked()?;
+    output.line("installing");
+    let mut steps = Steps::new(|step| show(output, &step));
+    steps.begin();
+    let result = local.install(request, &mut steps);
+    steps.end(result.is_ok());
+    if let Err(error) = &result
+        && was_stopped(error)
+    {
+        eprintln!("{error:#}");
+        return Ok(ExitCode::from(exit::INTERRUPTED));
+    }
+    let result = result.map_err(|error| format!("{error:#}"));
+    Ok(ended(result, source, output))
+}
+
+fn ended(result: Result<(), String>, source: &str, output: &Output) -> ExitCode {
+    match result {
+        Ok(()) => {
+            output.line(&format!("Installing `{source}` succeeded"));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            output.line(&format!("LastError: {error}"));
+            eprintln!("Installing `{source}` failed");
+            ExitCode::FAILURE
+        }
+    }
+}

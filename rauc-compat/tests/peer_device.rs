@@ -1,0 +1,342 @@
+//! `rauc status`, `mark-*`, `install` and `service` beside Debian's `rauc` 1.8.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first surprise"
+)]
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use bundle_tool::keys::demo_pki;
+
+const THEIRS: &str = "/usr/bin/rauc";
+const OURS: &str = env!("CARGO_BIN_EXE_rauc");
+
+/// What an installation by RAUC leaves.
+const STATUS: &str = "\
+[slot.rootfs.1]
+bundle.compatible=board
+bundle.version=2.0
+bundle.description=it's for you
+bundle.build=20260101
+status=ok
+sha256=ad7facb2586fc6e966c004d7d1d16b024f5805ff7cb47c7a85dabd8b48892ca7
+size=4096
+installed.timestamp=2026-01-02T03:04:05Z
+installed.count=3
+activated.timestamp=2026-01-02T03:05:05Z
+activated.count=2
+
+[slot.appfs.1]
+bundle.compatible=board
+status=pending
+";
+
+/// A program that ends with the value.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Two root slots, each with another one that belongs to it, as files; and a bus.
+struct Machine {
+    dir: tempfile::TempDir,
+    address: String,
+    _bus: Running,
+}
+
+impl Machine {
+    fn new() -> Machine {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        for name in ["a.img", "b.img", "c.img", "d.img"] {
+            fs_err::write(path(name), vec![0xee; 200_000]).unwrap();
+        }
+        let here = dir.path().display();
+        fs_err::write(path("central.raucs"), STATUS).unwrap();
+        let conf = format!(
+            "[system]\ncompatible=board\nbootloader=grub\ngrubenv={here}/grubenv\n\
+             statusfile={here}/central.raucs\nmountprefix={here}/mnt\n\
+             [keyring]\npath=pki/keyring.pem\n\
+             [slot.rootfs.0]\ndevice={here}/a.img\ntype=raw\nbootname=A\n\
+             [slot.rootfs.1]\ndevice={here}/b.img\ntype=raw\nbootname=B\ndescription=The second\n\
+             [slot.appfs.0]\ndevice={here}/c.img\ntype=raw\nparent=rootfs.0\n\
+             [slot.appfs.1]\ndevice={here}/d.img\ntype=raw\nparent=rootfs.1\n"
+        );
+        fs_err::write(path("system.conf"), conf).unwrap();
+        demo_pki(&path("pki")).unwrap();
+        let grubenv = |words: &[&str]| {
+            let mut command = Command::new("grub-editenv");
+            let done = command.arg(path("grubenv")).args(words).status().unwrap();
+            assert!(done.success());
+        };
+        grubenv(&["create"]);
+        grubenv(&[
+            "set",
+            "ORDER=B A",
+            "A_OK=1",
+            "A_TRY=0",
+            "A_LEFT=good",
+            "B_OK=0",
+            "B_TRY=0",
+        ]);
+        let (bus, address) = bus();
+        Machine {
+            dir,
+            address,
+            _bus: bus,
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .current_dir(self.dir.path())
+            .env("DBUS_SESSION_BUS_ADDRESS", &self.address)
+            .env("DBUS_STARTER_BUS_TYPE", "session")
+            .env_remove("NO_COLOR");
+        command
+    }
+
+    fn run(&self, program: &str, line: &str) -> Output {
+        self.command(program)
+            .args(line.split_whitespace())
+            .output()
+            .unwrap()
+    }
+
+    fn serve(&self, program: &str) -> Running {
+        let service = self
+            .command(program)
+            .args(["service", "-c", "system.conf", "--override-boot-slot=A"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let waited = self.run("gdbus", "wait --session --timeout=30 de.pengutronix.rauc");
+        assert!(waited.status.success(), "{program} service did not start");
+        Running(service)
+    }
+
+    fn bundle(&self, version: &str) -> String {
+        let input = self.path(version);
+        fs_err::create_dir(&input).unwrap();
+        fs_err::write(input.join("rootfs.img"), vec![7; 100_000]).unwrap();
+        let manifest = format!(
+            "[update]\ncompatible=board\nversion={version}\n[bundle]\nformat=verity\n\
+             [image.rootfs]\nfilename=rootfs.img\n"
+        );
+        fs_err::write(input.join("manifest.raucm"), manifest).unwrap();
+        let name = format!("{version}.raucb");
+        let line =
+            format!("bundle --cert pki/signer.cert.pem --key pki/signer.key.pem {version} {name}");
+        let made = self.run(OURS, &line);
+        assert!(made.status.success(), "{}", err(&made));
+        name
+    }
+
+    fn grubenv(&self) -> String {
+        out(&self.run("grub-editenv", "grubenv list"))
+    }
+}
+
+fn bus() -> (Running, String) {
+    let mut daemon = Command::new("dbus-daemon")
+        .args(["--session", "--nofork", "--print-address"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("dbus-daemon (Debian's package `dbus`) runs");
+    let mut address = String::new();
+    let mut lines = BufReader::new(daemon.stdout.take().unwrap());
+    lines.read_line(&mut address).unwrap();
+    (Running(daemon), address.trim().to_owned())
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn status_of_one_service_is_shown_byte_for_byte_as_rauc_shows_it() {
+    let machine = Machine::new();
+    let _service = machine.serve(THEIRS);
+    for line in [
+        "status",
+        "status --detailed",
+        "status --output-format=shell",
+        "status --output-format=shell --detailed",
+        "status --output-format=json",
+        "status --output-format=json --detailed",
+        "status --detailed --output-format json-pretty",
+    ] {
+        let (theirs, ours) = (machine.run(THEIRS, line), machine.run(OURS, line));
+        assert_eq!(out(&ours), out(&theirs), "{line}: {}", err(&ours));
+        assert_eq!(ours.status.code(), theirs.status.code(), "{line}");
+    }
+    for line in [
+        "status --output-format=xml",
+        "status mark-fine",
+        "status mark-good nothing",
+    ] {
+        let (theirs, ours) = (machine.run(THEIRS, line), machine.run(OURS, line));
+        assert_eq!(ours.status.code(), theirs.status.code(), "{line}");
+        assert_eq!(out(&ours), out(&theirs), "{line}");
+        assert!(!err(&ours).is_empty(), "{line}");
+    }
+}
+
+#[test]
+fn both_services_answer_our_client_alike() {
+    let lines = |program: &str| {
+        let machine = Machine::new();
+        let _service = machine.serve(program);
+        let mut lines = Vec::new();
+        for line in ["status --output-format=json --detailed", "status mark-good"] {
+            let output = machine.run(OURS, line);
+            let text = out(&output).replace(&machine.dir.path().display().to_string(), "");
+            lines.push((text, output.status.code()));
+        }
+        lines
+    };
+    let (theirs, ours) = (lines(THEIRS), lines(OURS));
+    let slots = |text: &str| {
+        let status: serde_json::Value = serde_json::from_str(text).unwrap();
+        let mut slots = status["slots"].as_array().unwrap().clone();
+        slots.sort_by_key(ToString::to_string);
+        (
+            status["booted"].clone(),
+            status["boot_primary"].clone(),
+            slots,
+        )
+    };
+    assert_eq!(slots(&ours[0].0), slots(&theirs[0].0));
+    assert_eq!(ours[1], theirs[1]);
+}
+
+#[test]
+fn without_a_service_the_work_is_done_here() {
+    let machine = Machine::new();
+    let mine = "-c system.conf --override-boot-slot A";
+    let status = machine.run(OURS, &format!("status {mine} --output-format=json"));
+    assert!(status.status.success(), "{}", err(&status));
+    assert!(
+        out(&status).contains("\"boot_primary\":\"rootfs.0\""),
+        "{}",
+        out(&status)
+    );
+
+    let bundle = machine.bundle("3");
+    let installed = machine.run(OURS, &format!("install {mine} {bundle}"));
+    let text = out(&installed);
+    assert!(installed.status.success(), "{text}{}", err(&installed));
+    assert!(text.starts_with("installing\n  0% Installing\n"), "{text}");
+    assert!(
+        text.ends_with("100% Installing done.\nInstalling `3.raucb` succeeded\n"),
+        "{text}"
+    );
+    assert!(
+        fs_err::read(machine.path("b.img"))
+            .unwrap()
+            .starts_with(&[7; 100_000])
+    );
+    let detailed = machine.run(
+        OURS,
+        &format!("status {mine} --output-format=shell --detailed"),
+    );
+    for line in [
+        "RAUC_BOOT_PRIMARY='rootfs.1'\n",
+        "RAUC_SLOT_STATUS_BUNDLE_VERSION_2='3'\n",
+        "RAUC_SLOT_STATUS_STATUS_2='ok'\n",
+    ] {
+        assert!(
+            out(&detailed).contains(line),
+            "{line} is not in {}",
+            out(&detailed)
+        );
+    }
+
+    let marked = machine.run(OURS, &format!("status mark-active booted {mine}"));
+    assert_eq!(
+        out(&marked),
+        "rauc status: activated slot rootfs.0\n",
+        "{}",
+        err(&marked)
+    );
+    assert!(
+        machine.grubenv().contains("ORDER=A B"),
+        "{}",
+        machine.grubenv()
+    );
+}
+
+#[test]
+fn what_fails_has_raucs_exit_code() {
+    let machine = Machine::new();
+    fs_err::write(machine.path("bad.raucb"), vec![9; 50_000]).unwrap();
+    let before = fs_err::read(machine.path("b.img")).unwrap();
+    let line = "install -c system.conf --override-boot-slot A bad.raucb";
+    let here = machine.run(OURS, line);
+    let _service = machine.serve(OURS);
+    let through = machine.run(OURS, "install bad.raucb");
+    let theirs = machine.run(THEIRS, "install bad.raucb");
+    for output in [&here, &through, &theirs] {
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "{}{}",
+            out(output),
+            err(output)
+        );
+        assert!(out(output).contains("100% Installing failed.\nLastError: the bundle "));
+        assert!(
+            err(output).ends_with("bad.raucb` failed\n"),
+            "{}",
+            err(output)
+        );
+    }
+    assert!(fs_err::read(machine.path("b.img")).unwrap() == before);
+}
+
+#[test]
+fn the_command_line_of_a_test_rig_is_believed() {
+    let machine = Machine::new();
+    let status = |cmdline: &str| {
+        let output = machine
+            .command(OURS)
+            .args(["status", "-c", "system.conf", "--output-format=json"])
+            .env("RAUC_TEST_CMDLINE", cmdline)
+            .env("RAUC_TEST_RUNTIME_DIRECTORY", machine.path("run"))
+            .output()
+            .unwrap();
+        out(&output) + &err(&output)
+    };
+    assert!(status("quiet rauc.slot=B").contains("\"booted\":\"B\""));
+    assert!(status("root=/dev/x rauc.slot=A").contains("\"booted\":\"A\""));
+    let unknown = status("quiet");
+    assert!(unknown.contains("slot"), "{unknown}");
+}
+
+/// A path that everybody can read.
+#[test]
+fn the_real_program_is_where_debian_has_it() {
+    assert!(
+        Path::new(THEIRS).exists(),
+        "Debian's package `rauc` is needed"
+    );
+}
