@@ -40,6 +40,16 @@ pub enum Proof {
     Unverified,
 }
 
+impl Proof {
+    /// SHA-256 of the manifest, if somebody who is trusted signed it.
+    pub fn hash(&self) -> Option<Digest> {
+        match self {
+            Self::Verified { hash, .. } => Some(*hash),
+            Self::Unverified => None,
+        }
+    }
+}
+
 /// Reads what a bundle says about itself. The payload is not read (plain format: all of it, if
 /// there is trust to check).
 ///

@@ -13,7 +13,7 @@ use crate::open::{Check, OpenError, Source, on_the_host};
 use crate::output::{Output, OutputError};
 use crate::rewrite::{RewriteError, Target, append, append_signature, copy_payload};
 use crate::self_check::{Checker, CheckerError, SelfCheckError};
-use crate::sign::{Content, SignError, sign};
+use crate::sign::{AppendError, Content, SignError, append as append_signer, sign};
 use crate::unsigned::Signing;
 
 /// Bytes that are hashed at once.
@@ -42,6 +42,9 @@ pub enum SignatureError {
     /// Signing fails.
     #[error(transparent)]
     Sign(#[from] SignError),
+    /// The old signature cannot be kept beside the new one.
+    #[error(transparent)]
+    Append(#[from] AppendError),
     /// The new signature cannot be encrypted.
     #[error(transparent)]
     Encrypt(#[from] EncryptError),
@@ -129,8 +132,33 @@ fn read_signature(path: &Path) -> Result<Vec<u8>, SignatureError> {
     })
 }
 
+/// What becomes of the signature that a bundle has when it is signed anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OldSignature {
+    /// The new one takes its place.
+    Replaced,
+    /// Both stay, side by side. Nothing here opens such a bundle: it is for RAUC after 1.15.
+    Kept,
+}
+
+impl OldSignature {
+    /// Of a `--append` on the command line.
+    pub fn from_append(append: bool) -> Self {
+        if append { Self::Kept } else { Self::Replaced }
+    }
+
+    /// What the user should know before.
+    pub fn warning(self) -> Option<&'static str> {
+        (self == Self::Kept).then_some(
+            "the new bundle has two signers: slotmgr and RAUC up to 1.15.2 refuse it, newer RAUC \
+             wants to trust both; to replace the old signature, leave out --append",
+        )
+    }
+}
+
 /// Writes a bundle anew with a signature by somebody else over the same content: the manifest's
-/// hash stays what it was.
+/// hash stays what it was. With [`OldSignature::Kept`], the new signature is checked alone, before
+/// the old one, which `check` is for, comes back to its side.
 ///
 /// # Errors
 /// The input is no bundle, or not trusted; signing or writing fails.
@@ -138,20 +166,28 @@ pub fn resign(
     source: &Source<'_>,
     check: &Check<'_>,
     how: &Signing<'_>,
+    old: OldSignature,
     target: &Target,
 ) -> Result<(), SignatureError> {
     let bundle = source.open()?;
     let payload = bundle.payload_len();
+    let before = bundle.signature().to_vec();
     let signature = sign_again(bundle, check, how)?;
     let checker = Checker::new(how.keyring, how.signer)?;
     let mut output = copy_payload(source.path, payload, target)?;
     // Checked before it is encrypted: afterwards only a recipient could.
     append_signature(&mut output, &signature)?;
     checker.check_payload(output.temporary_path())?;
+    let mut last = match old {
+        OldSignature::Replaced => signature.clone(),
+        OldSignature::Kept => append_signer(&before, &signature)?,
+    };
     if let Some(recipients) = how.recipients {
-        let envelope = recipients.envelop(&signature)?;
+        last = recipients.envelop(&last)?;
+    }
+    if last != signature {
         output.truncate(payload)?;
-        append_signature(&mut output, &envelope)?;
+        append_signature(&mut output, &last)?;
     }
     output.finish()?;
     Ok(())

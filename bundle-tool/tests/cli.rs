@@ -423,3 +423,33 @@ fn an_old_mksquashfs_is_refused_before_any_work() {
     );
     assert!(!shell.path("a.raucb").exists());
 }
+
+#[test]
+fn shells_are_taught_the_verbs() {
+    for shell in ["bash", "zsh", "fish"] {
+        let done = support::run(env!("CARGO_BIN_EXE_bundle-tool"), &["completions", shell]);
+        let script = support::stdout(&done);
+        assert!(
+            script.contains("extract-signature") && script.contains("signing-keyring"),
+            "{shell}"
+        );
+    }
+}
+
+#[test]
+fn a_keyring_that_cannot_be_read_is_no_word_about_the_bundle() {
+    let workshop = support::Workshop::new();
+    let bundle = workshop.bundle("a.raucb");
+    let keyring = workshop.path("rootfs.ext4");
+    let line = [
+        "verify",
+        "--keyring",
+        support::text(&keyring),
+        support::text(&bundle),
+    ];
+    let done = support::try_run(env!("CARGO_BIN_EXE_bundle-tool"), &line);
+    assert_eq!(done.status.code(), Some(1));
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert!(said.contains("holds no certificate"), "{said}");
+    assert!(!said.contains("not a good bundle"), "{said}");
+}

@@ -14,6 +14,7 @@ use bundle_tool::extract::extract;
 use bundle_tool::observer::Silent;
 use bundle_tool::open::{Check, Source};
 use bundle_tool::output::Overwrite;
+use bundle_tool::signature::OldSignature;
 use bundle_tool::unsigned::Signing;
 use bundle_tool::{signature, verify};
 use support::{Workshop, run, stdout, text, try_run, write};
@@ -270,7 +271,14 @@ fn signed_anew_both_ways() {
         limits: &limits,
         decryption: None,
     };
-    signature::resign(&source, &Check::Trust(&trust), &signing, &target).unwrap();
+    signature::resign(
+        &source,
+        &Check::Trust(&trust),
+        &signing,
+        OldSignature::Replaced,
+        &target,
+    )
+    .unwrap();
     run(
         "rauc",
         &[

@@ -15,6 +15,7 @@ use bundle_tool::extract::extract;
 use bundle_tool::observer::Silent;
 use bundle_tool::open::{Check, Source};
 use bundle_tool::output::Overwrite;
+use bundle_tool::signature::OldSignature;
 use bundle_tool::unsigned::Signing;
 use bundle_tool::{signature, unsigned, verify};
 use support::{Workshop, chain, run, text, write};
@@ -480,6 +481,7 @@ fn a_damaged_bundle_is_not_signed_anew() {
         &damaged,
         &Check::None,
         &signing,
+        OldSignature::Replaced,
         &workshop.target("b.raucb"),
     );
     assert!(chain(&refused.unwrap_err()).contains("payload block 1 "));
@@ -508,7 +510,7 @@ fn signed_anew_by_somebody_else() {
             (Check::None, "unchecked"),
         ] {
             let target = workshop.target(&format!("{}.{name}", format.name()));
-            signature::resign(&source, &check, &signing, &target).unwrap();
+            signature::resign(&source, &check, &signing, OldSignature::Replaced, &target).unwrap();
             let resigned = Source {
                 path: &target.path,
                 ..source
@@ -525,7 +527,13 @@ fn signed_anew_by_somebody_else() {
             assert!(resigned.verified(&trust).is_err(), "the old signer is gone");
         }
         let target = workshop.target(&format!("{}.no", format.name()));
-        let refused = signature::resign(&source, &Check::Trust(&others_trust), &signing, &target);
+        let refused = signature::resign(
+            &source,
+            &Check::Trust(&others_trust),
+            &signing,
+            OldSignature::Replaced,
+            &target,
+        );
         assert!(refused.unwrap_err().to_string().contains("is not trusted"));
         assert!(!target.path.exists());
     }
@@ -553,7 +561,14 @@ fn an_encrypted_bundle_is_signed_anew_and_encrypted_again() {
     };
     let target = workshop.target("b.raucb");
     let opened = source(&request.output.path, &limits, Some(&key));
-    signature::resign(&opened, &Check::Trust(&trust), &signing, &target).unwrap();
+    signature::resign(
+        &opened,
+        &Check::Trust(&trust),
+        &signing,
+        OldSignature::Replaced,
+        &target,
+    )
+    .unwrap();
     let bundle = Bundle::open(FileReader::open(&target.path).unwrap(), &limits).unwrap();
     assert!(bundle.is_encrypted().unwrap());
     bundle.decrypt(&key).unwrap().verify(&others_trust).unwrap();

@@ -34,6 +34,8 @@ const MODULES: [&str; 18] = [
 
 /// The size of an environment block; GRUB never changes it.
 const BLOCK_SIZE: usize = 1024;
+/// The size of each of the paired files.
+const SECTOR: usize = 512;
 const SIGNATURE: &str = "# GRUB Environment Block\n";
 
 /// What the factory writes: the system in A is confirmed, B is empty.
@@ -72,6 +74,39 @@ pub fn config(workspace: &Workspace) -> Result<Vec<u8>> {
     )?)
 }
 
+/// The one for the paired files.
+///
+/// # Errors
+/// It cannot be read.
+pub fn pair_config(workspace: &Workspace) -> Result<Vec<u8>> {
+    Ok(fs_err::read(
+        workspace.root.join("slotmgr/bootloader/grub-pair.cfg"),
+    )?)
+}
+
+/// The paired files as a factory makes them: their names, and what is in them. The system in A is
+/// confirmed, B is empty.
+#[must_use]
+pub fn factory_pair() -> [(&'static str, Vec<u8>); 3] {
+    let copy = |number: u32| {
+        format!(
+            "ab_seq={number}\nab_primary=A\nab_fallback=none\nab_trial=none\nab_tries=0\n\
+             ab_end={number}\n"
+        )
+    };
+    let counter = "ab_counted=000000000\nab_used=0\n".to_owned();
+    [
+        ("ab1", copy(100_000_000)),
+        ("ab2", copy(100_000_001)),
+        ("ab3", counter),
+    ]
+    .map(|(name, lines)| {
+        let mut bytes = format!("{SIGNATURE}{lines}").into_bytes();
+        bytes.resize(SECTOR, b'#');
+        (name, bytes)
+    })
+}
+
 /// The bytes of an environment block with `variables`.
 ///
 /// # Errors
@@ -84,7 +119,7 @@ pub fn environment_block(variables: &[(&str, &str)]) -> Result<Vec<u8>> {
         }
         text.push_str(&format!("{name}={value}\n"));
     }
-    if text.len() > 512 {
+    if text.len() > SECTOR {
         bail!(
             "the variables take {} bytes, more than a sector",
             text.len()

@@ -7,9 +7,11 @@ use bundle_format::Envelope;
 use bundle_format::Trust;
 use bundle_tool::cli::Environment;
 use bundle_tool::encrypt::{Recipients, encrypt as encrypt_bundle};
+use bundle_tool::observer::Observer as _;
 use bundle_tool::open::Check;
 use bundle_tool::output::Overwrite;
 use bundle_tool::sign::Identity;
+use bundle_tool::signature::OldSignature;
 use bundle_tool::unsigned::Signing;
 use bundle_tool::{extract as extraction, signature};
 
@@ -27,12 +29,6 @@ pub(crate) fn resign(
 ) -> Result<()> {
     let global = &arguments.global;
     let key = global.signer(environment)?;
-    if arguments.append {
-        bail!(
-            "--append is not there: devices refuse bundles with two signers. \
-             Without it, the new signature takes the place of the old one"
-        );
-    }
     // As in RAUC: not from system.conf, and even with --no-verify.
     if global.keyring.is_none() && arguments.signature.signing_keyring.is_none() {
         bail!("a keyring is needed to check the new signature: give --keyring");
@@ -45,6 +41,15 @@ pub(crate) fn resign(
     };
     let keyring = config.trust_for_new(arguments.signature.signing_keyring.as_deref())?;
     let signer = Identity::load(&key)?;
+    let old_signature = OldSignature::from_append(arguments.append);
+    for text in signer
+        .warnings()?
+        .iter()
+        .map(String::as_str)
+        .chain(old_signature.warning())
+    {
+        output.warn(text);
+    }
     let signing = Signing {
         signer: &signer,
         time: environment.signing_time()?,
@@ -56,7 +61,8 @@ pub(crate) fn resign(
     output.line(&format!("Reading bundle in '{format}' format"));
     output.line(&format!("Creating bundle in '{format}' format"));
     let source = config.source(&arguments.inbundle);
-    signature::resign(&source, &check(old.as_ref()), &signing, &target)
+    let check = check(old.as_ref());
+    signature::resign(&source, &check, &signing, old_signature, &target)
         .with_context(|| format!("cannot sign {} anew", arguments.inbundle.display()))
 }
 
@@ -131,7 +137,7 @@ pub(crate) fn extract_signature(
     // RAUC takes the signature out of its envelope, so that it can be looked at.
     signature::extract(&source, &Check::Trust(&trust), Envelope::Opened, &target)
         .with_context(|| cannot_take_out(&arguments.bundlename))?;
-    bundle_tool::observer::Observer::step(output, "wrote the signature");
+    output.step("wrote the signature");
     Ok(())
 }
 

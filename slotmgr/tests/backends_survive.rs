@@ -12,9 +12,9 @@ use std::sync::{Arc, OnceLock};
 
 use bundle_format::VerifiedBundle;
 use slotmgr::boot::{self, Mark, Standing, Tries};
+use slotmgr::storage::Area;
 use slotmgr::storage::record::RecordingDisks;
 use slotmgr::storage::sim::{Keep, World};
-use slotmgr::storage::{Area, EnvCopy};
 use support::cuts::{Tried, cut_everywhere};
 use support::labs::{self, Lab};
 use support::{BOTH_GOOD, image, layout, policy, running, slot_id};
@@ -30,7 +30,9 @@ fn bundle() -> &'static VerifiedBundle<Arc<Vec<u8>>> {
 
 fn start(lab: &Lab) -> World {
     let world = support::world(&image(OLD), &image(OLDER), BOTH_GOOD);
-    world.add(Area::BootEnv(EnvCopy::First), (lab.memory)());
+    for (copy, bytes) in (lab.memory)() {
+        world.add(Area::BootEnv(copy), bytes);
+    }
     world
 }
 

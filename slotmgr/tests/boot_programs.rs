@@ -599,6 +599,11 @@ fn the_program_with_noop() {
     run(&rig, "A", &["install", bundle.to_str().unwrap()]);
     let told = stderr(&rig.run(&["status"]));
     assert!(told.contains("bootloader=noop remembers nothing"), "{told}");
+    // As with RAUC the mark itself succeeds; that nothing came of it is told.
+    for state in ["good", "bad", "active"] {
+        let told = run(&rig, "A", &["mark", state, "booted"]);
+        assert!(told.contains("decided elsewhere"), "{told}");
+    }
 }
 
 /// The program that we ship to begin with.

@@ -16,8 +16,12 @@ use anyhow::{Context, Result, bail};
 use crate::command::{captured, logged, tail};
 use crate::progress::Progress;
 
-/// How long each target runs when nothing is said.
-pub const DEFAULT_SECONDS: u32 = 60;
+/// How long each target of a room runs when nothing is said. What reads bundles gets a minute: it is
+/// the door to the network.
+const SECONDS: &[(&str, u32)] = &[("bundle-format", 60)];
+
+/// The same of the rooms that are not named: all targets together have to fit into a build.
+const SECONDS_OF_OTHERS: u32 = 20;
 
 /// Targets that run at the same time.
 const AT_ONCE: usize = 2;
@@ -52,6 +56,14 @@ struct Target {
     name: String,
 }
 
+impl Target {
+    /// How long it runs, if `wanted` is not said.
+    fn seconds(&self, wanted: Option<u32>) -> u32 {
+        let by_room = || SECONDS.iter().find(|(room, _)| *room == self.room);
+        wanted.unwrap_or_else(|| by_room().map_or(SECONDS_OF_OTHERS, |(_, seconds)| *seconds))
+    }
+}
+
 /// What fuzzing needs.
 #[derive(Debug)]
 pub struct Fuzzing<'a> {
@@ -64,12 +76,13 @@ pub struct Fuzzing<'a> {
 }
 
 impl Fuzzing<'_> {
-    /// Builds every target of every room and runs each for `seconds`, two at a time.
+    /// Builds every target of every room and runs each for `seconds` (else for as long as the table
+    /// of its room says), two at a time.
     ///
     /// # Errors
     /// There is nothing to run, building fails, or a target finds something: the error then names
     /// the input.
-    pub fn run(&self, seconds: u32) -> Result<()> {
+    pub fn run(&self, seconds: Option<u32>) -> Result<()> {
         let targets = targets(&self.root)?;
         if targets.is_empty() {
             bail!("no room has a folder fuzz/fuzz_targets");
@@ -81,7 +94,11 @@ impl Fuzzing<'_> {
             let what = format!("build the fuzz targets of {room}");
             self.progress.step(&what, || self.build(room, &triple))?;
         }
-        let what = format!("fuzz {} targets, {seconds} s each", targets.len());
+        let total: u64 = targets
+            .iter()
+            .map(|target| u64::from(target.seconds(seconds)))
+            .sum();
+        let what = format!("fuzz {} targets, {total} s in all", targets.len());
         self.progress.step(&what, || {
             let found = self.run_all(targets, &triple, seconds);
             if found.is_empty() {
@@ -122,7 +139,7 @@ impl Fuzzing<'_> {
     }
 
     /// Runs the targets on [`AT_ONCE`] threads; gives what was found.
-    fn run_all(&self, targets: Vec<Target>, triple: &str, seconds: u32) -> Vec<String> {
+    fn run_all(&self, targets: Vec<Target>, triple: &str, seconds: Option<u32>) -> Vec<String> {
         let waiting = Mutex::new(VecDeque::from(targets));
         let found = Mutex::new(Vec::new());
         let next = || locked(&waiting).pop_front();
@@ -130,7 +147,7 @@ impl Fuzzing<'_> {
             for _ in 0..AT_ONCE {
                 scope.spawn(|| {
                     while let Some(target) = next() {
-                        if let Err(error) = self.run_one(&target, triple, seconds) {
+                        if let Err(error) = self.run_one(&target, triple, target.seconds(seconds)) {
                             locked(&found).push(format!("{error:#}"));
                         }
                     }
@@ -154,6 +171,10 @@ impl Fuzzing<'_> {
         let log = self
             .root
             .join(format!("target/logs/fuzz-{room}-{name}.log"));
+        // Logs are appended to; the coverage of an earlier run must not be taken for this one's.
+        if log.exists() {
+            fs_err::remove_file(&log)?;
+        }
         let mut run = Command::new(work.join(triple).join("release").join(name));
         // What is new goes into the first folder, the others are only read.
         run.arg(&corpus);
@@ -269,6 +290,68 @@ mod tests {
             let path = format!("path = \"fuzz_targets/{}.rs\"", target.name);
             assert!(text.contains(&path), "{target:?} is not in Cargo.toml");
         }
+    }
+
+    #[test]
+    fn what_reads_bundles_runs_for_a_minute_unless_told_otherwise() {
+        let target = |room: &str| Target {
+            room: room.to_owned(),
+            name: "x".to_owned(),
+        };
+        assert_eq!(target("bundle-format").seconds(None), 60);
+        assert_eq!(target("casync").seconds(None), 20);
+        assert_eq!(target("bundle-format").seconds(Some(3)), 3);
+    }
+
+    /// Runs a shell script in place of a fuzz target.
+    fn run_script(script: &str) -> Result<()> {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().to_owned();
+        let place = root.join("target/fuzz/triple/release/broken");
+        fs_err::create_dir_all(place.parent().unwrap()).unwrap();
+        // Written by another process: a program that is still open for writing here, and so in any
+        // child that another test starts meanwhile, could not be started.
+        let mut write = Command::new("sh");
+        write.args([
+            "-c",
+            "printf '%s\n' '#!/bin/sh' \"$1\" > \"$2\" && chmod +x \"$2\"",
+            "sh",
+        ]);
+        assert!(write.arg(script).arg(&place).status().unwrap().success());
+        let fuzzing = Fuzzing {
+            cargo: "cargo".into(),
+            root,
+            progress: &Progress::new(crate::progress::Style::Silent),
+        };
+        let target = Target {
+            room: "room".to_owned(),
+            name: "broken".to_owned(),
+        };
+        let found = fuzzing.run_all(vec![target], "triple", Some(3));
+        if found.is_empty() {
+            return Ok(());
+        }
+        bail!("{}", found.join("\n"))
+    }
+
+    #[test]
+    fn a_target_that_crashes_fails_the_run_and_the_input_is_named() {
+        let crash = "for word in \"$@\"; do case $word in -artifact_prefix=*) \
+                     echo x > \"${word#*=}crash-0815\";; esac; done; echo panicked; exit 77";
+        let said = run_script(crash).unwrap_err().to_string();
+        assert!(
+            said.contains("the fuzz target broken of room fails"),
+            "{said}"
+        );
+        assert!(
+            said.contains("target/fuzz/found/room/broken/crash-0815"),
+            "{said}"
+        );
+        assert!(said.contains("panicked"), "the end of the log: {said}");
+        // Killed, or out of memory: there may be no input, and it is a failure all the same.
+        assert!(run_script("exit 1").is_err());
+        assert!(run_script("exit 0").is_err(), "without coverage");
+        run_script("echo INFO: Loaded 1 modules; echo '#2 INITED cov: 12 ft: 13'").unwrap();
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use xtask::bench::{Amount, Bench, Subject};
-use xtask::fuzz::DEFAULT_SECONDS;
 use xtask::progress::{Progress, Style};
 use xtask::suite::{Part, Suite, workspace_root};
 
@@ -15,8 +14,8 @@ Usage: cargo xtask test [--no-qemu] [--only fmt|clippy|unit|fuzz|qemu] [--fuzz-s
        cargo xtask packages
 
 test      install the Debian packages that the tests need, then run them all:
-          formatting, clippy, unit and peer tests, fuzz targets (a minute each),
-          machines in QEMU
+          formatting, clippy, unit and peer tests, fuzz targets (a minute for
+          each that reads bundles, 20 s for the others), machines in QEMU
 bench     measure our programs, optimised, beside their peers, and print ratios
 packages  install these packages only
 ";
@@ -24,7 +23,10 @@ packages  install these packages only
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
 enum Task {
-    Test { parts: Vec<Part>, fuzz_seconds: u32 },
+    Test {
+        parts: Vec<Part>,
+        fuzz_seconds: Option<u32>,
+    },
     Bench(Vec<Subject>, Amount),
     Packages,
     Help,
@@ -41,7 +43,7 @@ fn parse(arguments: &[String]) -> Result<Task, String> {
         None => return Err("no task was named".to_owned()),
     }
     let mut parts = Part::ALL.to_vec();
-    let mut fuzz_seconds = DEFAULT_SECONDS;
+    let mut fuzz_seconds = None;
     while let Some(word) = words.next() {
         match word {
             "--no-qemu" => parts.retain(|part| *part != Part::Qemu),
@@ -50,7 +52,7 @@ fn parse(arguments: &[String]) -> Result<Task, String> {
                 parts.retain(|part| part.name() == name);
             }
             "--fuzz-seconds" => {
-                fuzz_seconds = number(word, words.next())?;
+                fuzz_seconds = Some(number(word, words.next())?);
             }
             other => return Err(format!("there is no option {other:?}")),
         }
@@ -159,15 +161,12 @@ mod tests {
                 fuzz_seconds,
             })
         };
-        assert_eq!(parsed("test"), test(&Part::ALL, DEFAULT_SECONDS));
+        assert_eq!(parsed("test"), test(&Part::ALL, None));
         let without = [Part::Fmt, Part::Clippy, Part::Unit, Part::Fuzz];
-        assert_eq!(parsed("test --no-qemu"), test(&without, DEFAULT_SECONDS));
-        assert_eq!(
-            parsed("test --only qemu"),
-            test(&[Part::Qemu], DEFAULT_SECONDS)
-        );
+        assert_eq!(parsed("test --no-qemu"), test(&without, None));
+        assert_eq!(parsed("test --only qemu"), test(&[Part::Qemu], None));
         let long = parsed("test --only fuzz --fuzz-seconds 3600");
-        assert_eq!(long, test(&[Part::Fuzz], 3600));
+        assert_eq!(long, test(&[Part::Fuzz], Some(3600)));
         assert_eq!(parsed("packages"), Ok(Task::Packages));
         let little = Amount {
             megabytes: 8,

@@ -57,11 +57,11 @@ pub struct Suite<'a> {
 
 impl Suite<'_> {
     /// Installs the packages that `parts` need, then runs these (each fuzz target for
-    /// `fuzz_seconds`); stops at the first that fails.
+    /// `fuzz_seconds`, if that is said); stops at the first that fails.
     ///
     /// # Errors
     /// A package cannot be installed, or a part fails.
-    pub fn run(&self, parts: &[Part], fuzz_seconds: u32) -> Result<()> {
+    pub fn run(&self, parts: &[Part], fuzz_seconds: Option<u32>) -> Result<()> {
         self.install(parts)?;
         for part in parts {
             match part {
@@ -129,7 +129,7 @@ impl Suite<'_> {
     }
 
     /// Fuzz targets, instrumented with the same compiler.
-    fn fuzz(&self, seconds: u32) -> Result<()> {
+    fn fuzz(&self, seconds: Option<u32>) -> Result<()> {
         let fuzzing = Fuzzing {
             cargo: self.cargo.clone(),
             root: self.root.clone(),

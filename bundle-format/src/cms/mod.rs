@@ -4,6 +4,7 @@ mod asn1;
 mod ed25519;
 mod envelope;
 mod name;
+mod parts;
 mod policy;
 mod recipients;
 mod signer;
@@ -13,6 +14,7 @@ mod verify;
 
 pub use envelope::{DecryptError, DecryptionKey};
 pub use name::one_line;
+pub use parts::SignedParts;
 pub use policy::{Policy, PolicyError};
 pub use recipients::{Recipient, recipients};
 pub use signer::{Signer, name as certificate_name};

@@ -147,7 +147,12 @@ pub(crate) fn parse(cms: &[u8], offset: u64) -> Result<(CmsContentInfo, Vec<u8>)
 /// It is neither, or no CMS at all.
 pub fn kind(cms: &[u8], offset: u64) -> Result<CmsKind, StructureError> {
     let (_, der) = parse(cms, offset)?;
-    let content_type = Elements::new(&der).expect(SEQUENCE)?.inside().expect(OID)?;
+    kind_of(&der)
+}
+
+/// The same of OpenSSL's own DER.
+pub(super) fn kind_of(der: &[u8]) -> Result<CmsKind, StructureError> {
+    let content_type = Elements::new(der).expect(SEQUENCE)?.inside().expect(OID)?;
     match content_type.content {
         ID_SIGNED_DATA => Ok(CmsKind::Signed),
         ID_ENVELOPED_DATA => Ok(CmsKind::Enveloped),

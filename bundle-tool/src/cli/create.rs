@@ -59,7 +59,7 @@ fn signature(args: &CreateArgs, environment: &Environment) -> Result<Signature> 
             intermediates: args.intermediate.clone(),
             passphrase: environment.key_passphrase.clone(),
             token: environment.token.clone(),
-            valid_at: args.expiry.now(environment),
+            validity: args.expiry.validity(environment),
         }),
         time: environment.signing_time()?,
         keyring,

@@ -17,6 +17,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use bundle_format::{Limits, Trust};
+use clap::CommandFactory as _;
+use clap_complete::Shell;
 
 use crate::info::info;
 use crate::keys::demo_pki_in;
@@ -84,8 +86,7 @@ pub fn run(args: &Args, environment: &Environment, observer: &mut dyn Observer) 
                 Ok(render::info(&shown))
             }
         }
-        Command::Verify(arguments) => check(arguments, environment, observer)
-            .with_context(|| format!("{} is not a good bundle", arguments.bundle.display())),
+        Command::Verify(arguments) => check(arguments, environment, observer),
         Command::Convert(arguments) => transform::convert(arguments, environment, observer),
         Command::Extract(arguments) => transform::extract(arguments, environment, observer),
         Command::ExtractSignature(arguments) => {
@@ -101,7 +102,15 @@ pub fn run(args: &Args, environment: &Environment, observer: &mut dyn Observer) 
         Command::Pack(arguments) => chunks::pack(arguments),
         Command::Stats(arguments) => chunks::stats(arguments),
         Command::Delta(command) => delta::run(command, environment, observer),
+        Command::Completions { shell } => completions(*shell),
     }
+}
+
+/// The script that makes a shell complete the verbs and options.
+fn completions(shell: Shell) -> Result<String> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "bundle-tool", &mut script);
+    Ok(String::from_utf8(script)?)
 }
 
 fn show(arguments: &InfoArgs, environment: &Environment) -> Result<crate::info::Info> {
@@ -139,6 +148,8 @@ fn check(
     } else {
         Depth::Images
     };
-    let verified = verify(&source, &trust, depth, observer)?;
+    // A keyring that cannot be read says nothing about the bundle.
+    let verified = verify(&source, &trust, depth, observer)
+        .with_context(|| format!("{} is not a good bundle", path.display()))?;
     Ok(render::verified(path, &verified))
 }

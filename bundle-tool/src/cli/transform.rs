@@ -16,6 +16,7 @@ use crate::observer::Observer;
 use crate::open::Source;
 use crate::output::Overwrite;
 use crate::sign::{Identity, KeySource};
+use crate::signature::OldSignature;
 use crate::unsigned::Signing;
 use crate::{encrypt, extract, signature, unsigned};
 
@@ -26,7 +27,7 @@ pub(super) fn sign(
 ) -> Result<String> {
     let source = args
         .signer
-        .source(environment, args.expiry.now(environment));
+        .source(environment, args.expiry.validity(environment));
     let keyring = args.keyring.as_deref();
     let prepared = Prepared::new(&source, keyring, &args.recipients, environment)?;
     prepared.warn(observer)?;
@@ -42,8 +43,8 @@ pub(super) fn resign(
     observer: &mut dyn Observer,
 ) -> Result<String> {
     let keyring = args.signing_keyring.as_deref();
-    let now = (!args.check.rules.no_check_time).then_some(environment.now);
-    let source = args.signer.source(environment, now);
+    let validity = args.check.rules.validity(environment);
+    let source = args.signer.source(environment, validity);
     let prepared = Prepared::new(&source, keyring, &args.recipients, environment)?;
     prepared.warn(observer)?;
     let check = args.check.load()?;
@@ -53,8 +54,11 @@ pub(super) fn resign(
         limits: &Limits::default(),
         decryption: key.as_ref(),
     };
+    let old = OldSignature::from_append(args.append);
+    old.warning().iter().for_each(|text| observer.warn(text));
     let target = args.force.target(&args.output);
-    signature::resign(&source, &check.as_check(), &prepared.signing(), &target)
+    let signing = prepared.signing();
+    signature::resign(&source, &check.as_check(), &signing, old, &target)
         .with_context(|| format!("cannot sign {} anew", args.input.display()))?;
     Ok(render::wrote("bundle with the new signature", &args.output))
 }
@@ -77,7 +81,7 @@ pub(super) fn convert(
     let key = args.check.decrypt.load(environment)?;
     let check = args.check.load()?;
     let keyring = args.signing_keyring.as_deref();
-    let now = (!args.check.rules.no_check_time).then_some(environment.now);
+    let validity = args.check.rules.validity(environment);
     let request = ConvertRequest {
         source: Source {
             path: &args.input,
@@ -93,7 +97,7 @@ pub(super) fn convert(
             packing: args.compression,
         })?,
         signature: Signature::By {
-            key: Box::new(args.signer.source(environment, now)),
+            key: Box::new(args.signer.source(environment, validity)),
             time: environment.signing_time()?,
             keyring: keyring.map(Trust::from_keyring_file).transpose()?,
             recipients: args.recipients.to.clone(),

@@ -103,9 +103,30 @@ pub struct KeySource {
     pub passphrase: Option<String>,
     /// How tokens are reached.
     pub token: TokenAccess,
-    /// The time at which the certificates have to be valid, in seconds since 1970; `None` does not
-    /// look.
-    pub valid_at: Option<i64>,
+    /// Whether the certificates have to be valid.
+    pub validity: Validity,
+}
+
+/// What is asked of certificates before they sign; times are seconds since 1970.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Validity {
+    /// Nothing.
+    #[default]
+    Ignored,
+    /// A warning, if they are not valid at this time, or not for long any more. RAUC signs with
+    /// an expired certificate: scripts that count on it go on.
+    Warned(i64),
+    /// To be valid at this time; a warning, if not for long any more.
+    Demanded(i64),
+}
+
+impl Validity {
+    fn time(self) -> Option<i64> {
+        match self {
+            Self::Ignored => None,
+            Self::Warned(now) | Self::Demanded(now) => Some(now),
+        }
+    }
 }
 
 impl KeySource {
@@ -135,7 +156,7 @@ pub struct Identity {
     pub(crate) intermediates: Vec<X509>,
     pub(super) key: SigningKey,
     pub(super) scheme: Scheme,
-    valid_at: Option<i64>,
+    validity: Validity,
 }
 
 impl Identity {
@@ -159,7 +180,7 @@ impl Identity {
         }
         let public = certificate.public_key()?;
         let scheme = Scheme::of(&public)?;
-        if let Some(now) = source.valid_at {
+        if let Validity::Demanded(now) = source.validity {
             for certificate in std::iter::once(&certificate).chain(&intermediates) {
                 check_validity(certificate, now)?;
             }
@@ -173,7 +194,7 @@ impl Identity {
             intermediates,
             key,
             scheme,
-            valid_at: source.valid_at,
+            validity: source.validity,
         })
     }
 
@@ -188,12 +209,19 @@ impl Identity {
                 "the signature is Ed25519: slotmgr verifies it, RAUC devices refuse it".to_owned(),
             );
         }
-        let Some(now) = self.valid_at else {
+        let Some(now) = self.validity.time() else {
             return Ok(warnings);
         };
         let soon = Asn1Time::from_unix(now.saturating_add(SOON))?;
         for certificate in std::iter::once(&self.certificate).chain(&self.intermediates) {
-            if *certificate.not_after() < *soon {
+            if !is_valid(certificate, now)? {
+                warnings.push(format!(
+                    "the certificate {} is not valid now (from {} until {}), so devices refuse what it signs; use another one",
+                    subject(certificate),
+                    certificate.not_before(),
+                    certificate.not_after()
+                ));
+            } else if *certificate.not_after() < *soon {
                 warnings.push(format!(
                     "the certificate {} expires on {}: later, devices refuse what it signed",
                     subject(certificate),
@@ -222,9 +250,13 @@ impl Identity {
     }
 }
 
-fn check_validity(certificate: &X509, now: i64) -> Result<(), IdentityError> {
+fn is_valid(certificate: &X509, now: i64) -> Result<bool, ErrorStack> {
     let now = Asn1Time::from_unix(now)?;
-    if *certificate.not_before() <= *now && *now <= *certificate.not_after() {
+    Ok(*certificate.not_before() <= *now && *now <= *certificate.not_after())
+}
+
+fn check_validity(certificate: &X509, now: i64) -> Result<(), IdentityError> {
+    if is_valid(certificate, now)? {
         return Ok(());
     }
     Err(IdentityError::NotValid {

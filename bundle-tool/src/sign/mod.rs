@@ -4,6 +4,7 @@
 //! writer takes the signing time from the clock (so no bundle could be built twice alike) and
 //! wants the whole payload of a plain bundle in memory.
 
+mod append;
 mod der;
 mod identity;
 mod key;
@@ -11,9 +12,11 @@ mod scheme;
 mod time;
 mod token;
 
-pub use identity::{Identity, IdentityError, KeySource, load_certificates};
+pub use append::{AppendError, append};
+pub use identity::{Identity, IdentityError, KeySource, Validity, load_certificates};
 pub use token::{TokenAccess, TokenError, UriError};
 
+use bundle_format::cms::SignedParts;
 use openssl::error::ErrorStack;
 use openssl::x509::X509Ref;
 
@@ -89,12 +92,29 @@ pub fn sign(content: Content<'_>, signer: &Identity, time: i64) -> Result<Vec<u8
         Content::Attached(bytes) => context(0, &octets(bytes)),
         Content::Detached(_) => Vec::new(),
     };
+    assemble(SignedParts {
+        version: integer(&[1]),
+        digests: vec![digest_algorithm.clone()],
+        content: sequence(&[&oid(ID_DATA)?, &attached]),
+        certificates: certificates(signer)?,
+        revocations: Vec::new(),
+        signers: vec![signer_info],
+    })
+}
+
+/// The whole structure around its parts.
+fn assemble(parts: SignedParts) -> Result<Vec<u8>, SignError> {
+    let revocations = match parts.revocations {
+        none if none.is_empty() => Vec::new(),
+        some => context(1, &der::sorted(some)),
+    };
     let signed_data = sequence(&[
-        &integer(&[1]),
-        &set_of(vec![digest_algorithm.clone()]),
-        &sequence(&[&oid(ID_DATA)?, &attached]),
-        &context(0, &der::sorted(certificates(signer)?)),
-        &set_of(vec![signer_info]),
+        &parts.version,
+        &set_of(parts.digests),
+        &parts.content,
+        &context(0, &der::sorted(parts.certificates)),
+        &revocations,
+        &set_of(parts.signers),
     ]);
     Ok(sequence(&[
         &oid(ID_SIGNED_DATA)?,

@@ -9,6 +9,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use super::render::Format;
 use crate::file::Placement;
+use crate::paired::{BadName, Name};
 
 /// The file that GRUB's own tools use when none is named.
 pub const DEFAULT_FILE: &str = "/boot/grub/grubenv";
@@ -65,12 +66,55 @@ enum RawVerb {
         #[arg(value_name = "FILE")]
         named: Option<PathBuf>,
     },
+    /// The paired files ab1, ab2, ab3: two copies written in turn, and GRUB's own counter
+    Pair {
+        #[command(subcommand)]
+        verb: RawPair,
+    },
     /// Say in words whether GRUB and Linux can rely on the file
     Doctor {
         /// The environment file
         #[arg(value_name = "FILE")]
         named: Option<PathBuf>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum RawPair {
+    /// Make the files that are missing or do not count; a state that is in force stays
+    Create {
+        /// The slot that GRUB starts
+        #[arg(long, value_name = "NAME", value_parser = name)]
+        primary: Name,
+        /// The slot that it starts when that one is not confirmed
+        #[arg(long, value_name = "NAME", value_parser = name)]
+        fallback: Option<Name>,
+        /// Their directory
+        #[arg(value_name = "DIRECTORY")]
+        directory: PathBuf,
+    },
+    /// Show both copies, and what GRUB does at the next start
+    Show {
+        /// The slot that grub.cfg names for the case that neither copy counts
+        #[arg(long, value_name = "NAME", value_parser = name)]
+        default: Name,
+        /// Their directory
+        #[arg(value_name = "DIRECTORY")]
+        directory: PathBuf,
+    },
+    /// Print the part of grub.cfg that reads them
+    Cfg {
+        /// Their directory as GRUB names it
+        #[arg(long, value_name = "PATH", default_value = "$prefix")]
+        directory: String,
+        /// The slot to start when neither copy counts
+        #[arg(long, value_name = "NAME", value_parser = name)]
+        default: Name,
+    },
+}
+
+fn name(text: &str) -> Result<Name, BadName> {
+    Name::new(text)
 }
 
 /// What was asked for.
@@ -97,6 +141,29 @@ pub enum Verb {
     Create(usize),
     /// Judge the file.
     Doctor,
+    /// Something with the paired files.
+    Pair(PairVerb),
+}
+
+/// What to do with the paired files; the file of the [`Request`] is their directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PairVerb {
+    /// Make what is missing.
+    Create {
+        /// Started.
+        primary: Name,
+        /// Started when that one is not confirmed.
+        fallback: Option<Name>,
+    },
+    /// Show what they say; the slot is the default of `grub.cfg`.
+    Show(Name),
+    /// Print the script.
+    Cfg {
+        /// As GRUB names it.
+        directory: String,
+        /// Started when neither copy counts.
+        default: Name,
+    },
 }
 
 /// A `NAME=VALUE`.
@@ -133,6 +200,7 @@ pub fn parse(argv: Vec<OsString>) -> Result<Request, clap::Error> {
         RawVerb::List { named } => (named, Verb::List),
         RawVerb::Doctor { named } => (named, Verb::Doctor),
         RawVerb::Create { size, named } => (named, Verb::Create(size)),
+        RawVerb::Pair { verb } => pair(verb),
         RawVerb::Unset { unchecked, names } => (None, Verb::Unset(placement(unchecked), names)),
         RawVerb::Set { unchecked, words } => {
             let (named, assignments) = file_and_assignments(words)?;
@@ -148,6 +216,19 @@ pub fn parse(argv: Vec<OsString>) -> Result<Request, clap::Error> {
         (None, None) => DEFAULT_FILE.into(),
     };
     Ok(Request { file, format, verb })
+}
+
+fn pair(verb: RawPair) -> (Option<PathBuf>, Verb) {
+    let (directory, verb) = match verb {
+        RawPair::Create {
+            primary,
+            fallback,
+            directory,
+        } => (Some(directory), PairVerb::Create { primary, fallback }),
+        RawPair::Show { default, directory } => (Some(directory), PairVerb::Show(default)),
+        RawPair::Cfg { directory, default } => (None, PairVerb::Cfg { directory, default }),
+    };
+    (directory, Verb::Pair(verb))
 }
 
 fn placement(unchecked: bool) -> Placement {
@@ -217,6 +298,10 @@ mod tests {
             ("list x", text("x", Verb::List)),
             ("-f x doctor", text("x", Verb::Doctor)),
             ("create --size 512 x", text("x", Verb::Create(512))),
+            (
+                "pair show --default A x",
+                text("x", Verb::Pair(PairVerb::Show(Name::new("A").unwrap()))),
+            ),
             ("create", text(DEFAULT_FILE, Verb::Create(1024))),
             ("set x a=1 b=c=d e=", text("x", set(Placement::Checked))),
             (
@@ -244,6 +329,9 @@ mod tests {
             "x",
             "-f x list x",
             "create --size y",
+            "pair create x",
+            "pair cfg --default none",
+            "pair create --primary A/B x",
         ] {
             assert!(of(bad).is_err(), "{bad}");
         }

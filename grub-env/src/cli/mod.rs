@@ -7,6 +7,7 @@ mod args;
 pub mod doctor;
 mod editenv;
 mod editenv_args;
+mod pair;
 mod rauc;
 mod render;
 mod run;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::doctor::{Content, Health, Inside, Report, atomicity};
 use crate::block::Block;
 use crate::file::Written;
+use crate::paired::{Boot, Pair, State, Which};
 
 /// How to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +92,46 @@ pub fn created(out: &mut dyn Write, path: &Path, size: usize, format: Format) ->
         out,
         "{path}: created with {size} bytes; GRUB sees it after a clean unmount"
     )
+}
+
+/// What both copies say, and what GRUB makes of it.
+pub fn pair(out: &mut dyn Write, pair: &Pair, boot: &Boot, format: Format) -> io::Result<()> {
+    let copies = [Which::First, Which::Second].map(|which| {
+        let text = match pair.copy(which) {
+            Ok(record) => state(&record.state),
+            Err(error) => format!("does not count: {error}"),
+        };
+        (which, text)
+    });
+    let in_force = pair.in_force().map(|(which, _)| which);
+    if format == Format::Json {
+        let copies = copies.map(|(which, text)| {
+            json!({ "file": which.file(), "says": text, "in_force": in_force == Some(which) })
+        });
+        let next = json!({ "slot": boot.slot.as_str(), "why": boot.why.as_str() });
+        return put_json(out, json!({ "copies": copies, "next_boot": next }));
+    }
+    for (which, text) in copies {
+        let mark = if in_force == Some(which) {
+            ", in force"
+        } else {
+            ""
+        };
+        writeln!(out, "{}{mark}: {text}", which.file())?;
+    }
+    let (slot, why) = (&boot.slot, boot.why.as_str());
+    writeln!(out, "GRUB starts {slot} next ({why}).")
+}
+
+fn state(state: &State) -> String {
+    let trial = state.trial.map_or("confirmed".to_owned(), |trial| {
+        format!("on trial with {} tries", trial.tries())
+    });
+    let fallback = match &state.fallback {
+        Some(fallback) => format!("fallback {fallback}"),
+        None => "no fallback".to_owned(),
+    };
+    format!("{} {trial}, {fallback}", state.primary)
 }
 
 /// What the doctor says.

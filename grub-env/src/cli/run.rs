@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use super::args::{Request, Verb, parse};
 use super::doctor::{self, Health};
-use super::{chain, render};
+use super::{chain, pair, render};
 use crate::block::{BadVariable, Block};
 use crate::file::{EnvFile, FileError, Placement, Written, create, read_file};
 
@@ -18,6 +18,8 @@ enum RunError {
     File(#[from] FileError),
     #[error("nothing was changed")]
     Variable(#[from] BadVariable),
+    #[error(transparent)]
+    Pair(#[from] pair::PairFault),
     #[error("cannot write the answer")]
     Output(#[from] io::Error),
 }
@@ -82,6 +84,7 @@ fn run(request: &Request, out: &mut Vec<u8>) -> Result<ExitCode, RunError> {
             create(path, &Block::new(), *size)?;
             render::created(out, path, *size, *format)?;
         }
+        Verb::Pair(verb) => pair::run(path, verb, *format, out)?,
         Verb::Doctor => {
             let report = doctor::examine(path)?;
             render::report(out, &report, *format)?;

@@ -17,6 +17,7 @@ mod cfg;
 mod count;
 mod name;
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU8;
 
 pub use boot::{Boot, Why, decide};
@@ -259,6 +260,8 @@ pub struct Update {
 pub struct Pair {
     first: Result<Record, CopyError>,
     second: Result<Record, CopyError>,
+    /// All numbers that stand in either file, also in what a write cut short left there.
+    numbers: BTreeSet<u32>,
 }
 
 impl Pair {
@@ -268,6 +271,7 @@ impl Pair {
         Self {
             first: Record::parse(first),
             second: Record::parse(second),
+            numbers: [first, second].into_iter().flat_map(numbers).collect(),
         }
     }
 
@@ -306,10 +310,11 @@ impl Pair {
         trial: TrialChange,
     ) -> Result<Option<Update>, PairError> {
         let (which, record) = self.in_force().ok_or(PairError::NoCopy)?;
-        let seq = record.seq + 1;
-        if seq > LAST_SEQ {
-            return Err(PairError::Exhausted);
-        }
+        // None that is left in the copy that is written now: an old end and a new beginning with
+        // the same number would count as a whole.
+        let seq = (record.seq + 1..=LAST_SEQ)
+            .find(|seq| !self.numbers.contains(seq))
+            .ok_or(PairError::Exhausted)?;
         let trial = match trial {
             TrialChange::None => None,
             TrialChange::Keep => record.state.trial,
@@ -332,6 +337,13 @@ impl Pair {
             bytes,
         }))
     }
+}
+
+/// Whatever looks like one of our numbers.
+fn numbers(bytes: &[u8]) -> impl Iterator<Item = u32> {
+    let head = bytes.get(..LEN).unwrap_or(bytes);
+    let runs = head.split(|byte| !byte.is_ascii_digit());
+    runs.filter_map(|run| number(std::str::from_utf8(run).ok()?))
 }
 
 fn at_most_max(tries: NonZeroU8) -> NonZeroU8 {

@@ -187,3 +187,47 @@ fn it_always_fits() {
     let files = initial(long.clone(), Some(long)).unwrap();
     assert!(files.iter().all(|f| f.len() == LEN));
 }
+
+/// A write that tore within its sector, from either side, and then another one over it that tears
+/// too: what counts afterwards was written as a whole.
+#[test]
+fn two_torn_writes_make_no_third_state() {
+    // Behind it all files have the same bytes.
+    const USED: usize = 170;
+    let mix = |front: &[u8], back: &[u8], at: usize| [&front[..at], &back[at..]].concat();
+    let before = files();
+    let old = pair(&before).in_force().unwrap().1.clone();
+    let mut armed = before.clone();
+    arm(&mut armed);
+    let mut tried = 0_u32;
+    for first in 0..USED {
+        for torn in [
+            mix(&armed[0], &before[0], first),
+            mix(&before[0], &armed[0], first),
+        ] {
+            let found = [torn, before[1].clone(), before[2].clone()];
+            if pair(&found).in_force().unwrap().0 == Which::First {
+                assert_eq!(pair(&found).in_force(), pair(&armed).in_force());
+                continue;
+            }
+            let update = pair(&found).change(name("A"), None, TrialChange::None);
+            let update = update.unwrap().unwrap();
+            let new = Record::parse(&update.bytes).unwrap();
+            for second in 0..USED {
+                for again in [
+                    mix(&update.bytes, &found[0], second),
+                    mix(&found[0], &update.bytes, second),
+                ] {
+                    let pair = Pair::parse(&again, &found[1]);
+                    let record = pair.in_force().unwrap().1;
+                    assert!(
+                        *record == old || *record == new,
+                        "torn at {first}, then at {second}: {record:?}"
+                    );
+                    tried += 1;
+                }
+            }
+        }
+    }
+    assert!(tried > 50_000, "{tried}");
+}

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use bundle_tool::cli::Environment;
-use bundle_tool::sign::KeySource;
+use bundle_tool::sign::{KeySource, Validity};
 use clap::Args;
 
 /// Options of every command.
@@ -75,7 +75,7 @@ impl Global {
             passphrase: environment.key_passphrase.clone(),
             token: environment.token.clone(),
             // As in RAUC, the check of the finished bundle decides.
-            valid_at: None,
+            validity: Validity::Warned(environment.now),
         })
     }
 }

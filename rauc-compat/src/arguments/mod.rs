@@ -128,7 +128,7 @@ pub struct ResignArguments {
     /// Accept an old signature whose certificates have expired
     #[arg(long)]
     pub no_check_time: bool,
-    /// Refused: devices take bundles with one signer only
+    /// Keep the old signature beside the new one: RAUC up to 1.15.2 and slotmgr refuse such a bundle
     #[arg(long)]
     pub append: bool,
     /// The bundle

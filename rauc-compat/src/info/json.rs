@@ -5,7 +5,7 @@ use std::io;
 use anyhow::Result;
 use bundle_format::encode_hex;
 use bundle_format::manifest::{Image, ImageType, Manifest};
-use bundle_tool::info::{Info, Proof};
+use bundle_tool::info::Info;
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter};
 use serde_json::{Map, Value, json};
@@ -25,7 +25,9 @@ struct Flat<'a> {
     version: Option<&'a str>,
     description: Option<&'a str>,
     build: Option<&'a str>,
+    format: &'static str,
     hooks: Vec<&'static str>,
+    hash: Option<String>,
     images: Vec<FlatImage<'a>>,
 }
 
@@ -40,11 +42,9 @@ impl Serialize for FlatImage<'_> {
 
 #[derive(Serialize)]
 struct FlatFields<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
     artifact: Option<&'a str>,
     variant: Option<&'a str>,
     filename: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     r#type: Option<&'static str>,
     checksum: Option<String>,
     size: Size,
@@ -68,15 +68,18 @@ impl Serialize for Size {
     }
 }
 
-/// The form of RAUC 1.8. Fields of newer ones stand only where the manifest uses them.
-pub(super) fn flat(manifest: &Manifest, layout: Layout) -> Result<String> {
+/// The flat form, with the fields of RAUC 1.15.
+pub(super) fn flat(info: &Info, layout: Layout) -> Result<String> {
+    let manifest = &info.manifest;
     let update = &manifest.update;
     let flat = Flat {
         compatible: &update.compatible,
         version: update.version.as_deref(),
         description: update.description.as_deref(),
         build: update.build.as_deref(),
+        format: manifest.bundle.format.name(),
         hooks: bundle_hooks(manifest),
+        hash: info.proof.hash().map(|hash| hash.to_string()),
         images: manifest.images.iter().map(flat_image).collect(),
     };
     printed(&flat, layout)
@@ -95,7 +98,7 @@ fn flat_image(image: &Image) -> FlatImage<'_> {
         artifact: image.artifact.as_deref(),
         variant: image.variant.as_deref(),
         filename: image.filename.as_deref(),
-        r#type: image.image_type.map(ImageType::name),
+        r#type: image.kind().map(ImageType::name),
         checksum: image.sha256.map(|digest| digest.to_string()),
         size: Size(image.size),
         hooks: image_hooks(image),
@@ -111,7 +114,7 @@ pub(super) fn nested(info: &Info) -> Result<String> {
     let manifest = &info.manifest;
     let update = &manifest.update;
     let mut root = Map::new();
-    if let Proof::Verified { hash, .. } = &info.proof {
+    if let Some(hash) = info.proof.hash() {
         root.insert("manifest-hash".to_owned(), hash.to_string().into());
     }
     let mut section = object([("compatible", Some(update.compatible.as_str()))]);

@@ -80,8 +80,8 @@ pub(crate) fn show(
     };
     let mut text = match format {
         Format::Readable => readable::manifest(&shown, style),
-        Format::Shell => shell::manifest(&shown.manifest),
-        Format::Json(layout) => json::flat(&shown.manifest, layout)?,
+        Format::Shell => shell::manifest(&shown),
+        Format::Json(layout) => json::flat(&shown, layout)?,
         Format::Json2 => json::nested(&shown)?,
     };
     text.push('\n');

@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 
-use bundle_format::manifest::{Image, ImageType, Manifest};
+use bundle_format::manifest::Image;
+use bundle_tool::info::Info;
 
 use super::{bundle_hooks, image_hooks, size};
 
-/// One line per variable. Those of newer RAUCs stand only where the manifest uses what they tell.
-pub(super) fn manifest(manifest: &Manifest) -> String {
+/// One line per variable: those of RAUC 1.15, numbers without quotation marks as in 1.8.
+pub(super) fn manifest(info: &Info) -> String {
+    let manifest = &info.manifest;
     let mut text = Text(String::new());
     let update = &manifest.update;
     let or_empty = |value: &Option<String>| value.clone().unwrap_or_default();
@@ -15,6 +17,9 @@ pub(super) fn manifest(manifest: &Manifest) -> String {
     text.quoted("RAUC_MF_VERSION", &or_empty(&update.version));
     text.quoted("RAUC_MF_DESCRIPTION", &or_empty(&update.description));
     text.quoted("RAUC_MF_BUILD", &or_empty(&update.build));
+    let hash = info.proof.hash().map(|hash| hash.to_string());
+    text.quoted("RAUC_MF_HASH", &hash.unwrap_or_default());
+    text.quoted("RAUC_MF_FORMAT", manifest.bundle.format.name());
     text.number("RAUC_MF_IMAGES", &manifest.images.len().to_string());
     text.quoted("RAUC_MF_HOOKS", &bundle_hooks(manifest).join(" "));
     for group in &manifest.meta {
@@ -62,9 +67,8 @@ impl Text {
         let name = |what: &str| format!("RAUC_IMAGE_{what}_{number}");
         self.quoted(&name("NAME"), image.filename.as_deref().unwrap_or_default());
         self.quoted(&name("CLASS"), &image.class);
-        if let Some(artifact) = &image.artifact {
-            self.quoted(&name("ARTIFACT"), artifact);
-        }
+        let artifact = image.artifact.as_deref();
+        self.quoted(&name("ARTIFACT"), artifact.unwrap_or_default());
         self.quoted(
             &name("VARIANT"),
             image.variant.as_deref().unwrap_or_default(),
@@ -72,9 +76,6 @@ impl Text {
         let digest = image.sha256.map(|digest| digest.to_string());
         self.quoted(&name("DIGEST"), &digest.unwrap_or_default());
         self.number(&name("SIZE"), &size(image));
-        if let Some(kind) = image.image_type.map(ImageType::name) {
-            self.quoted(&name("TYPE"), kind);
-        }
         self.quoted(&name("HOOKS"), &image_hooks(image).join(" "));
         let lists = [
             ("ADAPTIVE", &image.adaptive),

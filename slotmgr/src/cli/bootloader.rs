@@ -15,11 +15,12 @@ use crate::boot::efi::Efi;
 use crate::boot::efi::vars::EfiVarFs;
 use crate::boot::gpt_priority::GptPriority;
 use crate::boot::grub::Grub;
+use crate::boot::grub_pair::GrubPair;
 use crate::boot::noop::Noop;
 use crate::boot::program::Program;
 use crate::boot::tryboot::{FirmwareFiles, Tryboot};
 use crate::boot::uboot::UBoot;
-use crate::config::{Bootloader, SystemConf};
+use crate::config::{Bootloader, SlotmgrToml, SystemConf};
 use crate::partition::live::sector_size;
 use crate::storage::device::EnvPlace;
 use crate::storage::uboot_copy;
@@ -27,10 +28,23 @@ use crate::storage::uboot_copy;
 /// How long a bootloader's own program may take. It writes some sectors.
 const PROGRAM_LIMIT: Duration = Duration::from_secs(30);
 
-pub(super) fn of(conf: &SystemConf, fw_env: &Path) -> Result<(Box<dyn BootEnv>, EnvPlace)> {
+/// `own` comes from `slotmgr.toml`, beside `conf`.
+pub(super) fn of(
+    conf: &SystemConf,
+    own: &SlotmgrToml,
+    fw_env: &Path,
+) -> Result<(Box<dyn BootEnv>, EnvPlace)> {
     let layout = &conf.layout;
+    let is_grub = matches!(conf.system.bootloader, Bootloader::Grub { .. });
+    if own.grub_pair.is_some() && !is_grub {
+        bail!("slotmgr.toml has [grub] paired, but system.conf has another bootloader than grub");
+    }
     Ok(match &conf.system.bootloader {
         Bootloader::Grub { grubenv } => {
+            if let Some(directory) = &own.grub_pair {
+                let env = GrubPair::new(layout)?;
+                return Ok((Box::new(env), EnvPlace::GrubPair(directory.clone())));
+            }
             let place = EnvPlace::Grub(grubenv.clone());
             (Box::new(Grub::new(layout)), place)
         }

@@ -61,7 +61,7 @@ pub(super) fn run(options: &Options, output: &Output) -> Result<ExitCode> {
     review_settings(&mut review, options, &conf);
     review_programs(&mut review, &conf);
     review_slots(&mut review, &conf);
-    review_bootloader(&mut review, options, &conf);
+    review_bootloader(&mut review, options, (&conf, &own));
     if own.checks.is_empty() {
         let what =
             "no [[check]] in slotmgr.toml: a new system is confirmed as soon as it has started";
@@ -202,9 +202,13 @@ fn size_of(device: &Path) -> std::io::Result<Option<u64>> {
     }
 }
 
-fn review_bootloader(review: &mut Review, options: &Options, conf: &SystemConf) {
+fn review_bootloader(
+    review: &mut Review,
+    options: &Options,
+    (conf, own): (&SystemConf, &SlotmgrToml),
+) {
     let about = format!("bootloader={}", conf.system.bootloader.name());
-    let (env, place) = match bootloader::of(conf, &options.fw_env_config) {
+    let (env, place) = match bootloader::of(conf, own, &options.fw_env_config) {
         Ok(found) => found,
         Err(error) => return review.add(Weight::Wrong, about, format!("{error:#}")),
     };

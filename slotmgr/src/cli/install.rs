@@ -13,7 +13,6 @@ use super::machine_facts::MachineFacts;
 use super::render::Output;
 use super::session::{Session, Surroundings};
 use super::{exit, preflight, signals};
-use crate::boot::BootError;
 use crate::health::check::Stop;
 use crate::health::{self, probe, traces};
 use crate::install::{self, CheckFirst, Compatibility, Installed, Policy, Progress};
@@ -168,10 +167,9 @@ fn note_fall(session: &mut Session, around: &Surroundings) -> Result<()> {
         boot_id: &around.boot_id,
         now: around.now,
     };
-    let state = match session.machine_state() {
-        // Who chooses the slot in the bootloader's place knows what fell back.
-        Err(error) if matches!(error.downcast_ref(), Some(BootError::NoMemory)) => return Ok(()),
-        state => state?,
+    // Who chooses the slot in the bootloader's place knows what fell back.
+    let Some(state) = session.known_state()? else {
+        return Ok(());
     };
     health::note_fall(&mut session.machine(), &state, when, &mut traces::collect);
     Ok(())

@@ -24,8 +24,8 @@ pub(super) fn run(
         MarkState::Active => boot::Mark::Active,
     };
     let slot = apply(&mut session, mark, &verb.slot)?;
-    let state = session.machine_state()?;
-    output.marked(&session.conf.layout, slot, mark, &state);
+    let state = session.known_state()?;
+    output.marked(&session.conf.layout, slot, mark, state.as_ref());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -75,7 +75,10 @@ pub(super) fn find(layout: &Layout, booted: Booted, text: &str) -> Result<SlotId
 /// The machine must be able to start something afterwards.
 fn refuse_without_fallback(session: &mut Session) -> Result<()> {
     let booted = session.booted.id();
-    let state = session.machine_state()?;
+    // Without a memory the mark changes nothing, so it cannot leave the machine without a system.
+    let Some(state) = session.known_state()? else {
+        return Ok(());
+    };
     let other = state
         .order
         .iter()

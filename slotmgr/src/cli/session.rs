@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use super::args::Options;
 use super::{bootloader, evidence};
-use crate::boot::{BootEnv, BootState, Tries};
+use crate::boot::{BootEnv, BootError, BootState, Tries};
 use crate::config::{Bootloader, SlotmgrToml, StatusPlace, SystemConf, find_system_conf};
 use crate::install::Machine;
 use crate::slot::{Booted, Layout, Slot};
@@ -70,7 +70,7 @@ impl Session {
         let path = conf_path(options)?;
         let conf = SystemConf::load(&path)?;
         let mut own = SlotmgrToml::load(&path.with_file_name("slotmgr.toml"))?;
-        let (env, place) = bootloader::of(&conf, &options.fw_env_config)?;
+        let (env, place) = bootloader::of(&conf, &own, &options.fw_env_config)?;
         if let Bootloader::UBoot {
             primary: Some(primary),
             ..
@@ -120,6 +120,15 @@ impl Session {
     /// What the bootloader would read now.
     pub fn machine_state(&mut self) -> Result<BootState> {
         Ok(self.env.read(&mut self.disks)?)
+    }
+
+    /// The same; `None` where nothing is remembered (`bootloader=noop`), which is no failure for
+    /// those who only tell of it.
+    pub fn known_state(&mut self) -> Result<Option<BootState>> {
+        match self.env.read(&mut self.disks) {
+            Err(BootError::NoMemory) => Ok(None),
+            state => Ok(Some(state?)),
+        }
     }
 
     /// Everything that an installation or a trial works on.

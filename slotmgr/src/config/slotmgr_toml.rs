@@ -4,6 +4,9 @@
 //! [install]
 //! check-first = "when-it-matters"  # or "always", "never"
 //!
+//! [grub]
+//! paired = "/boot/efi/grub"        # the directory of ab1, ab2, ab3: see docs/integration-grub.md
+//!
 //! [trust]
 //! allow-weak-digests = false       # MD5, SHA-1: only for a fleet that still has to move on
 //! allow-short-keys = false         # RSA below 2048 bits
@@ -52,6 +55,8 @@ use crate::install::CheckFirst;
 pub struct SlotmgrToml {
     /// When the whole bundle is read before the first write.
     pub check_first: CheckFirst,
+    /// The directory of the files of GRUB's paired scheme, if that is used instead of `grubenv`.
+    pub grub_pair: Option<PathBuf>,
     /// How often a new system is tried.
     pub tries: Tries,
     /// What restarts the machine; the fitting one is found when nothing is said.
@@ -101,6 +106,7 @@ pub enum TomlError {
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct Raw {
     install: RawInstall,
+    grub: RawGrub,
     trust: RawTrust,
     trial: RawTrial,
     watchdog: RawWatchdog,
@@ -111,6 +117,12 @@ struct Raw {
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct RawInstall {
     check_first: RawCheckFirst,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct RawGrub {
+    paired: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -134,6 +146,7 @@ impl Default for SlotmgrToml {
     fn default() -> Self {
         SlotmgrToml {
             check_first: CheckFirst::WhenItMatters,
+            grub_pair: None,
             tries: Tries::DEFAULT,
             reboot_command: None,
             trial: TrialConfig::default(),
@@ -179,6 +192,14 @@ impl SlotmgrToml {
                 Tries::new(count).ok_or_else(|| wrong(format!("tries = {count} is not 1 to 9")))?
             }
         };
+        if raw
+            .grub
+            .paired
+            .as_ref()
+            .is_some_and(|dir| !dir.is_absolute())
+        {
+            return Err(wrong("[grub] paired is not an absolute path".to_owned()));
+        }
         if raw.trial.reboot_command.as_ref().is_some_and(Vec::is_empty) {
             return Err(wrong("reboot-command is empty".to_owned()));
         }
@@ -192,6 +213,7 @@ impl SlotmgrToml {
                 RawCheckFirst::Always => CheckFirst::Always,
                 RawCheckFirst::Never => CheckFirst::Never,
             },
+            grub_pair: raw.grub.paired,
             tries,
             reboot_command,
             trust: Policy {
@@ -326,6 +348,7 @@ mod tests {
                 "[[check]]\nname = \"a\"\nvote = true\nfailure-threshold = 0",
                 "not 1 to 1000",
             ),
+            ("[grub]\npaired = \"ab\"", "not an absolute path"),
             ("tries = 2", "unknown field `tries`"),
             ("[trial]\ntries = 0", "not 1 to 9"),
             ("[trial]\ntries = 300", "slotmgr.toml"),

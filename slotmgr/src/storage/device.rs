@@ -38,6 +38,8 @@ const LOCK_WAIT: Duration = Duration::from_secs(10);
 pub enum EnvPlace {
     /// GRUB's environment block.
     Grub(PathBuf),
+    /// The directory of the three files of GRUB's paired scheme.
+    GrubPair(PathBuf),
     /// U-Boot's copies, as `fw_env.config` has them.
     UBoot(Box<EnvConfig>),
     /// The partition table of a whole disk.
@@ -108,6 +110,9 @@ impl DeviceDisks {
     fn open_env(&mut self, copy: EnvCopy) -> Result<Box<dyn Storage>, OpenError> {
         match (self.env.clone(), copy) {
             (EnvPlace::Grub(path) | EnvPlace::File(path), EnvCopy::First) => self.open_grub(&path),
+            (EnvPlace::GrubPair(directory), copy) => {
+                self.open_grub(&directory.join(pair_file(copy)))
+            }
             (EnvPlace::Disk(path), EnvCopy::First) => self.open_disk(&path),
             (EnvPlace::Elsewhere, EnvCopy::First) => {
                 Err(OpenError::Absent("boot environment on a disk".to_owned()))
@@ -239,6 +244,15 @@ impl Disks for DeviceDisks {
 
 fn read_write(path: &Path) -> io::Result<File> {
     File::options().read(true).write(true).open(path)
+}
+
+fn pair_file(copy: EnvCopy) -> &'static str {
+    let [first, second, counter] = grub_env::paired::FILES;
+    match copy {
+        EnvCopy::First => first,
+        EnvCopy::Second => second,
+        EnvCopy::Counter => counter,
+    }
 }
 
 fn only_in_memory(findings: &[Finding]) -> bool {

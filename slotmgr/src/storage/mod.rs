@@ -67,19 +67,21 @@ pub trait Storage: Send {
 pub enum Area {
     /// The contents of a slot.
     Slot(SlotId),
-    /// The bootloader's environment, or one of its two copies; GRUB has only the first.
+    /// The bootloader's environment, one of its two copies, or what the bootloader counts.
     BootEnv(EnvCopy),
     /// One of the two copies of our own record.
     Record(RecordCopy),
 }
 
-/// Which of the copies of the bootloader's environment.
+/// Which of the files or copies of the bootloader's environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EnvCopy {
     /// The only one, or the first of two.
     First,
     /// The second of two.
     Second,
+    /// What the bootloader alone writes: the used tries of GRUB's paired scheme.
+    Counter,
 }
 
 /// Which of the two copies of the record.
@@ -97,6 +99,7 @@ impl fmt::Display for Area {
             Area::Slot(id) => write!(f, "slot#{}", id.index()),
             Area::BootEnv(EnvCopy::First) => f.write_str("boot-env"),
             Area::BootEnv(EnvCopy::Second) => f.write_str("boot-env.1"),
+            Area::BootEnv(EnvCopy::Counter) => f.write_str("boot-env.counter"),
             Area::Record(RecordCopy::First) => f.write_str("record.0"),
             Area::Record(RecordCopy::Second) => f.write_str("record.1"),
         }

@@ -50,7 +50,7 @@ pub fn keeps(world: &World) -> impl Iterator<Item = Keep> + use<> {
 pub fn fingerprint(world: &World) -> u64 {
     let layout = layout();
     let slots = ["A", "B"].map(|name| Area::Slot(slot_id(&layout, name)));
-    let copies = [EnvCopy::First, EnvCopy::Second].map(Area::BootEnv);
+    let copies = [EnvCopy::First, EnvCopy::Second, EnvCopy::Counter].map(Area::BootEnv);
     let mut hasher = DefaultHasher::new();
     for area in slots.into_iter().chain(copies) {
         world.current(area).hash(&mut hasher);

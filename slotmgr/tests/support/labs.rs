@@ -6,19 +6,20 @@ use slotmgr::boot::efi::vars::EfiVars;
 use slotmgr::boot::efi::{Activate, Efi};
 use slotmgr::boot::gpt_priority::GptPriority;
 use slotmgr::boot::grub::Grub;
+use slotmgr::boot::grub_pair::GrubPair;
 use slotmgr::partition::SectorSize;
 use slotmgr::storage::sim::World;
 use slotmgr::storage::{Area, Disks, EnvCopy};
 
 use super::nvram::{self, Nvram};
 use super::table_disk::{self as model, Part, Shape};
-use super::{BOTH_GOOD, grub_model, layout};
+use super::{BOTH_GOOD, grub_model, grub_pair_model, layout};
 
 /// One kind of bootloader.
 pub struct Lab {
     pub name: &'static str,
     /// Its memory when A runs and is good, and B holds an older release that is good too.
-    pub memory: fn() -> Vec<u8>,
+    pub memory: fn() -> Vec<(EnvCopy, Vec<u8>)>,
     /// Our backend.
     pub env: fn(&World) -> Box<dyn BootEnv>,
     /// Switches the machine on; `None` if the power fails, or nothing can be started.
@@ -32,7 +33,7 @@ pub fn all() -> Vec<Lab> {
     vec![
         Lab {
             name: "grub",
-            memory: || super::environment(BOTH_GOOD),
+            memory: || one(super::environment(BOTH_GOOD)),
             env: |_| Box::new(Grub::new(&layout())),
             boot: |world| {
                 grub_model::boot(world)
@@ -75,10 +76,21 @@ pub fn all() -> Vec<Lab> {
             boot: |world| boot_gpt(world, Counter::ChromeOs),
             tries: Some(2),
         },
+        Lab {
+            name: "grub, paired files",
+            memory: grub_pair_model::both_good,
+            env: |_| Box::new(GrubPair::new(&layout()).unwrap()),
+            boot: grub_pair_model::boot,
+            tries: Some(2),
+        },
     ]
 }
 
-fn efi_memory() -> Vec<u8> {
+fn one(bytes: Vec<u8>) -> Vec<(EnvCopy, Vec<u8>)> {
+    vec![(EnvCopy::First, bytes)]
+}
+
+fn efi_memory() -> Vec<(EnvCopy, Vec<u8>)> {
     let world = World::new();
     let area = Area::BootEnv(EnvCopy::First);
     world.add(area, nvram::empty());
@@ -89,15 +101,15 @@ fn efi_memory() -> Vec<u8> {
     vars.write("Boot000B", &nvram::option("B")).unwrap();
     vars.write("BootOrder", &[3, 0, 0xB, 0, 0, 0]).unwrap();
     vars.write("BootCurrent", &[3, 0]).unwrap();
-    world.current(area)
+    one(world.current(area))
 }
 
-fn gpt_memory() -> Vec<u8> {
+fn gpt_memory() -> Vec<(EnvCopy, Vec<u8>)> {
     let shape = Shape::S512;
     let mut parts = model::parts(&shape);
     parts[0].attributes |= bits(2, 0, true);
     parts[1].attributes |= bits(1, 0, true);
-    model::disk(&shape, &parts)
+    one(model::disk(&shape, &parts))
 }
 
 /// As ChromiumOS writes them down: priority, tries, success.

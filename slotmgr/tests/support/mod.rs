@@ -10,6 +10,7 @@ pub mod bus;
 pub mod cuts;
 pub mod faults;
 pub mod grub_model;
+pub mod grub_pair_model;
 pub mod labs;
 pub mod loops;
 pub mod nvram;

@@ -12,7 +12,7 @@ use crate::encrypt::Recipients;
 use crate::open::Check;
 use crate::output::Overwrite;
 use crate::rewrite::Target;
-use crate::sign::KeySource;
+use crate::sign::{KeySource, Validity};
 
 /// Who signs.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
@@ -31,15 +31,15 @@ pub struct SignerArgs {
 }
 
 impl SignerArgs {
-    /// Where certificate and key are; the certificates have to be valid at `valid_at`.
-    pub fn source(&self, environment: &Environment, valid_at: Option<i64>) -> KeySource {
+    /// Where certificate and key are, and whether the certificates have to be valid.
+    pub fn source(&self, environment: &Environment, validity: Validity) -> KeySource {
         KeySource {
             certificate: self.cert.clone(),
             key: self.key.clone(),
             intermediates: self.intermediate.clone(),
             passphrase: environment.key_passphrase.clone(),
             token: environment.token.clone(),
-            valid_at,
+            validity,
         }
     }
 }
@@ -53,9 +53,13 @@ pub struct ExpiryArgs {
 }
 
 impl ExpiryArgs {
-    /// The time at which certificates have to be valid; `None` if it does not matter.
-    pub fn now(&self, environment: &Environment) -> Option<i64> {
-        (!self.no_check_time).then_some(environment.now)
+    /// What is asked of certificates.
+    pub fn validity(&self, environment: &Environment) -> Validity {
+        if self.no_check_time {
+            Validity::Ignored
+        } else {
+            Validity::Demanded(environment.now)
+        }
     }
 }
 
@@ -216,6 +220,12 @@ pub struct RuleArgs {
 }
 
 impl RuleArgs {
+    /// What is asked of the certificates of those who sign.
+    pub fn validity(&self, environment: &Environment) -> Validity {
+        let no_check_time = self.no_check_time;
+        ExpiryArgs { no_check_time }.validity(environment)
+    }
+
     /// `trust` with these rules.
     pub fn apply(&self, trust: Trust) -> Trust {
         let policy = Policy {

@@ -81,6 +81,11 @@ pub enum Command {
     /// Make and apply deltas: smaller than chunks
     #[command(subcommand)]
     Delta(DeltaCommand),
+    /// Print the script that completes verbs and options in a shell: bash, zsh, fish, elvish, powershell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
 }
 
 /// `keys …`.
@@ -224,9 +229,13 @@ pub struct ResignArgs {
     /// Whom to trust with the old signature.
     #[command(flatten)]
     pub check: CheckArgs,
-    /// Check the new bundle with this keyring
+    /// Check the new signature with this keyring
     #[arg(long, value_name = "PEM")]
     pub signing_keyring: Option<PathBuf>,
+    /// Keep the old signature beside the new one: slotmgr and RAUC up to 1.15.2 refuse such a
+    /// bundle, newer RAUC wants to trust both signers
+    #[arg(long)]
+    pub append: bool,
     /// To whom it is encrypted.
     #[command(flatten)]
     pub recipients: RecipientArgs,

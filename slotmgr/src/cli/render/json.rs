@@ -76,12 +76,13 @@ pub(super) struct Marked {
 }
 
 impl Marked {
-    pub fn new(layout: &Layout, slot: SlotId, mark: Mark, state: &BootState) -> Self {
+    pub fn new(layout: &Layout, slot: SlotId, mark: Mark, state: Option<&BootState>) -> Self {
+        let primary = state.and_then(BootState::primary);
         Marked {
             schema: SCHEMA,
             slot: layout.slot(slot).name.to_string(),
             marked: mark_name(mark),
-            primary: state.primary().map(|id| layout.slot(id).name.to_string()),
+            primary: primary.map(|id| layout.slot(id).name.to_string()),
         }
     }
 }

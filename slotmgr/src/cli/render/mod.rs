@@ -118,13 +118,18 @@ impl Output {
         self.json(&json::Installed::new(layout, manifest, installed));
     }
 
-    pub fn marked(&self, layout: &Layout, slot: SlotId, mark: Mark, state: &BootState) {
+    pub fn marked(&self, layout: &Layout, slot: SlotId, mark: Mark, state: Option<&BootState>) {
         self.human(|| {
-            let next = match state.primary() {
-                Some(id) => format!("{} is started next", layout.slot(id).name),
-                None => "no slot is confirmed or has a try left; the bootloader's last resort \
-                         decides"
+            let next = match state.map(BootState::primary) {
+                None => "but bootloader=noop remembers nothing: what is started next is decided \
+                         elsewhere"
                     .to_owned(),
+                Some(Some(id)) => format!("{} is started next", layout.slot(id).name),
+                Some(None) => {
+                    "no slot is confirmed or has a try left; the bootloader's last resort \
+                         decides"
+                        .to_owned()
+                }
             };
             format!(
                 "{} is marked {}; {next}",
