@@ -199,6 +199,14 @@ impl<R: ReadAt> Bundle<R> {
         }
     }
 
+    /// Whether the payload itself is signed (plain format), and not a manifest with its digests.
+    ///
+    /// # Errors
+    /// The signature cannot be looked into.
+    pub fn is_plain(&self) -> Result<bool, BundleError> {
+        Ok(self.signed_data()?.content.is_none())
+    }
+
     fn signed_data(&self) -> Result<SignedData, BundleError> {
         if self.is_encrypted()? {
             return Err(BundleError::Encrypted);
@@ -214,11 +222,10 @@ impl<R: ReadAt> Bundle<R> {
     /// # Errors
     /// The signature is not trusted, or what was signed does not fit the file.
     pub fn verify(self, trust: &Trust) -> Result<VerifiedBundle<R>, BundleError> {
-        let attached = self.signed_data()?.content.is_some();
-        if attached {
-            self.verify_manifest(trust)
-        } else {
+        if self.is_plain()? {
             self.verify_plain(trust)
+        } else {
+            self.verify_manifest(trust)
         }
     }
 

@@ -112,6 +112,11 @@ impl FileReader {
         })
     }
 
+    /// The open file: for asking who may write to it.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
     /// The path that was opened, for messages.
     pub fn path(&self) -> &Path {
         &self.path

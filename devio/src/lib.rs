@@ -11,6 +11,7 @@
 //! - [`extents`]: where on the device the bytes of a file lie (FIEMAP, FIBMAP)
 //! - [`filesystem`]: which file system a file lives in, and the inode flags that matter
 //! - [`inode`]: taking the immutable flag off a file
+//! - [`lease`]: proving that nobody has a file open for writing
 //! - [`partition`]: telling the kernel about changed partitions; the lock that udev respects
 //! - [`watchdog`]: hardware watchdogs
 //! - [`mtd`]: raw flash
@@ -33,6 +34,7 @@ pub mod block;
 pub mod extents;
 pub mod filesystem;
 pub mod inode;
+pub mod lease;
 pub mod mmc;
 pub mod mtd;
 pub mod partition;

@@ -124,7 +124,7 @@ fn installed(env: &dyn BootEnv) -> bool {
 #[test]
 fn an_installation_in_raucs_protocol() {
     let (place, custom) = custom(&HANDLER.replace("${KNOWS:-good}", "${SLOTMGR_PROTOCOL:+trial}"));
-    assert_eq!(custom.current().unwrap(), "A");
+    assert_eq!(custom.current("").unwrap().as_deref(), Some("A"));
     assert_eq!(standings(&custom), [GOOD, GOOD]);
     place.calls();
     assert!(installed(&custom));
@@ -257,6 +257,13 @@ fn barebox_in_raucs_numbers() {
     };
     let program = place.program(BAREBOX);
     let barebox = Barebox::new(&layout(), program, name, Tries::new(3).unwrap());
+    for (cmdline, expected) in [
+        ("bootchooser.active=B bootstate.active=A", Some("A")),
+        ("quiet bootchooser.active=B", Some("B")),
+        ("bootstate.active= quiet", None),
+    ] {
+        assert_eq!(barebox.current(cmdline).unwrap().as_deref(), expected);
+    }
     let changes = || -> String {
         let calls = place.calls();
         calls
@@ -366,6 +373,7 @@ fn variables_in_efivarfs() {
     let vars = efivars(&place);
     let env = Efi::new(&layout(), Box::new(efivars(&place)), Activate::Once);
     assert_eq!(standings(&env), [GOOD, GOOD]);
+    assert_eq!(env.current("").unwrap().as_deref(), Some("A"));
     assert!(installed(&env));
     let raw = |name: &str| fs_err::read(place.path(&format!("{name}-{GUID}"))).ok();
     assert_eq!(raw("BootOrder"), Some(vec![7, 0, 0, 0, 1, 0]));

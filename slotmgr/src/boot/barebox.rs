@@ -144,6 +144,12 @@ impl BootEnv for Barebox {
         "barebox"
     }
 
+    /// barebox's two bootchoosers tell it on the command line.
+    fn current(&self, cmdline: &str) -> Result<Option<String>, BootError> {
+        let active = |key| crate::slot::parameter(cmdline, key).filter(|name| !name.is_empty());
+        Ok(active("bootstate.active").or_else(|| active("bootchooser.active")))
+    }
+
     fn read(&self, _: &mut dyn Disks) -> Result<BootState, BootError> {
         let mut slots = self.load()?;
         // The highest first; of equal ones the first in system.conf.

@@ -40,18 +40,6 @@ impl Custom {
         }
     }
 
-    /// The boot name of the running slot, if the program knows it.
-    ///
-    /// # Errors
-    /// When it cannot be run or says nothing.
-    pub fn current(&self) -> Result<String, BootError> {
-        let call = ["get-current"];
-        match self.program.ask(&call).map_err(BootError::Program)? {
-            name if name.is_empty() => Err(self.wrong(&call, &name, "a boot name")),
-            name => Ok(name),
-        }
-    }
-
     fn primary(&self) -> Result<String, BootError> {
         self.program
             .ask(&["get-primary"])
@@ -140,6 +128,14 @@ impl BootEnv for Custom {
         match done {
             true => Ok(()),
             false => Err(BootError::ReadBack),
+        }
+    }
+
+    fn current(&self, _: &str) -> Result<Option<String>, BootError> {
+        let call = ["get-current"];
+        match self.program.ask(&call).map_err(BootError::Program)? {
+            name if name.is_empty() => Err(self.wrong(&call, &name, "a boot name")),
+            name => Ok(Some(name)),
         }
     }
 }

@@ -164,6 +164,15 @@ pub trait BootEnv {
     /// Before the write nothing has changed. After it the old or the new content is there, and the
     /// next [`read`](BootEnv::read) tells which.
     fn apply(&self, disks: &mut dyn Disks, change: BootChange) -> Result<(), BootError>;
+
+    /// What the bootloader itself knows of the slot that it has started, of which it also leaves
+    /// traces on the kernel's command line; most know nothing.
+    ///
+    /// # Errors
+    /// When it should know, and cannot be asked.
+    fn current(&self, _cmdline: &str) -> Result<Option<String>, BootError> {
+        Ok(None)
+    }
 }
 
 /// A target that the bootloader ignores from now on, durably: it may be written.

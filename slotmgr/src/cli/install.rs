@@ -1,5 +1,6 @@
 //! `slotmgr install`
 
+use std::fs::File;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -17,7 +18,7 @@ use crate::data::snapshot::Snapshots;
 use crate::health::check::Stop;
 use crate::health::{self, probe, traces};
 use crate::install::{self, CheckFirst, Compatibility, Installed, Policy, Progress, Version};
-use crate::source::{HttpReader, Location, Retry, open_file};
+use crate::source::{HttpReader, Location, Retry, open_file, protect};
 use crate::state::{Release, When};
 use crate::storage::device::Mode;
 
@@ -102,14 +103,19 @@ pub(super) fn run(
 pub(crate) fn open(options: &Options, session: &Session, source: &str) -> Result<OpenBundle> {
     let location = Location::parse(source)?;
     let trust = trust(options, session)?;
-    let (reader, place): (Box<dyn ReadAt>, _) = match &location {
-        Location::Path(path) => (Box::new(open_file(path)?), Place::Local),
-        Location::Http(url) => {
-            let reader = HttpReader::open(url, Retry::default())?;
-            (Box::new(reader), Place::Remote)
+    let (reader, local): (Box<dyn ReadAt>, _) = match &location {
+        Location::Path(path) => {
+            let reader = open_file(path)?;
+            let file = reader.file().try_clone()?;
+            (Box::new(reader), Some(file))
         }
+        Location::Http(url) => (Box::new(HttpReader::open(url, Retry::default())?), None),
     };
-    let bundle = verify(reader, session, &trust)
+    let place = match local {
+        Some(_) => Place::Local,
+        None => Place::Remote,
+    };
+    let bundle = verify(reader, local.as_ref(), session, &trust)
         .with_context(|| format!("the bundle {source} is refused; nothing was written"))?;
     refuse_format(session, bundle.manifest().manifest().bundle.format)?;
     Ok(OpenBundle { bundle, place })
@@ -213,6 +219,7 @@ fn trust(options: &Options, session: &Session) -> Result<Trust> {
 
 fn verify(
     reader: Box<dyn ReadAt>,
+    local: Option<&File>,
     session: &Session,
     trust: &Trust,
 ) -> Result<VerifiedBundle<Box<dyn ReadAt>>> {
@@ -230,6 +237,10 @@ fn verify(
         )?)?,
         _ => bundle,
     };
+    // Bundles of the other formats have a tree of digests, and each block is checked when it is read.
+    if let Some(file) = local.filter(|_| bundle.is_plain().unwrap_or(false)) {
+        protect(file).context("its file may be changed while it is read")?;
+    }
     let bundle = bundle.verify(trust)?;
     bundle.check_manifest()?;
     Ok(bundle)

@@ -5,6 +5,7 @@ mod bootloader;
 mod check_config;
 #[cfg(feature = "dbus")]
 mod daemon;
+mod evidence;
 mod history;
 pub(crate) mod install;
 pub(crate) mod machine_facts;

@@ -1,18 +1,17 @@
 //! What every verb needs: the configuration, the running slot, the bootloader, the disks.
 
 use std::ffi::OsString;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 
 use super::args::Options;
-use super::bootloader;
+use super::{bootloader, evidence};
 use crate::boot::{BootEnv, BootError, BootState, Tries};
 use crate::config::{Bootloader, SlotmgrToml, StatusPlace, SystemConf, find_system_conf};
 use crate::install::Machine;
-use crate::slot::{Booted, Evidence, Layout, parse_cmdline};
+use crate::slot::{Booted, Layout, Slot};
 use crate::state::Record;
 use crate::storage::device::{DeviceDisks, Mode};
 
@@ -86,9 +85,8 @@ impl Session {
         }
         refuse_shared_devices(&conf.layout)?;
         let chosen = options.override_boot_slot.clone();
-        let booted = conf
-            .layout
-            .booted(&evidence(&conf.layout, around, chosen))?;
+        let evidence = evidence::gather(&conf.layout, env.as_ref(), &around.cmdline, chosen);
+        let booted = conf.layout.booted(&evidence)?;
         let disks = |mode| {
             DeviceDisks::new(
                 &conf.layout,
@@ -164,7 +162,9 @@ fn refuse_shared_devices(layout: &Layout) -> Result<()> {
         .map(|(_, slot)| (slot, real(&slot.device)))
         .collect();
     for (number, (slot, device)) in slots.iter().enumerate() {
-        let same = |(_, other): &&(_, Option<PathBuf>)| device.is_some() && other == device;
+        let same = |(earlier, other): &&(&Slot, Option<PathBuf>)| {
+            device.is_some() && other == device && !earlier.is_beside(slot)
+        };
         if let Some((earlier, _)) = slots[..number].iter().find(same) {
             bail!(
                 "slots {} and {} are the same device, {}: correct system.conf",
@@ -175,29 +175,4 @@ fn refuse_shared_devices(layout: &Layout) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn evidence(layout: &Layout, around: &Surroundings, chosen: Option<String>) -> Evidence {
-    let said = parse_cmdline(&around.cmdline);
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let root_device = said.root_device.as_ref().and_then(|root| {
-        let root = real(root);
-        let slots = layout.iter();
-        slots
-            .map(|(_, slot)| &slot.device)
-            .find(|device| real(device) == root)
-            .cloned()
-    });
-    let root = std::fs::metadata("/").ok().map(|root| root.dev());
-    let mounted = layout.iter().map(|(_, slot)| &slot.device).find(|device| {
-        let number = std::fs::metadata(device).ok().map(|node| node.rdev());
-        // rdev is 0 for regular files.
-        number.is_some_and(|number| number != 0) && number == root
-    });
-    Evidence {
-        chosen,
-        root_device,
-        root_mounted_from: mounted.cloned(),
-        ..said
-    }
 }

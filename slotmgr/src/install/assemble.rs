@@ -77,10 +77,9 @@ impl Opened {
                 chunk: CHUNK,
                 tell: &mut |_| {},
             };
-            // The barrier before it makes the bytes come from the medium.
             let same = match slot.step.method {
                 Method::Archive => true,
-                _ => slot.writer.sync().is_ok() && slot.writer.read_back(&mut proof).is_ok(),
+                _ => slot.writer.holds(&mut proof),
             };
             if same {
                 tracing::info!(
@@ -133,7 +132,7 @@ fn write<R: ReadAt>(
 ) -> Result<(), AssembleError> {
     let OpenSlot { step, writer, .. } = slot;
     match (step.method, hooks) {
-        (Method::Hook, Some(hooks)) => hooks.run(step, Point::Install),
+        (Method::Hook, Some(hooks)) => hooks.run(step, Point::Install, writer.told()),
         // An image without data.
         (Method::EmptyFs, _) => origin.nothing(step, &mut |image| writer.write(image)),
         _ => origin.stream(step, tell, &mut |image| writer.write(image)),
@@ -151,7 +150,7 @@ pub(super) fn run_hook(
         return Ok(());
     };
     slot.writer.release();
-    hooks.run(&slot.step, point)?;
+    hooks.run(&slot.step, point, slot.writer.told())?;
     slot.writer.acquire(disks)
 }
 

@@ -6,9 +6,9 @@ use bundle_format::{Digest, PayloadError};
 use devio::mmc::MmcError;
 
 use super::ProgramError;
-use crate::slot::{SlotKind, SlotName};
+use crate::slot::SlotName;
 use crate::storage::OpenError;
-use crate::writer::{FilesystemError, FlashError, UnpackError};
+use crate::writer::{FilesystemError, FlashError, SwitchError, UnpackError};
 
 /// Why the images could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -99,15 +99,14 @@ pub enum AssembleError {
         /// Found digest.
         found: Digest,
     },
-    /// A type of slot whose writer is not there yet.
-    #[error(
-        "slot {slot} is of type {kind}, which this version of slotmgr does not write yet. Nothing was written"
-    )]
-    NotYet {
+    /// A half of a region.
+    #[error("slot {slot} cannot be written")]
+    Switch {
         /// The target.
         slot: SlotName,
-        /// Its type.
-        kind: SlotKind,
+        /// Why.
+        #[source]
+        source: SwitchError,
     },
     /// A file system could not be made, mounted or grown.
     #[error("while preparing slot {slot}; it stays unusable until the next installation")]

@@ -95,9 +95,14 @@ impl<'h> Hooks<'h> {
         }
     }
 
-    /// Runs the hook for one image. For the points around the writing the slot is mounted, if it is of
-    /// a type that can be.
-    pub(super) fn run(&self, step: &Step, point: Point) -> Result<(), AssembleError> {
+    /// Runs the hook for one image; `told` is what its writer adds. For the points around the writing
+    /// the slot is mounted, if it is of a type that can be.
+    pub(super) fn run(
+        &self,
+        step: &Step,
+        point: Point,
+        told: Environment,
+    ) -> Result<(), AssembleError> {
         let slot = self.site.layout.slot(step.target.id());
         let mounted = match point {
             Point::Install => None,
@@ -105,6 +110,7 @@ impl<'h> Hooks<'h> {
         };
         let mut environment = self.site.facts();
         self.describe(slot, step, &mut environment);
+        environment.extend(told);
         if let Some(mounted) = &mounted {
             environment.push((
                 "RAUC_SLOT_MOUNT_POINT".to_owned(),

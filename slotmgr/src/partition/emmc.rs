@@ -73,13 +73,14 @@ pub fn target(current: BootArea) -> BootArea {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A card that may ignore the switch, as some kernels made it do.
-    struct Fake {
-        area: BootArea,
-        deaf: bool,
+    #[derive(Debug, Clone)]
+    pub(crate) struct Fake {
+        pub area: BootArea,
+        pub deaf: bool,
     }
 
     impl BootAreaSwitch for Fake {

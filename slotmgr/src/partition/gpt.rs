@@ -16,6 +16,7 @@
 //! could be rebuilt only by guessing where its entries were.
 
 use std::io;
+use std::ops::Range;
 
 use super::SectorSize;
 pub use super::copy::Copy;
@@ -181,6 +182,26 @@ impl Gpt {
             (Ok(primary), Ok(backup)) if !primary.agrees(backup) => Some((Copy::Backup, None)),
             _ => None,
         }
+    }
+
+    /// The sectors that the copies themselves stand in, and sector 0.
+    #[must_use]
+    pub fn own_sectors(&self) -> Vec<Range<u64>> {
+        let images = [&self.primary, &self.backup].into_iter().flatten();
+        let copies = images.flat_map(|image| {
+            let fields = image.header.fields();
+            let end = fields.array_end(self.sector).unwrap_or(u64::MAX);
+            [fields.own..fields.own + 1, fields.array..end]
+        });
+        std::iter::once(0..1).chain(copies).collect()
+    }
+
+    /// Whether [`change`] could write: a damaged copy can be rebuilt.
+    ///
+    /// # Errors
+    /// [`GptError::CannotRebuild`], or what the disk says.
+    pub fn check_rebuild(&self, disk: &mut dyn Storage) -> Result<(), GptError> {
+        self.whole(disk).map(|_| ())
     }
 
     fn check(&self) -> Result<(), GptError> {

@@ -13,7 +13,7 @@ use crate::storage::Storage;
 use crate::storage::device::FileStorage;
 
 /// How long udev or a partitioning tool may keep a disk locked.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why a disk could not be worked on.
 #[derive(Debug, thiserror::Error)]

@@ -125,6 +125,33 @@ pub fn set_place(
     number: u8,
     (first, sectors): (u64, u64),
 ) -> Result<(), MbrError> {
+    let (old, new) = moved(disk, sector, number, (first, sectors))?;
+    if new == old {
+        return Ok(());
+    }
+    write(disk, sector, &new)
+}
+
+/// Whether [`set_place`] would do it. Writes nothing.
+///
+/// # Errors
+/// As [`set_place`], as far as it can be told before.
+pub fn check_place(
+    disk: &mut dyn Storage,
+    sector: SectorSize,
+    number: u8,
+    place: (u64, u64),
+) -> Result<(), MbrError> {
+    moved(disk, sector, number, place).map(|_| ())
+}
+
+/// Sector 0 as it is, and as it would be.
+fn moved(
+    disk: &mut dyn Storage,
+    sector: SectorSize,
+    number: u8,
+    (first, sectors): (u64, u64),
+) -> Result<(Vec<u8>, Vec<u8>), MbrError> {
     let old = read(disk, sector, "reading")?;
     let used: Vec<Entry> = entries(&old).into_iter().flatten().collect();
     if !used.iter().any(|entry| entry.number == number) {
@@ -153,10 +180,7 @@ pub fn set_place(
     put(&mut new, at + 5, &chs(first.saturating_add(sectors - 1)));
     put(&mut new, at + 8, &first.to_le_bytes());
     put(&mut new, at + 12, &sectors.to_le_bytes());
-    if new == old {
-        return Ok(());
-    }
-    write(disk, sector, &new)
+    Ok((old, new))
 }
 
 fn write(disk: &mut dyn Storage, sector: SectorSize, new: &[u8]) -> Result<(), MbrError> {

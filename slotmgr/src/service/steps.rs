@@ -51,7 +51,7 @@ impl<F: FnMut(Step)> Progress for Steps<F> {
             .checked_div(total)
             .unwrap_or(0);
         // At most 99: the whole is done only when the bootloader knows of it.
-        let percent = i32::try_from((from + share).min(99)).unwrap_or(99);
+        let percent = i32::try_from(from.saturating_add(share).min(99)).unwrap_or(99);
         if percent > self.told {
             self.step(percent, text, 2);
         }

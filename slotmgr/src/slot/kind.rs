@@ -145,3 +145,12 @@ pub struct Region {
     /// Its length; each half is half of it.
     pub size: u64,
 }
+
+impl Region {
+    /// Whether a byte belongs to both.
+    #[must_use]
+    pub fn overlaps(self, other: Region) -> bool {
+        let end = |region: Region| region.start.saturating_add(region.size);
+        self.start < end(other) && other.start < end(self)
+    }
+}

@@ -1,7 +1,7 @@
 //! The slots of a machine and how they belong together.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{BootName, Evidence, SlotKind, SlotName, SlotOptions};
 
@@ -50,6 +50,19 @@ pub struct Slot {
     pub access: Access,
     /// How it is written.
     pub options: SlotOptions,
+}
+
+impl Slot {
+    /// Whether two slots of one device share no byte: one disk may have several regions, and an eMMC
+    /// has its boot areas beside them.
+    #[must_use]
+    pub fn is_beside(&self, other: &Slot) -> bool {
+        let areas = |a: &Slot, b: &Slot| a.kind == SlotKind::BootEmmc && b.kind.has_region();
+        let regions = (self.options.region, other.options.region);
+        areas(self, other)
+            || areas(other, self)
+            || matches!(regions, (Some(one), Some(two)) if !one.overlaps(two))
+    }
 }
 
 /// All slots, in the order of `system.conf`.
@@ -165,7 +178,7 @@ impl Layout {
                 if earlier.name == slot.name {
                     return Err(LayoutError::DoubleName(first));
                 }
-                if earlier.device == slot.device {
+                if earlier.device == slot.device && !earlier.is_beside(slot) {
                     let device = slot.device.clone();
                     return Err(LayoutError::DoubleDevice {
                         device,
@@ -272,6 +285,9 @@ impl Layout {
     /// # Errors
     /// When nothing fits, or when the evidence contradicts itself.
     pub fn booted(&self, evidence: &Evidence) -> Result<Booted, BootedError> {
+        if evidence.external && evidence.chosen.is_none() {
+            return Err(BootedError::External);
+        }
         let named = self.named_slot(evidence);
         let mounted = evidence
             .root_mounted_from
@@ -285,36 +301,39 @@ impl Layout {
                 })
             }
             (Some(id), _) | (None, Some(id)) => Ok(Booted(self.root_of(id))),
-            (None, None) if evidence.external => Err(BootedError::External),
             (None, None) => Err(BootedError::Unknown {
                 evidence: evidence.to_string(),
             }),
         }
     }
 
+    /// In RAUC's order.
     fn named_slot(&self, evidence: &Evidence) -> Option<SlotId> {
-        let by_name = |text: &Option<String>| text.as_deref().and_then(|t| self.find_called(t));
+        let by_name = |text: &Option<String>| {
+            let text = text.as_deref()?;
+            let by_device = || self.on_device(Path::new(text));
+            self.find_called(text).or_else(by_device)
+        };
         if evidence.chosen.is_some() {
             // Said by a person: if it fits nothing it must not silently become something else.
             return by_name(&evidence.chosen);
         }
-        by_name(&evidence.slot_parameter).or_else(|| {
-            evidence
-                .root_device
-                .as_ref()
-                .and_then(|device| self.on_device(device))
-        })
+        let by_root = || evidence.roots.iter().find_map(|root| self.on_device(root));
+        by_name(&evidence.slot_parameter)
+            .or_else(|| by_name(&evidence.bootloader))
+            .or_else(by_root)
     }
 
-    fn on_device(&self, device: &PathBuf) -> Option<SlotId> {
+    fn on_device(&self, device: &Path) -> Option<SlotId> {
         self.iter()
-            .find(|(_, slot)| slot.device == *device)
+            .find(|(_, slot)| slot.device == device)
             .map(|(id, _)| id)
     }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::Region;
     use super::*;
 
     pub fn slot(name: &str, boot_name: Option<&str>, parent: Option<&str>) -> Slot {
@@ -383,6 +402,27 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn parts_of_one_disk_may_be_slots_if_they_share_no_byte() {
+        let part = |name: &str, kind, region: Option<u64>| {
+            let mut part = slot(name, None, None);
+            part.device = "/dev/mmcblk0".into();
+            part.kind = kind;
+            part.options.region = region.map(|start| Region { start, size: 8 });
+            part
+        };
+        let spl = part("spl.0", SlotKind::BootRawFallback, Some(8));
+        let uboot = |start| part("uboot.0", SlotKind::BootRawFallback, Some(start));
+        let emmc = part("areas.0", SlotKind::BootEmmc, None);
+        assert!(Layout::new(vec![spl.clone(), emmc, uboot(16)]).is_ok());
+        for other in [uboot(15), part("whole.0", SlotKind::Raw, None)] {
+            assert!(matches!(
+                Layout::new(vec![spl.clone(), other]),
+                Err(LayoutError::DoubleDevice { .. })
+            ));
+        }
+    }
+
+    #[test]
     fn the_running_slot_by_boot_name_slot_name_device_and_child() {
         let layout = ab();
         let booted = |evidence: &Evidence| layout.booted(evidence).map(|b| b.id().index());
@@ -394,7 +434,7 @@ pub(super) mod tests {
             "a child stands for its parent"
         );
         let by_root = Evidence {
-            root_device: Some("/dev/rootfs.0".into()),
+            roots: vec!["/dev/rootfs.0".into()],
             ..Evidence::default()
         };
         assert_eq!(booted(&by_root), Ok(0));

@@ -11,7 +11,7 @@ mod name;
 mod select;
 mod state;
 
-pub use evidence::{Evidence, parse_cmdline};
+pub use evidence::{Evidence, parameter, parse_cmdline};
 pub use kind::{InstallSame, Mounted, Region, Resize, SlotKind, SlotOptions};
 pub use layout::{Access, Booted, BootedError, Layout, LayoutError, Slot, SlotId};
 pub use name::{BootName, NameError, SlotName};

@@ -4,10 +4,13 @@
 
 mod file;
 mod http;
+mod protect;
 mod range;
 
 pub use file::{FileError, open_file};
 pub use http::{HttpReader, WINDOW};
+pub use protect::Exposed;
+pub(crate) use protect::protect;
 pub use range::{HttpClient, HttpError, Retry};
 
 /// How a bundle is named on the command line.

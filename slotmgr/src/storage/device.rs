@@ -17,7 +17,8 @@ use uboot_env::storage::lock::{LockPaths, Locks};
 
 use super::uboot_copy::UBootCopy;
 use super::{Area, Disks, EnvCopy, OpenError, RecordCopy, Storage};
-use crate::slot::{Layout, SlotId};
+use crate::partition::live;
+use crate::slot::{Layout, SlotId, SlotKind};
 use crate::state::RECORD_SIZE;
 
 /// Whether anything may be written.
@@ -49,13 +50,10 @@ pub enum EnvPlace {
     Elsewhere,
 }
 
-/// How long udev or a partitioning tool may keep a disk locked.
-const DISK_PATIENCE: Duration = Duration::from_secs(10);
-
 /// Where the areas of this machine are.
 #[derive(Debug, Clone)]
 pub struct DeviceDisks {
-    slots: BTreeMap<SlotId, PathBuf>,
+    slots: BTreeMap<SlotId, (PathBuf, SlotKind)>,
     env: EnvPlace,
     /// Held as long as a handle to a copy of U-Boot's environment is.
     locks: Weak<Locks>,
@@ -74,7 +72,7 @@ impl DeviceDisks {
     ) -> Self {
         let slots = layout
             .iter()
-            .map(|(id, slot)| (id, slot.device.clone()))
+            .map(|(id, slot)| (id, (slot.device.clone(), slot.kind)))
             .collect();
         DeviceDisks {
             slots,
@@ -86,23 +84,22 @@ impl DeviceDisks {
     }
 
     fn open_slot(&self, id: SlotId) -> Result<FileStorage, OpenError> {
-        let path = self
+        let (path, slot) = self
             .slots
             .get(&id)
             .ok_or_else(|| OpenError::Absent(format!("slot {id:?}")))?;
         let open = open_error("writing a slot", path);
         let kind = fs_err::metadata(path).map_err(&open)?.file_type();
-        let file = if kind.is_block_device() {
+        let file = if slot.has_region() {
+            // A whole disk, of which the running system has other parts mounted.
+            read_write(path).map_err(&open)?
+        } else if kind.is_block_device() {
             devio::block::open_exclusive(path).map_err(|error| match error {
                 devio::block::OpenError::InUse { .. } => OpenError::InUse { path: path.clone() },
                 other => open(io::Error::other(other)),
             })?
         } else {
-            let file = File::options()
-                .read(true)
-                .write(true)
-                .open(path)
-                .map_err(&open)?;
+            let file = read_write(path).map_err(&open)?;
             file.try_lock()
                 .map_err(|_| OpenError::InUse { path: path.clone() })?;
             file
@@ -140,7 +137,7 @@ impl DeviceDisks {
             .open(path)
             .map_err(&open)?;
         if writable {
-            let lock = devio::partition::lock_disk(&file, DISK_PATIENCE);
+            let lock = devio::partition::lock_disk(&file, live::PATIENCE);
             // It belongs to the open file, and goes when that is closed.
             std::mem::forget(lock.map_err(|error| open(io::Error::other(error)))?);
         }
@@ -205,7 +202,7 @@ impl DeviceDisks {
 
     /// A slot that is a regular file is never booted: nothing here is for a real bootloader.
     fn is_test_rig(&self) -> bool {
-        self.slots.values().any(|path| path.is_file())
+        self.slots.values().any(|(path, _)| path.is_file())
     }
 
     fn open_record(&self, copy: RecordCopy) -> Result<FileStorage, OpenError> {
@@ -228,11 +225,7 @@ impl DeviceDisks {
                 if !path.exists() {
                     create_record(directory, &path).map_err(&open)?;
                 }
-                File::options()
-                    .read(true)
-                    .write(true)
-                    .open(&path)
-                    .map_err(&open)?
+                read_write(&path).map_err(&open)?
             }
         };
         FileStorage::new(file).map_err(open)
@@ -247,6 +240,10 @@ impl Disks for DeviceDisks {
             Area::Record(copy) => Ok(Box::new(self.open_record(copy)?)),
         }
     }
+}
+
+fn read_write(path: &Path) -> io::Result<File> {
+    File::options().read(true).write(true).open(path)
 }
 
 fn pair_file(copy: EnvCopy) -> &'static str {
@@ -323,6 +320,10 @@ impl Storage for FileStorage {
     fn sync(&mut self) -> io::Result<()> {
         // Syncs first; then the next reads come from the medium.
         devio::block::drop_cache(&self.file)
+    }
+
+    fn file(&self) -> Option<&File> {
+        Some(&self.file)
     }
 }
 

@@ -10,6 +10,7 @@ pub mod sim;
 pub mod uboot_copy;
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
@@ -53,6 +54,12 @@ pub trait Storage: Send {
     /// # Errors
     /// What the device says; after an error nothing may be assumed of any earlier write.
     fn sync(&mut self) -> io::Result<()>;
+
+    /// The open file behind it, if there is one: for what only a kernel can do with a disk, as
+    /// locking it and being told of moved partitions.
+    fn file(&self) -> Option<&File> {
+        None
+    }
 }
 
 /// What an open [`Storage`] is for. The names stand in errors and in the golden lists.

@@ -2,6 +2,7 @@
 //!
 //! One golden list per verb stands in `slotmgr/tests/`: whoever changes the order sees it there.
 
+use std::fs::File;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -150,5 +151,9 @@ impl Storage for Recorded {
         self.log.push(Op::Sync(self.area));
         self.state = Seen::Synced;
         self.inner.sync()
+    }
+
+    fn file(&self) -> Option<&File> {
+        self.inner.file()
     }
 }

@@ -1,27 +1,27 @@
 //! The two boot areas of an eMMC: the one that the ROM does not use is written, then one byte of the
 //! card makes the ROM use it.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use devio::mmc::{BootArea, MmcError, Unprotected, boot_area, read_ext_csd, select_boot_area};
+use devio::mmc::{BootArea, MmcError, Unprotected};
 
 use super::raw::Raw;
-use super::{Proof, Writer, too_large, write_error};
+use super::{Proof, Writer, too_large};
 use crate::health::check::Stop;
-use crate::install::{AssembleError, ImageStream, ReadBackError, Step};
+use crate::install::{AssembleError, Environment, ImageStream, ReadBackError, Step};
+use crate::partition::emmc::{BootAreaSwitch, Card, target};
 use crate::slot::{Slot, SlotName};
 use crate::storage::device::FileStorage;
-use crate::storage::{OpenError, Storage as _};
+use crate::storage::{Area, OpenError, Storage as _};
 
 /// A boot area, writable for as long as this lives.
 pub(super) struct Emmc {
     slot: SlotName,
-    whole: PathBuf,
-    device: PathBuf,
+    card: Box<dyn BootAreaSwitch + Send>,
     area: BootArea,
+    size_limit: Option<u64>,
     raw: Raw,
-    _unprotected: Unprotected,
+    _unprotected: Option<Unprotected>,
 }
 
 impl Emmc {
@@ -30,62 +30,55 @@ impl Emmc {
             slot: slot.name.clone(),
             source,
         };
-        let area = unused_area(&slot.device).map_err(mmc)?;
-        let device = area_path(&slot.device, area);
+        let whole = slot.device.canonicalize();
+        let whole = whole.unwrap_or_else(|_| slot.device.clone());
+        let mut card = Card {
+            whole: whole.clone(),
+        };
+        let area = target(card.current().map_err(mmc)?);
+        let device = area_path(&whole, area);
         let name = device.file_name().unwrap_or_default();
         let unprotected =
             Unprotected::begin(&Path::new("/sys/class/block").join(name).join("force_ro"))
                 .map_err(mmc)?;
-        let open = |source| AssembleError::Open {
-            slot: slot.name.clone(),
-            source: OpenError::Open {
-                what: "writing a boot area".to_owned(),
-                path: device.clone(),
-                source,
-            },
-        };
-        let file = devio::block::open_exclusive(&device)
-            .map_err(|error| open(std::io::Error::other(error)))?;
-        let storage = FileStorage::new(file).map_err(open)?;
-        let len = slot
-            .options
-            .size_limit
-            .unwrap_or(u64::MAX)
-            .min(storage.len());
+        let storage = open_area(slot, &device)?;
+        let limit = slot.options.size_limit.unwrap_or(u64::MAX);
+        let len = limit.min(storage.len());
         if step.size > len {
             return Err(too_large(step, len));
         }
-        let raw = Raw::over(step, device.clone(), Box::new(storage));
-        let whole = slot.device.clone();
         Ok(Emmc {
             slot: slot.name.clone(),
-            whole,
-            device,
+            card: Box::new(card),
             area,
-            raw,
-            _unprotected: unprotected,
+            size_limit: slot.options.size_limit,
+            raw: Raw::over(
+                Area::Slot(step.target.id()),
+                (slot.name.clone(), device),
+                Box::new(storage),
+            ),
+            _unprotected: Some(unprotected),
         })
     }
 }
 
-/// Booting from nowhere or from the user area leaves both free; the first is taken then.
-fn unused_area(whole: &Path) -> Result<BootArea, MmcError> {
-    let io = |source| MmcError::Io {
-        what: "open",
-        source,
+fn open_area(slot: &Slot, device: &Path) -> Result<FileStorage, AssembleError> {
+    let open = |source| AssembleError::Open {
+        slot: slot.name.clone(),
+        source: OpenError::Open {
+            what: "writing a boot area".to_owned(),
+            path: device.to_owned(),
+            source,
+        },
     };
-    let csd = read_ext_csd(&File::open(whole).map_err(io)?)?;
-    Ok(match boot_area(&csd)? {
-        BootArea::Boot0 => BootArea::Boot1,
-        BootArea::None | BootArea::Boot1 | BootArea::User => BootArea::Boot0,
-    })
+    let file =
+        devio::block::open_exclusive(device).map_err(|error| open(std::io::Error::other(error)))?;
+    FileStorage::new(file).map_err(open)
 }
 
+/// `/dev/mmcblk0` has `/dev/mmcblk0boot0` and `/dev/mmcblk0boot1`.
 fn area_path(whole: &Path, area: BootArea) -> PathBuf {
-    let mut name = whole
-        .canonicalize()
-        .unwrap_or_else(|_| whole.to_owned())
-        .into_os_string();
+    let mut name = whole.to_owned().into_os_string();
     name.push(if area == BootArea::Boot1 {
         "boot1"
     } else {
@@ -107,14 +100,75 @@ impl Writer for Emmc {
         self.raw.read_back(proof)
     }
 
+    fn told(&self) -> Environment {
+        let number = if self.area == BootArea::Boot1 {
+            "1"
+        } else {
+            "0"
+        };
+        let mut told = vec![(
+            "RAUC_BOOT_PARTITION_ACTIVATING".to_owned(),
+            number.to_owned(),
+        )];
+        if let Some(limit) = self.size_limit {
+            told.push(("RAUC_BOOT_SIZE_LIMIT".to_owned(), limit.to_string()));
+        }
+        told
+    }
+
     /// One byte of the card: the ROM uses the old area or the new one.
     fn complete(&mut self, _: &Stop) -> Result<(), AssembleError> {
-        let device = File::open(&self.device).map_err(write_error(&self.slot, 0))?;
-        let whole = File::open(&self.whole).map_err(write_error(&self.slot, 0))?;
-        let mmc = |source| AssembleError::Mmc {
+        let selected = self.card.select(self.area);
+        selected.map_err(|source: MmcError| AssembleError::Mmc {
             slot: self.slot.clone(),
             source,
-        };
-        select_boot_area(&device, &whole, self.area).map_err(mmc)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::partition::emmc::tests::Fake;
+    use crate::storage::Disks as _;
+    use crate::storage::sim::World;
+
+    /// The card is switched by `complete` and by nothing before it; one that ignores the switch is an
+    /// error, so that nothing is armed.
+    #[test]
+    fn the_switch_comes_last_and_is_checked() {
+        for deaf in [false, true] {
+            let mut world = World::new();
+            let area = Area::Slot(crate::slot::SlotId::for_test(0));
+            world.add(area, vec![0; 512]);
+            let slot = SlotName::parse("bootloader.0").unwrap();
+            let mut writer = Emmc {
+                slot: slot.clone(),
+                card: Box::new(Fake {
+                    area: BootArea::Boot0,
+                    deaf,
+                }),
+                area: BootArea::Boot1,
+                size_limit: Some(512),
+                raw: Raw::over(
+                    area,
+                    (slot, "/dev/mmcblk0boot1".into()),
+                    world.open(area).unwrap(),
+                ),
+                _unprotected: None,
+            };
+            writer.sync().unwrap();
+            assert_eq!(writer.card.current().unwrap(), BootArea::Boot0);
+            let told = writer.told();
+            assert!(told.contains(&("RAUC_BOOT_PARTITION_ACTIVATING".into(), "1".into())));
+            assert!(told.contains(&("RAUC_BOOT_SIZE_LIMIT".into(), "512".into())));
+            assert_eq!(writer.complete(&Stop::default()).is_err(), deaf);
+            let expected = if deaf {
+                BootArea::Boot0
+            } else {
+                BootArea::Boot1
+            };
+            assert_eq!(writer.card.current().unwrap(), expected);
+        }
     }
 }

@@ -28,7 +28,8 @@ pub enum Method {
 impl Method {
     /// How an image of this type gets into a slot of this type; `None` if it does not.
     ///
-    /// The pairs are RAUC's, and `tar` and `raw` into `jffs2`, which RAUC documents and refuses.
+    /// The pairs are RAUC's, and `raw` into `jffs2`, which RAUC documents and refuses. An archive
+    /// does not go there: nothing here makes a JFFS2 file system.
     #[must_use]
     pub fn of(image: ImageType, slot: SlotKind) -> Option<Method> {
         use ImageType as I;
@@ -38,7 +39,7 @@ impl Method {
             | (I::Ext4, S::Ext4 | S::Raw)
             | (I::Vfat, S::Vfat | S::Raw)
             | (I::Squashfs, S::Raw) => Some(Method::Copy),
-            (I::Tar, S::Ext4 | S::Vfat | S::Ubifs | S::Jffs2) => Some(Method::Archive),
+            (I::Tar, S::Ext4 | S::Vfat | S::Ubifs) => Some(Method::Archive),
             (I::EmptyFs, S::Ext4) => Some(Method::EmptyFs),
             (I::Raw | I::Ubifs, S::Ubifs | S::Ubivol) | (I::Squashfs, S::Ubivol) => {
                 Some(Method::UbiVolume)
@@ -65,6 +66,7 @@ mod tests {
             (ImageType::Squashfs, SlotKind::Ext4),
             (ImageType::EmptyFs, SlotKind::Vfat),
             (ImageType::Ubifs, SlotKind::Raw),
+            (ImageType::Tar, SlotKind::Jffs2),
             (ImageType::RawCaibx, SlotKind::Raw),
         ] {
             assert_eq!(Method::of(image, slot), None, "{image:?} {slot}");

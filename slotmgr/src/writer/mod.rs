@@ -4,10 +4,13 @@
 //! their order (write, sync, read back, complete), and knows nothing of the order itself.
 
 mod archive;
+mod changes;
 mod compression;
 mod emmc;
+mod fallback;
 mod filesystem;
 mod flash;
+mod half;
 mod kind;
 mod raw;
 mod switch;
@@ -17,6 +20,7 @@ mod untouched;
 
 pub use filesystem::{FilesystemError, Mounted, exclusive};
 pub use flash::FlashError;
+pub use half::SwitchError;
 pub use kind::Method;
 pub use unpack::UnpackError;
 
@@ -27,8 +31,8 @@ use bundle_format::Digest;
 use sha2::{Digest as _, Sha256};
 
 use crate::health::check::Stop;
-use crate::install::{AssembleError, ImageStream, ReadBackError, Step};
-use crate::slot::{Slot, SlotName};
+use crate::install::{AssembleError, Environment, ImageStream, ReadBackError, Step};
+use crate::slot::{Slot, SlotKind, SlotName};
 use crate::storage::{Area, Disks};
 
 /// One target on its way.
@@ -41,6 +45,16 @@ pub(crate) trait Writer: Send {
 
     /// Compares what is on the medium with what was promised.
     fn read_back(&mut self, proof: &mut Proof<'_>) -> Result<(), ReadBackError>;
+
+    /// Whether the image is there already. The barrier makes its bytes come from the medium.
+    fn holds(&mut self, proof: &mut Proof<'_>) -> bool {
+        self.sync().is_ok() && self.read_back(proof).is_ok()
+    }
+
+    /// What the hooks of its image are told beyond what every hook is.
+    fn told(&self) -> Environment {
+        Environment::new()
+    }
 
     /// Lets go of the device, so that a hook can mount it. Whoever writes calls `acquire` first.
     fn release(&mut self) {}
@@ -138,7 +152,10 @@ pub(crate) fn open(
         Method::UbiVolume => Box::new(ubi::Volume::open(step, slot)?),
         Method::Flash => Box::new(flash::Flash::open(step, slot)?),
         Method::Emmc => Box::new(emmc::Emmc::open(step, slot)?),
-        Method::Switch => return Err(switch::not_yet(slot)),
+        Method::Switch if slot.kind == SlotKind::BootRawFallback => {
+            Box::new(fallback::Fallback::open(step, slot, disks)?)
+        }
+        Method::Switch => Box::new(switch::Switch::open(step, slot, disks)?),
         Method::Hook => Box::new(untouched::Untouched::open(slot, disks, area)?),
     })
 }

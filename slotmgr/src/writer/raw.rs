@@ -2,16 +2,13 @@
 
 use std::path::PathBuf;
 
+use super::changes::Changes;
 use super::filesystem::{self, exclusive};
 use super::{Proof, Writer, too_large, write_error};
 use crate::health::check::Stop;
 use crate::install::{AssembleError, ImageStream, ReadBackError, Step};
 use crate::slot::{Resize, Slot, SlotKind, SlotName};
 use crate::storage::{Area, Disks, OpenError, Storage};
-
-/// What is compared at once with what is there already. Smaller would save more writes, and make
-/// more and smaller ones of them.
-const GRAIN: usize = 64 * 1024;
 
 /// A block device, open and ours alone while `storage` is there.
 pub(super) struct Raw {
@@ -20,7 +17,6 @@ pub(super) struct Raw {
     device: PathBuf,
     grow: bool,
     storage: Option<Box<dyn Storage>>,
-    there: Vec<u8>,
 }
 
 impl Raw {
@@ -31,7 +27,6 @@ impl Raw {
             device: slot.device.clone(),
             grow: slot.kind == SlotKind::Ext4 && slot.options.resize == Resize::ToSlot,
             storage: None,
-            there: Vec::new(),
         };
         raw.acquire(disks)?;
         let len = raw.storage()?.len();
@@ -42,14 +37,13 @@ impl Raw {
     }
 
     /// Over a device that somebody else has opened.
-    pub fn over(step: &Step, device: PathBuf, storage: Box<dyn Storage>) -> Raw {
+    pub fn over(area: Area, (slot, device): (SlotName, PathBuf), storage: Box<dyn Storage>) -> Raw {
         Raw {
-            area: Area::Slot(step.target.id()),
-            slot: step.slot.clone(),
+            area,
+            slot,
             device,
             grow: false,
             storage: Some(storage),
-            there: Vec::new(),
         }
     }
 
@@ -64,49 +58,18 @@ impl Raw {
             .map(|storage| &mut **storage as &mut dyn Storage)
             .ok_or(missing)
     }
-
-    /// Writes the parts of `bytes` that are not there already.
-    fn write_changed(&mut self, bytes: &[u8], offset: u64) -> Result<(), AssembleError> {
-        let slot = self.slot.clone();
-        let mut there = std::mem::take(&mut self.there);
-        there.resize(bytes.len(), 0);
-        let storage = self.storage()?;
-        // What cannot be read is worth a write: that is how a disk replaces a bad sector.
-        let readable = storage.read_at(&mut there, offset).is_ok();
-        let differs = |start: usize| {
-            let end = (start + GRAIN).min(bytes.len());
-            !readable || there[start..end] != bytes[start..end]
-        };
-        let mut start = 0;
-        while start < bytes.len() {
-            let end = run_end(start, bytes.len(), differs(start), &differs);
-            if differs(start) {
-                let at = offset + start as u64;
-                storage
-                    .write_at(&bytes[start..end], at)
-                    .map_err(write_error(&slot, at))?;
-            }
-            start = end;
-        }
-        self.there = there;
-        Ok(())
-    }
-}
-
-/// The end of the run of grains that are like the one at `start`.
-fn run_end(start: usize, len: usize, like: bool, differs: &dyn Fn(usize) -> bool) -> usize {
-    let mut end = start + GRAIN;
-    while end < len && differs(end) == like {
-        end += GRAIN;
-    }
-    end.min(len)
 }
 
 impl Writer for Raw {
     fn write(&mut self, image: &mut ImageStream<'_>) -> Result<(), AssembleError> {
         let mut offset = 0;
+        let mut changes = Changes::default();
+        let slot = self.slot.clone();
+        let storage = self.storage()?;
         while let Some(piece) = image.next_piece()? {
-            self.write_changed(&piece, offset)?;
+            changes
+                .write(storage, &piece, offset)
+                .map_err(|(at, error)| write_error(&slot, at)(error))?;
             offset += piece.len() as u64;
         }
         Ok(())
@@ -151,21 +114,5 @@ impl Writer for Raw {
         };
         filesystem::grow_ext4(&self.device, stop).map_err(failed)?;
         exclusive(&self.device).map_err(failed)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn runs_of_grains() {
-        let different = [true, false, false, true];
-        let differs = |start: usize| different[start / GRAIN];
-        let len = 3 * GRAIN + 5;
-        let ends: Vec<_> = [0, 1, 3]
-            .map(|grain| run_end(grain * GRAIN, len, different[grain], &differs))
-            .to_vec();
-        assert_eq!(ends, [GRAIN, 3 * GRAIN, len]);
     }
 }

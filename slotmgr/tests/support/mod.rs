@@ -109,7 +109,29 @@ pub fn bundle_with(dir: &Path, manifest: &str, files: &[(&str, &[u8])]) -> (Path
     create_bundle(dir, Input::Directory(content.path().to_owned()), &output)
 }
 
+/// A plain bundle with this image for class `rootfs`.
+pub fn plain_bundle(dir: &Path, content: &[u8], version: &str) -> (PathBuf, PathBuf) {
+    let image = dir.join("plain.img");
+    fs_err::write(&image, content).unwrap();
+    let manifest = NewManifest {
+        compatible: "board".to_owned(),
+        version: Some(version.to_owned()),
+        images: vec![ImageSource {
+            class: "rootfs".to_owned(),
+            variant: None,
+            path: image,
+        }],
+        ..NewManifest::default()
+    };
+    let output = dir.join("plain.raucb");
+    create_as(Format::Plain, dir, Input::Images(manifest), &output)
+}
+
 fn create_bundle(dir: &Path, input: Input, output: &Path) -> (PathBuf, PathBuf) {
+    create_as(Format::Verity, dir, input, output)
+}
+
+fn create_as(format: Format, dir: &Path, input: Input, output: &Path) -> (PathBuf, PathBuf) {
     let pki = dir.join("pki");
     if !pki.exists() {
         demo_pki(&pki).unwrap();
@@ -121,7 +143,7 @@ fn create_bundle(dir: &Path, input: Input, output: &Path) -> (PathBuf, PathBuf) 
             path: output.to_owned(),
             overwrite: Overwrite::Refuse,
         },
-        format: Format::Verity,
+        format,
         signature: Signature::By {
             key: Box::new(key),
             time: 1_700_000_000,

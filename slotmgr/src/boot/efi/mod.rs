@@ -169,6 +169,18 @@ impl BootEnv for Efi {
         "efi"
     }
 
+    /// The entry that the firmware says it has started.
+    fn current(&self, _: &str) -> Result<Option<String>, BootError> {
+        let variables = self.load()?;
+        let started = |(_, numbers): &(&String, &Vec<u16>)| {
+            variables
+                .current
+                .is_some_and(|number| numbers.contains(&number))
+        };
+        let found = variables.entries.iter().find(started);
+        Ok(found.map(|(name, _)| name.clone()))
+    }
+
     fn read(&self, _: &mut dyn Disks) -> Result<BootState, BootError> {
         let variables = self.load()?;
         let of = |number: &u16| {
