@@ -72,7 +72,8 @@ fn an_existing_bundle_is_kept() {
     let workshop = Workshop::new();
     write(&workshop.path("a.raucb"), b"precious");
     let error = workshop.create(&workshop.request("a.raucb")).unwrap_err();
-    assert!(error.to_string().ends_with("exists already"));
+    let reason = std::error::Error::source(&error).unwrap().to_string();
+    assert!(reason.ends_with("a.raucb exists already"), "{reason}");
     assert_eq!(fs_err::read(workshop.path("a.raucb")).unwrap(), b"precious");
 }
 
