@@ -437,7 +437,7 @@ fn shells_are_taught_the_verbs() {
 }
 
 #[test]
-fn a_keyring_that_cannot_be_read_is_no_word_about_the_bundle() {
+fn what_was_not_read_is_not_called_bad() {
     let workshop = support::Workshop::new();
     let bundle = workshop.bundle("a.raucb");
     let keyring = workshop.path("rootfs.ext4");
@@ -452,4 +452,10 @@ fn a_keyring_that_cannot_be_read_is_no_word_about_the_bundle() {
     let said = String::from_utf8(done.stderr).unwrap();
     assert!(said.contains("holds no certificate"), "{said}");
     assert!(!said.contains("not a good bundle"), "{said}");
+
+    let shell = Shell::new();
+    shell.run("keys demo pki");
+    let (code, said) = shell.fail("verify --keyring pki/keyring.pem missing.raucb");
+    assert_eq!(code, 1);
+    assert!(said.contains("missing.raucb was not checked"), "{said}");
 }

@@ -23,7 +23,7 @@ use clap_complete::Shell;
 use crate::info::info;
 use crate::keys::demo_pki_in;
 use crate::observer::Observer;
-use crate::open::Source;
+use crate::open::{OpenError, Source};
 use crate::output::Overwrite;
 use crate::verify::{Depth, verify};
 use progress::Terminal;
@@ -149,7 +149,13 @@ fn check(
         Depth::Images
     };
     // A keyring that cannot be read says nothing about the bundle.
-    let verified = verify(&source, &trust, depth, observer)
-        .with_context(|| format!("{} is not a good bundle", path.display()))?;
+    let verified = verify(&source, &trust, depth, observer).map_err(|error| {
+        let path = path.display();
+        let verdict = match error {
+            OpenError::Open { .. } => format!("{path} was not checked"),
+            OpenError::Bundle(_) => format!("{path} is not a good bundle"),
+        };
+        anyhow::Error::from(error).context(verdict)
+    })?;
     Ok(render::verified(path, &verified))
 }
