@@ -332,6 +332,25 @@ fn the_command_line_of_a_test_rig_is_believed() {
     assert!(unknown.contains("slot"), "{unknown}");
 }
 
+#[test]
+fn where_nothing_is_remembered_the_slots_are_shown_all_the_same() {
+    let machine = Machine::new();
+    let conf = fs_err::read_to_string(machine.path("system.conf")).unwrap();
+    let lines = conf.lines().filter(|line| !line.starts_with("grubenv"));
+    let conf: Vec<&str> = lines.collect();
+    let conf = conf
+        .join("\n")
+        .replace("bootloader=grub", "bootloader=noop");
+    fs_err::write(machine.path("system.conf"), conf).unwrap();
+    let line = "status -c system.conf --override-boot-slot A --output-format=json";
+    let status = machine.run(OURS, line);
+    assert!(status.status.success(), "{}", err(&status));
+    let text = out(&status);
+    assert!(text.contains("\"boot_primary\":null"), "{text}");
+    assert!(text.contains("\"boot_status\":null"), "{text}");
+    assert!(text.contains("\"booted\":\"A\""), "{text}");
+}
+
 /// A path that everybody can read.
 #[test]
 fn the_real_program_is_where_debian_has_it() {

@@ -84,16 +84,17 @@ impl Service for Local {
 
     fn slots(&self) -> Result<Vec<SlotStatus>> {
         let (mut session, _) = self.session(Mode::ReadOnly)?;
-        let state = session.machine_state()?;
+        let state = session.known_state()?;
         let known = session.status_file().map(|path| RaucStatus::load(&path));
         let known = known.unwrap_or_default();
         let slots = session.conf.layout.iter();
         Ok(slots
             .map(|(id, slot)| SlotStatus {
-                boot_status: slot.boot_name.as_ref().map(|_| {
-                    let good = state.standing(id).can_start();
-                    (if good { "good" } else { "bad" }).to_owned()
-                }),
+                boot_status: match (&state, &slot.boot_name) {
+                    (Some(state), Some(_)) if state.standing(id).can_start() => Some("good".into()),
+                    (Some(_), Some(_)) => Some("bad".into()),
+                    _ => None,
+                },
                 ..status(&session, &known, id, slot)
             })
             .collect())
