@@ -351,7 +351,6 @@ fn where_nothing_is_remembered_the_slots_are_shown_all_the_same() {
     assert!(text.contains("\"booted\":\"A\""), "{text}");
 }
 
-/// A path that everybody can read.
 #[test]
 fn the_real_program_is_where_debian_has_it() {
     assert!(

@@ -129,16 +129,17 @@ impl DeviceCommand {
             Self::Mount(arguments) | Self::WriteSlot(arguments) => &arguments.global,
         }
     }
+}
 
-    /// Why nothing happens, and what to use instead.
-    pub fn refusal(&self) -> NotYet {
-        let (command, instead) = match self {
-            Self::Mount(_) => ("mount", "Use `rauc extract BUNDLE DIRECTORY`."),
-            Self::WriteSlot(_) => ("write-slot", "Use `slotmgr install BUNDLE`."),
-            Self::Install(_) => ("install", ""),
-            Self::Service(_) => ("service", ""),
-            Self::Status(_) => ("status", ""),
-        };
-        NotYet { command, instead }
-    }
+impl NotYet {
+    /// `rauc mount`.
+    pub const MOUNT: NotYet = NotYet {
+        command: "mount",
+        instead: "Use `rauc extract BUNDLE DIRECTORY`.",
+    };
+    /// `rauc write-slot`.
+    pub const WRITE_SLOT: NotYet = NotYet {
+        command: "write-slot",
+        instead: "Use `slotmgr install BUNDLE`.",
+    };
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use slotmgr::dbus::{Remote, RemoteError};
+use slotmgr::dbus::Remote;
 use slotmgr::service::{InstallRequest, Local, Origin, Service as _, Step, Steps, was_stopped};
 
 use super::face::Face;
@@ -61,11 +61,7 @@ fn through(remote: &Remote, request: &InstallRequest, source: &str, output: &Out
         Err(error) => {
             eprintln!("Failed {error}");
             eprintln!("D-Bus error while installing `{source}`");
-            match error {
-                RemoteError::Refused(_) | RemoteError::Bus(_) | RemoteError::Lost => {
-                    ExitCode::from(exit::NO_SERVICE)
-                }
-            }
+            ExitCode::from(exit::NO_SERVICE)
         }
     }
 }

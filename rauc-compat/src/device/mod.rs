@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::arguments::DeviceCommand;
+use crate::arguments::{DeviceCommand, NotYet};
 use crate::report::Output;
 
 /// RAUC's exit codes beside 0 and 1.
@@ -66,6 +66,7 @@ pub(crate) fn run(
             None => status::run(arguments, around, no_color),
         },
         DeviceCommand::Service(arguments) => service::run(arguments, around),
-        DeviceCommand::Mount(_) | DeviceCommand::WriteSlot(_) => Err(command.refusal().into()),
+        DeviceCommand::Mount(_) => Err(NotYet::MOUNT.into()),
+        DeviceCommand::WriteSlot(_) => Err(NotYet::WRITE_SLOT.into()),
     }
 }
