@@ -26,6 +26,16 @@ pub trait BlobMut: Blob {
     fn write_all_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 }
 
+impl<T: Blob + ?Sized> Blob for &T {
+    fn len(&self) -> u64 {
+        (**self).len()
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        (**self).read_exact_at(offset, buffer)
+    }
+}
+
 impl Blob for [u8] {
     fn len(&self) -> u64 {
         u64::try_from(<[u8]>::len(self)).unwrap_or(u64::MAX)

@@ -11,7 +11,7 @@ use std::time::Duration;
 use casync::Blob;
 use casync::chunk::{ChunkId, DigestKind};
 use casync::codec::{Encoder, Packing};
-use casync::http::{Address, Client, HttpFile, HttpStore, Patience, Wait};
+use casync::http::{self, Address, Client, HttpFile, HttpStore, Patience, Settings, Wait};
 use casync::index::IndexChunk;
 use casync::store::{FetchError, Fetcher};
 
@@ -125,6 +125,11 @@ impl Wait for Counted {
         self.0.lock().unwrap().push(time);
     }
 
+    fn now(&self) -> u64 {
+        // Sun, 06 Nov 1994 08:49:37 GMT
+        784_111_777
+    }
+
     fn chance(&self) -> u32 {
         u32::MAX
     }
@@ -136,8 +141,14 @@ fn client(wait: &Arc<Counted>, headers: &[(&str, &str)]) -> Client {
         tries: 3,
         ..Patience::default()
     };
-    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-    Client::new(patience, wait.clone(), headers.iter().map(own).collect())
+    let own = |(name, value): &(&str, &str)| http::header(name, value).unwrap();
+    let settings = Settings {
+        patience,
+        wait: wait.clone(),
+        headers: headers.iter().map(own).collect(),
+        ..Settings::default()
+    };
+    Client::new(settings).unwrap()
 }
 
 const CHUNK: &[u8] = b"a chunk, a chunk, a chunk, a chunk, a chunk, a chunk";
@@ -192,6 +203,26 @@ fn what_passes_is_tried_again_and_the_server_says_when() {
     let (chunk, pauses) = fetch(&server);
     assert_eq!(chunk.unwrap(), CHUNK);
     assert_eq!(pauses, [Duration::from_secs(7), Duration::from_secs(1)]);
+}
+
+#[test]
+fn a_date_to_come_back_at_is_held_against_the_servers_clock() {
+    // The server's clock says 30 s before the date; without one, ours says 10 s.
+    for (headers, expected) in [
+        (
+            "Retry-After: Sun, 06 Nov 1994 09:00:30 GMT\r\nDate: Sun, 06 Nov 1994 09:00:00 GMT\r\n",
+            30,
+        ),
+        ("Retry-After: Sun, 06 Nov 1994 08:49:47 GMT\r\n", 10),
+    ] {
+        let server = Server::start(move |request| match request.before {
+            0 => answer("503 Busy", headers, b""),
+            _ => ok(&packed(CHUNK)),
+        });
+        let (chunk, pauses) = fetch(&server);
+        assert_eq!(chunk.unwrap(), CHUNK);
+        assert_eq!(pauses, [Duration::from_secs(expected)], "{headers}");
+    }
 }
 
 #[test]
@@ -258,7 +289,7 @@ fn every_bad_answer_is_an_error_that_names_chunk_and_server() {
             "a circle",
             Box::new(|r| answer("302 Go", &format!("Location: {}\r\n", r.path), b"")),
             "redirected",
-            6,
+            9,
         ),
     ];
     for (name, plan, expected, requests) in cases {
@@ -374,6 +405,74 @@ fn a_file_is_read_by_ranges() {
     assert_eq!(read(&server, 990, 10).unwrap(), file[990..]);
     assert!(read(&server, 990, 11).is_err());
     assert!(read(&server, u64::MAX, 11).is_err());
+}
+
+#[test]
+fn what_was_cut_off_is_continued_and_not_begun_again() {
+    let len = 1_000_000_usize;
+    let file: Vec<u8> = (0..=250).cycle().take(len).collect();
+    let served = file.clone();
+    // Every answer is cut off after 100,000 bytes: more cuts than tries.
+    let server = Server::start(move |request| {
+        let (first, last) = request.range.unwrap();
+        let head = format!(
+            "HTTP/1.1 206 Part\r\nContent-Length: {}\r\nContent-Range: bytes {first}-{last}/{len}\r\n\
+             ETag: \"v1\"\r\nX-End: yes\r\n\r\n",
+            last - first + 1
+        );
+        let end = (first + 100_000).min(last + 1);
+        [head.as_bytes(), &served[first..end]].concat()
+    });
+    assert!(read(&server, 0, len).unwrap() == file);
+    let requests = server.requests();
+    assert_eq!(requests.len(), 11, "the first byte, and ten parts");
+    assert!(
+        requests[10].contains("range: bytes=900000-999999"),
+        "{}",
+        requests[10]
+    );
+    assert!(requests[1].contains("if-range: \"v1\""), "{}", requests[1]);
+}
+
+#[test]
+fn headers_of_the_first_request_are_sent_once() {
+    let (server, _) = file_server(|_, answer| answer);
+    let wait = Arc::new(Counted::default());
+    let address = server.address.replace("http://", "http://us:er@");
+    let told = [http::header("RAUC-Serial", "7").unwrap()];
+    let file = HttpFile::open_telling(client(&wait, &[]), Address::parse(&address).unwrap(), &told);
+    file.unwrap().read_exact_at(5, &mut [0; 3]).unwrap();
+    let requests = server.requests();
+    let has = |text: &str| {
+        requests
+            .iter()
+            .map(|r| r.contains(text))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(has("rauc-serial: 7"), [true, false]);
+    assert_eq!(has("authorization: basic dxm6zxi="), [true, true]);
+}
+
+#[test]
+fn a_proxy_is_asked_in_the_servers_place() {
+    let proxy = Server::start(|request| {
+        assert_eq!(request.path, "nowhere.invalid:80");
+        answer("502 Bad", "", b"")
+    });
+    let wait = Arc::new(Counted::default());
+    let settings = Settings {
+        patience: Patience {
+            tries: 1,
+            ..Patience::default()
+        },
+        wait: wait.clone(),
+        proxy: Some(http::Proxy::new(proxy.address.trim_end_matches("/store")).unwrap()),
+        ..Settings::default()
+    };
+    let address = Address::parse("http://nowhere.invalid/x").unwrap();
+    let opened = HttpFile::open(Client::new(settings).unwrap(), address);
+    assert!(opened.is_err());
+    assert_eq!(proxy.requests().len(), 1);
 }
 
 #[test]

@@ -1,11 +1,10 @@
 //! Places on the command line that may be files or on web servers.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use casync::Blob;
-use casync::http::{Address, Client, HttpFile, HttpStore, Patience, SystemWait};
+use casync::http::{self, Address, Client, HttpFile, HttpStore, Proxy, Settings};
 use casync::store::{ChunkStore, DirStore, Durability};
 
 use super::UsageError;
@@ -19,18 +18,17 @@ pub(super) struct Remote {
 impl Remote {
     /// With the headers from a file, one `Name: value` a line.
     pub(super) fn new(headers: Option<&Path>) -> Result<Self> {
-        let headers = match headers {
-            None => Vec::new(),
-            Some(path) => {
-                let text = fs_err::read_to_string(path)?;
-                let lines = text.lines().filter(|line| !line.trim().is_empty());
-                lines
-                    .enumerate()
-                    .map(|(number, line)| header(path, number + 1, line))
-                    .collect::<Result<_>>()?
-            }
+        let lines = match headers {
+            None => String::new(),
+            Some(path) => fs_err::read_to_string(path)?,
         };
-        let client = Client::new(Patience::default(), Arc::new(SystemWait), headers);
+        let lines = lines.lines().filter(|line| !line.trim().is_empty());
+        let settings = Settings {
+            headers: http::headers(lines).context("in the file of headers")?,
+            proxy: Proxy::try_from_env(),
+            ..Settings::default()
+        };
+        let client = Client::new(settings)?;
         Ok(Self { client })
     }
 
@@ -66,11 +64,4 @@ fn is_remote(place: &str) -> bool {
 fn address(place: &str) -> Result<Address> {
     // The place itself is not repeated: it may hold a password.
     Address::parse(place).map_err(|error| UsageError(error.to_string()).into())
-}
-
-fn header(path: &Path, number: usize, line: &str) -> Result<(String, String)> {
-    let (name, value) = line
-        .split_once(':')
-        .with_context(|| format!("line {number} of {} is no `Name: value`", path.display()))?;
-    Ok((name.trim().to_owned(), value.trim().to_owned()))
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::ops::Range;
 
 use thiserror::Error;
 use zstd::zstd_safe::version_number;
@@ -14,7 +15,7 @@ use crate::blob::Blob;
 use crate::chunk::DigestKind;
 use crate::chunker::widen;
 use crate::codec::DecodeError;
-use crate::index::{Index, IndexWriteError};
+use crate::index::{Index, IndexChunk, IndexWriteError};
 use crate::limits::{DELTA_DIRECTORY, packed_len};
 
 const MAGIC: [u8; 8] = *b"SLOTDLT1";
@@ -174,6 +175,35 @@ impl Delta {
     #[must_use]
     pub fn pieces(&self) -> &[Piece] {
         &self.pieces
+    }
+
+    /// Which bytes of the delta's file it takes to make these chunks, in ascending order and without
+    /// overlap.
+    pub fn data_for<'c>(
+        &self,
+        chunks: impl IntoIterator<Item = &'c IndexChunk>,
+    ) -> Vec<Range<u64>> {
+        let mut needed = vec![false; self.pieces.len()];
+        for chunk in chunks {
+            let first = self
+                .pieces
+                .partition_point(|piece| piece.end() <= chunk.start);
+            let pieces = self.pieces.iter().zip(&mut needed).skip(first);
+            for (_, needed) in pieces.take_while(|(piece, _)| piece.start < chunk.end()) {
+                *needed = true;
+            }
+        }
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        let pieces = self.pieces.iter().zip(needed);
+        for (piece, _) in pieces.filter(|(_, needed)| *needed) {
+            let start = self.data_offset.saturating_add(piece.data_start);
+            let end = start.saturating_add(piece.data_len.into());
+            match ranges.last_mut() {
+                Some(last) if last.end == start => last.end = end,
+                _ => ranges.push(start..end),
+            }
+        }
+        ranges
     }
 
     /// Bytes of the delta without the pieces' data.

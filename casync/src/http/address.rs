@@ -3,8 +3,9 @@
 use std::fmt;
 
 use thiserror::Error;
+use ureq::http::HeaderValue;
 
-/// `http://host/path` or `https://…`, without user and password.
+/// `http://host/path` or `https://…`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
     /// `http` or `https`.
@@ -13,6 +14,8 @@ pub struct Address {
     host: String,
     /// From the first `/` on, with the query.
     path: String,
+    /// `user:password`, never shown.
+    user: Option<String>,
 }
 
 /// A text that is no address we read from.
@@ -21,11 +24,6 @@ pub enum AddressError {
     /// Another scheme, or none.
     #[error("an address begins with http:// or https://")]
     Scheme,
-    /// A user name in it.
-    #[error(
-        "user names and passwords do not belong into an address: they would be shown in messages; give a header"
-    )]
-    Credentials,
     /// No host, or what no host has.
     #[error("the address names no host")]
     Host,
@@ -49,9 +47,10 @@ impl Address {
         }
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (host, path) = rest.split_at(end);
-        if host.contains('@') {
-            return Err(AddressError::Credentials);
-        }
+        let (user, host) = match host.rsplit_once('@') {
+            Some((user, host)) => (Some(unescaped(user)), host),
+            None => (None, host),
+        };
         if host.is_empty() {
             return Err(AddressError::Host);
         }
@@ -60,6 +59,7 @@ impl Address {
             scheme,
             host: host.to_ascii_lowercase(),
             path: format!("{slash}{path}"),
+            user,
         })
     }
 
@@ -72,6 +72,21 @@ impl Address {
         };
         Self {
             path: format!("{}/{name}{query}", path.trim_end_matches('/')),
+            ..self.clone()
+        }
+    }
+
+    /// The same place with `end` in place of `instead_of` at the end of its name; behind it if it does
+    /// not end so.
+    #[must_use]
+    pub fn with_end(&self, instead_of: &str, end: &str) -> Self {
+        let (path, query) = match self.path.split_once('?') {
+            Some((path, query)) => (path, format!("?{query}")),
+            None => (self.path.as_str(), String::new()),
+        };
+        let stem = path.strip_suffix(instead_of).unwrap_or(path);
+        Self {
+            path: format!("{stem}{end}{query}"),
             ..self.clone()
         }
     }
@@ -95,11 +110,23 @@ impl Address {
             let text = format!("{}://{}{base}{location}", self.scheme, self.host);
             Self::parse(&text).ok()?
         };
+        // Secrets that somebody else puts into an address are not ours to send.
+        let next = next.user.is_none().then_some(next)?;
         (self.scheme == "http" || next.scheme == "https").then_some(next)
     }
 
+    /// The header that user and password are sent in.
+    pub(super) fn authorization(&self) -> Option<HeaderValue> {
+        let user = self.user.as_ref()?;
+        let encoded = openssl::base64::encode_block(user.as_bytes());
+        let mut value = HeaderValue::try_from(format!("Basic {encoded}")).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
     /// Whether both are of one server: what is secret to one must not go to another.
-    pub(super) fn same_server(&self, other: &Self) -> bool {
+    #[must_use]
+    pub fn same_server(&self, other: &Self) -> bool {
         self.scheme == other.scheme && self.host == other.host
     }
 
@@ -109,7 +136,23 @@ impl Address {
     }
 }
 
-/// Without the query, which may hold a token.
+/// The bytes that `%41` stands for.
+fn unescaped(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        let digits = behind
+            .get(..2)
+            .and_then(|two| std::str::from_utf8(two).ok());
+        let escaped = digits.filter(|_| *first == b'%');
+        let escaped = escaped.and_then(|two| u8::from_str_radix(two, 16).ok());
+        bytes.push(escaped.unwrap_or(*first));
+        rest = &behind[if escaped.is_some() { 2 } else { 0 }..];
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Without user, password and query, which may hold a token.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.split('?').next().unwrap_or_default();
@@ -136,7 +179,6 @@ mod tests {
         for (bad, why) in [
             ("ftp://h/a", AddressError::Scheme),
             ("/a/b", AddressError::Scheme),
-            ("http://u:p@h/a", AddressError::Credentials),
             ("http:///a", AddressError::Host),
             ("http://h/a\r\nX: y", AddressError::Characters),
         ] {
@@ -155,6 +197,27 @@ mod tests {
         assert_eq!(chunk.to_string(), "https://host:8443/a/store/ab/cd.cacnk");
         assert!(!format!("{chunk:?}").contains("secret"));
         assert_eq!(address("http://h").join("x").whole(), "http://h/x");
+        let bundle = address("https://h/a.raucb?token=secret");
+        assert_eq!(
+            bundle.with_end(".raucb", ".castr").whole(),
+            "https://h/a.castr?token=secret"
+        );
+        assert_eq!(
+            address("http://h/a").with_end(".raucb", ".castr").whole(),
+            "http://h/a.castr"
+        );
+    }
+
+    #[test]
+    fn user_and_password_are_sent_and_not_shown() {
+        let secret = address("https://us%40er:ge%3aheim@host/a");
+        assert_eq!(secret.whole(), "https://host/a");
+        assert!(!format!("{secret} {secret:?}").contains("heim"));
+        // `us@er:ge:heim`
+        let sent = secret.join("b").authorization().unwrap();
+        assert_eq!(sent.to_str().unwrap(), "Basic dXNAZXI6Z2U6aGVpbQ==");
+        assert!(secret.follow("/c").is_some());
+        assert_eq!(address("http://h/").authorization(), None);
     }
 
     #[test]

@@ -5,16 +5,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
-use ureq::http::header::{ACCEPT_ENCODING, LOCATION, RANGE, RETRY_AFTER};
-use ureq::http::{HeaderMap, StatusCode};
-use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
+use ureq::http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, DATE, IF_RANGE, LOCATION, RANGE, RETRY_AFTER,
+};
+use ureq::http::{HeaderMap, HeaderName, StatusCode};
 use ureq::{Agent, Body};
 
 use super::address::Address;
+use super::date;
 use super::patience::{Patience, Wait};
+use super::rate::Meter;
+use super::settings::{Header, Settings, SettingsError};
 
-/// Redirections that are followed for one request.
-const REDIRECTIONS: usize = 5;
+/// Redirections that are followed for one request, as many as RAUC follows.
+const REDIRECTIONS: usize = 8;
+
+/// Bytes of one answer after which a cut is no failed try any more: on a link that breaks every
+/// minute a long file is still fetched, and a server that gives a byte at a time is not put up with.
+const GOOD_PART: usize = 64 * 1024;
+
+/// Bytes that are taken from a connection at once, and after which the rate is looked at.
+const GULP: usize = 64 * 1024;
 
 /// Asks web servers. Clones share their connections.
 #[derive(Clone)]
@@ -22,7 +33,8 @@ pub struct Client {
     agent: Agent,
     patience: Patience,
     wait: Arc<dyn Wait>,
-    headers: Vec<(String, String)>,
+    headers: Arc<[Header]>,
+    meter: Arc<Meter>,
 }
 
 /// Why there is no answer that can be used. Addresses are shown without their secrets.
@@ -71,6 +83,14 @@ pub enum HttpError {
     /// Another file has come to stand there.
     #[error("{0} has changed while it was read")]
     Changed(Address),
+    /// No secure connection, for a reason that does not pass.
+    #[error("no secure connection for {address}")]
+    Tls {
+        /// For what.
+        address: Address,
+        /// What the TLS library says.
+        source: io::Error,
+    },
     /// It leads nowhere, in a circle, or out of TLS.
     #[error("{0} is redirected too often, to nowhere, or from https to http")]
     Redirect(Address),
@@ -78,8 +98,22 @@ pub enum HttpError {
 
 /// Whether another try may help.
 pub(super) enum Failure {
+    /// Perhaps; the server may have said when.
     Passing(io::Error, Option<Duration>),
+    /// The connection was cut after a good part had come: this was no failed try.
+    Cut(io::Error),
     Final(HttpError),
+}
+
+/// What is asked for beside the address.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Question<'q> {
+    /// First and last byte; all if there is none.
+    pub(super) range: Option<(u64, u64)>,
+    /// A part of this version is wanted, and of no other.
+    pub(super) version: Option<&'q str>,
+    /// Sent beside the client's own headers, and like them to one server only.
+    pub(super) headers: &'q [Header],
 }
 
 /// An answer with a status of success.
@@ -90,14 +124,9 @@ pub(super) struct Answer {
 }
 
 impl Client {
-    /// A client that sends these headers (name and value) with every request to the server that is
-    /// asked, and not to others that it redirects to.
-    #[must_use]
-    pub fn new(patience: Patience, wait: Arc<dyn Wait>, headers: Vec<(String, String)>) -> Self {
-        let tls = TlsConfig::builder()
-            .provider(TlsProvider::NativeTls)
-            .root_certs(RootCerts::PlatformVerifier)
-            .build();
+    /// A client with these settings.
+    pub fn new(settings: Settings) -> Result<Self, SettingsError> {
+        let patience = settings.patience;
         let config = Agent::config_builder()
             .http_status_as_error(false)
             // Redirections are followed here, where it is known what must not go along.
@@ -106,27 +135,35 @@ impl Client {
             .timeout_recv_response(Some(patience.stall))
             .timeout_per_read(Some(patience.stall))
             .timeout_per_call(Some(patience.answer))
-            .tls_config(tls)
+            .tls_config(settings.tls.config()?)
+            .proxy(settings.proxy)
             .user_agent(concat!("slotmgr/", env!("CARGO_PKG_VERSION")))
             .build();
-        Self {
+        Ok(Self {
             agent: config.new_agent(),
             patience,
-            wait,
-            headers,
-        }
+            headers: settings.headers.into(),
+            meter: Arc::new(Meter::new(settings.rate, Arc::clone(&settings.wait))),
+            wait: settings.wait,
+        })
+    }
+
+    /// Bytes of files that came so far, by this client and its clones.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.meter.total()
     }
 
     /// Replaces `into` by the whole file, of `max` bytes at most.
     pub fn get(&self, address: &Address, max: u64, into: &mut Vec<u8>) -> Result<(), HttpError> {
         self.patiently(address, || {
-            let answer = self.ask(address, None)?;
+            let answer = self.ask(address, &Question::default())?;
             if answer.status != StatusCode::OK {
                 return Err(refused(address, answer.status));
             }
             into.clear();
             // One byte more than allowed shows that there are more.
-            read(answer.body, max.saturating_add(1), into)?;
+            self.read(answer.body, max.saturating_add(1), into)?;
             if u64::try_from(into.len()).map_or(true, |len| len > max) {
                 let address = address.clone();
                 return Err(Failure::Final(HttpError::TooLong { address, max }));
@@ -147,6 +184,10 @@ impl Client {
                 Ok(value) => return Ok(value),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Passing(source, retry_after)) => (source, retry_after),
+                Err(Failure::Cut(source)) => {
+                    tried = 0;
+                    (source, None)
+                }
             };
             tried += 1;
             let chance = self.wait.chance();
@@ -167,7 +208,7 @@ impl Client {
     pub(super) fn ask(
         &self,
         address: &Address,
-        range: Option<(u64, u64)>,
+        question: &Question<'_>,
     ) -> Result<Answer, Failure> {
         let mut at = address.clone();
         for _ in 0..=REDIRECTIONS {
@@ -175,22 +216,25 @@ impl Client {
                 .agent
                 .get(at.whole())
                 .header(ACCEPT_ENCODING, "identity");
-            if let Some((first, last)) = range {
+            if let Some((first, last)) = question.range {
                 request = request.header(RANGE, format!("bytes={first}-{last}"));
             }
+            if let Some(version) = question.version {
+                request = request.header(IF_RANGE, version);
+            }
             if at.same_server(address) {
-                for (name, value) in &self.headers {
+                for (name, value) in self.headers.iter().chain(question.headers) {
                     request = request.header(name, value);
                 }
+                if let Some(basic) = address.authorization() {
+                    request = request.header(AUTHORIZATION, basic);
+                }
             }
-            let response = request.call().map_err(|error| {
-                // Only the kind of failure: ureq's own messages may hold the address.
-                Failure::Passing(io::Error::other(without(&error.to_string(), &at)), None)
-            })?;
+            let response = request.call().map_err(|error| no_answer(&error, &at))?;
             let (head, body) = response.into_parts();
             if !head.status.is_redirection() {
                 let headers = head.headers;
-                check(address, head.status, &headers)?;
+                self.check(address, head.status, &headers)?;
                 return Ok(Answer {
                     status: head.status,
                     headers,
@@ -203,46 +247,83 @@ impl Client {
         }
         Err(Failure::Final(HttpError::Redirect(address.clone())))
     }
+
+    fn check(
+        &self,
+        address: &Address,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) -> Result<(), Failure> {
+        match status {
+            status if status.is_success() => Ok(()),
+            StatusCode::NOT_FOUND | StatusCode::GONE => {
+                Err(Failure::Final(HttpError::NotFound(address.clone())))
+            }
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
+                Err(self.passing(status, headers))
+            }
+            status if status.is_server_error() => Err(self.passing(status, headers)),
+            status => Err(refused(address, status)),
+        }
+    }
+
+    /// `Retry-After`, in seconds or as a date. A date is held against the server's own clock if it
+    /// tells it: that of a device may stand at 1970.
+    fn passing(&self, status: StatusCode, headers: &HeaderMap) -> Failure {
+        let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
+        let seconds = |text: &str| text.parse().ok();
+        let until_date = |until: &str| {
+            let now = text(DATE).and_then(date::seconds);
+            let now = now.unwrap_or_else(|| self.wait.now());
+            Some(date::seconds(until)?.saturating_sub(now))
+        };
+        let after = text(RETRY_AFTER).and_then(|text| seconds(text).or_else(|| until_date(text)));
+        let error = io::Error::other(format!("the server answers {status}"));
+        Failure::Passing(error, after.map(Duration::from_secs))
+    }
+
+    /// Appends up to `limit` bytes of an answer.
+    pub(super) fn read(
+        &self,
+        mut body: Body,
+        limit: u64,
+        into: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        let mut reader = body.as_reader().take(limit);
+        let before = into.len();
+        loop {
+            let read = reader.by_ref().take(GULP as u64).read_to_end(into);
+            match read.map_err(|error| cut(error, into.len() - before))? {
+                0 => return Ok(()),
+                count => self.meter.took(count as u64),
+            }
+        }
+    }
 }
 
-fn check(address: &Address, status: StatusCode, headers: &HeaderMap) -> Result<(), Failure> {
-    if status.is_success() {
-        return Ok(());
+fn no_answer(error: &ureq::Error, address: &Address) -> Failure {
+    // Only the kind of failure: ureq's own messages may hold the address.
+    let source = io::Error::other(without(&error.to_string(), address));
+    match error {
+        ureq::Error::NativeTls(_) | ureq::Error::Tls(_) => Failure::Final(HttpError::Tls {
+            address: address.clone(),
+            source,
+        }),
+        _ => Failure::Passing(source, None),
     }
-    let address = address.clone();
-    match status {
-        StatusCode::NOT_FOUND | StatusCode::GONE => {
-            Err(Failure::Final(HttpError::NotFound(address)))
-        }
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
-            Err(passing(status, headers))
-        }
-        status if status.is_server_error() => Err(passing(status, headers)),
-        status => Err(refused(&address, status)),
+}
+
+/// An answer that ended too early, after so many bytes.
+pub(super) fn cut(error: io::Error, after: usize) -> Failure {
+    match after {
+        GOOD_PART.. => Failure::Cut(error),
+        _ => Failure::Passing(error, None),
     }
 }
 
 pub(super) fn refused(address: &Address, status: StatusCode) -> Failure {
     let address = address.clone();
     Failure::Final(HttpError::Status { address, status })
-}
-
-/// `Retry-After` in seconds; as a date it is left to the growing pauses.
-fn passing(status: StatusCode, headers: &HeaderMap) -> Failure {
-    let after = headers
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok());
-    let after = after.and_then(|text| text.trim().parse().ok());
-    let error = io::Error::other(format!("the server answers {status}"));
-    Failure::Passing(error, after.map(Duration::from_secs))
-}
-
-/// Appends up to `limit` bytes of an answer.
-pub(super) fn read(mut body: Body, limit: u64, into: &mut Vec<u8>) -> Result<(), Failure> {
-    let mut reader = body.as_reader().take(limit);
-    let read = reader.read_to_end(into);
-    read.map(|_| ())
-        .map_err(|error| Failure::Passing(error, None))
 }
 
 /// A message without the address's query, should it be in there.

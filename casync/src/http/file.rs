@@ -6,7 +6,8 @@ use ureq::http::header::{CONTENT_RANGE, ETAG, LAST_MODIFIED};
 use ureq::http::{HeaderMap, StatusCode};
 
 use super::address::Address;
-use super::client::{Client, Failure, HttpError, read, refused};
+use super::client::{Client, Failure, HttpError, Question, cut, refused};
+use super::settings::Header;
 use crate::blob::Blob;
 
 /// A file on a web server. Each read is one request: ask for much at once.
@@ -24,11 +25,38 @@ struct Identity {
     modified: Option<String>,
 }
 
+impl Identity {
+    /// What `If-Range` may name: a weak `ETag` does not promise equal bytes.
+    fn strong(&self) -> Option<&str> {
+        self.etag.as_deref().filter(|etag| etag.starts_with('"'))
+    }
+}
+
 impl HttpFile {
     /// Asks for the first byte, which tells the length.
     pub fn open(client: Client, address: Address) -> Result<Self, HttpError> {
-        let mut first = Vec::new();
-        let identity = range(&client, &address, (0, 0), &mut first)?;
+        Self::open_telling(client, address, &[])
+    }
+
+    /// The same; `headers` go with this first request only, and not to other servers.
+    pub fn open_telling(
+        client: Client,
+        address: Address,
+        headers: &[Header],
+    ) -> Result<Self, HttpError> {
+        let question = Question {
+            range: Some((0, 0)),
+            headers,
+            ..Question::default()
+        };
+        let identity = client.patiently(&address, || {
+            let answer = client.ask(&address, &question)?;
+            match answer.status {
+                StatusCode::PARTIAL_CONTENT => identity(&address, &answer.headers, (0, 0)),
+                StatusCode::OK => Err(Failure::Final(HttpError::NoRanges(address.clone()))),
+                status => Err(refused(&address, status)),
+            }
+        })?;
         Ok(Self {
             client,
             address,
@@ -40,6 +68,42 @@ impl HttpFile {
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Appends the bytes from `first` to `last` to `into`, as one answer gives them. What it gave
+    /// before it was cut off is there as well.
+    fn part(&self, (first, last): (u64, u64), into: &mut Vec<u8>) -> Result<(), Failure> {
+        let question = Question {
+            range: Some((first, last)),
+            version: self.identity.strong(),
+            ..Question::default()
+        };
+        let changed = || Failure::Final(HttpError::Changed(self.address.clone()));
+        let answer = self.client.ask(&self.address, &question)?;
+        match answer.status {
+            StatusCode::PARTIAL_CONTENT => {}
+            // Told which version is wanted, a server sends all of another one.
+            StatusCode::OK if text(&answer.headers, ETAG) != self.identity.etag => {
+                return Err(changed());
+            }
+            StatusCode::OK => {
+                return Err(Failure::Final(HttpError::NoRanges(self.address.clone())));
+            }
+            status => return Err(refused(&self.address, status)),
+        }
+        if identity(&self.address, &answer.headers, (first, last))? != self.identity {
+            return Err(changed());
+        }
+        let expected = last - first + 1;
+        let before = into.len();
+        self.client.read(answer.body, expected, into)?;
+        let got = into.len() - before;
+        if u64::try_from(got).ok() == Some(expected) {
+            return Ok(());
+        }
+        let short = format!("the answer ended after {got} of {expected} bytes");
+        let short = io::Error::new(io::ErrorKind::UnexpectedEof, short);
+        Err(cut(short, got))
     }
 }
 
@@ -56,40 +120,18 @@ impl Blob for HttpFile {
         let last = offset.checked_add(more).filter(|last| *last < self.len());
         let last = last.ok_or(io::ErrorKind::UnexpectedEof)?;
         let mut bytes = Vec::with_capacity(buffer.len());
-        let found = range(&self.client, &self.address, (offset, last), &mut bytes);
-        if found.map_err(io::Error::other)? != self.identity {
-            return Err(io::Error::other(HttpError::Changed(self.address.clone())));
-        }
+        let read = self.client.patiently(&self.address, || {
+            let done = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+            self.part((offset.saturating_add(done), last), &mut bytes)
+        });
+        read.map_err(io::Error::other)?;
         buffer.copy_from_slice(&bytes);
         Ok(())
     }
 }
 
-/// Replaces `into` by exactly the bytes from the first to the last; says of which file they are.
-fn range(
-    client: &Client,
-    address: &Address,
-    (first, last): (u64, u64),
-    into: &mut Vec<u8>,
-) -> Result<Identity, HttpError> {
-    client.patiently(address, || {
-        let answer = client.ask(address, Some((first, last)))?;
-        match answer.status {
-            StatusCode::PARTIAL_CONTENT => {}
-            StatusCode::OK => return Err(Failure::Final(HttpError::NoRanges(address.clone()))),
-            status => return Err(refused(address, status)),
-        }
-        let identity = identity(address, &answer.headers, (first, last))?;
-        into.clear();
-        let expected = last - first + 1;
-        read(answer.body, expected, into)?;
-        if u64::try_from(into.len()).ok() != Some(expected) {
-            let short = format!("the answer ended after {} of {expected} bytes", into.len());
-            let short = io::Error::new(io::ErrorKind::UnexpectedEof, short);
-            return Err(Failure::Passing(short, None));
-        }
-        Ok(identity)
-    })
+fn text(headers: &HeaderMap, name: ureq::http::HeaderName) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
 }
 
 fn identity(
@@ -97,16 +139,12 @@ fn identity(
     headers: &HeaderMap,
     asked: (u64, u64),
 ) -> Result<Identity, Failure> {
-    let text = |name| {
-        let value = headers.get(name)?;
-        value.to_str().ok().map(str::to_owned)
-    };
-    let answer = text(CONTENT_RANGE).unwrap_or_default();
+    let answer = text(headers, CONTENT_RANGE).unwrap_or_default();
     match parse(&answer) {
         Some((first, last, len)) if (first, last) == asked && last < len => Ok(Identity {
             len,
-            etag: text(ETAG),
-            modified: text(LAST_MODIFIED),
+            etag: text(headers, ETAG),
+            modified: text(headers, LAST_MODIFIED),
         }),
         _ => Err(Failure::Final(HttpError::OtherRange {
             address: address.clone(),

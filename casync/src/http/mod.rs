@@ -4,18 +4,24 @@
 //! failure that may pass (no connection, a short answer, 408, 429, 5xx) is tried again after a pause
 //! that grows, has some chance in it, and is not shorter than the server's `Retry-After`.
 //!
-//! Headers that a client is given (an `Authorization`, a token) go to the server that it was given,
-//! and to no other that this one redirects to. Messages name addresses without user, password and
+//! An answer that is cut off is continued where it ended. Headers that a client is given (an
+//! `Authorization`, a token) and the user in an address go to the server that it was given, and to no
+//! other that this one redirects to. Messages name addresses without user, password and
 //! query.
 
 mod address;
 mod client;
+mod date;
 mod file;
 mod patience;
+mod rate;
+mod settings;
 mod store;
 
 pub use address::{Address, AddressError};
 pub use client::{Client, HttpError};
 pub use file::HttpFile;
 pub use patience::{Patience, SystemWait, Wait};
+pub use settings::{Header, Servers, Settings, SettingsError, Tls, header, headers};
 pub use store::HttpStore;
+pub use ureq::Proxy;

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long to wait for what, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,9 @@ pub trait Wait: Send + Sync {
     /// Waits.
     fn pause(&self, time: Duration);
 
+    /// Seconds since 1970, for servers that name a date.
+    fn now(&self) -> u64;
+
     /// Any number, so that a fleet that failed together does not come back together.
     fn chance(&self) -> u32;
 }
@@ -50,6 +53,11 @@ pub struct SystemWait;
 impl Wait for SystemWait {
     fn pause(&self, time: Duration) {
         thread::sleep(time);
+    }
+
+    fn now(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        since.map_or(0, |time| time.as_secs())
     }
 
     fn chance(&self) -> u32 {

@@ -48,8 +48,8 @@ pub enum PackError {
     /// Something else than a pack.
     #[error("not a pack: it does not begin with SLOTPCK1")]
     Magic,
-    /// More chunks than this program handles.
-    #[error("the pack's index has {0} bytes, too many")]
+    /// More chunks than this program handles, or another number than there are.
+    #[error("the pack's index has {0} bytes, which is not what it can have")]
     LongIndex(u64),
     /// Its index is none.
     #[error("the pack's index is not good")]
@@ -94,9 +94,18 @@ pub enum PackError {
     Write(#[source] io::Error),
 }
 
-impl Pack {
-    /// Reads the head of a pack.
-    pub fn open(file: &dyn Blob) -> Result<Self, PackError> {
+/// What a pack begins with.
+struct Header {
+    /// Of its index.
+    digest: IndexDigest,
+    /// Entries of the table.
+    count: u32,
+    /// Bytes of the index.
+    index_len: u32,
+}
+
+impl Header {
+    fn read(file: &dyn Blob) -> Result<Self, PackError> {
         let mut header = [0; 48];
         read(file, 0, &mut header)?;
         let (magic, rest) = header.split_at(8);
@@ -104,14 +113,37 @@ impl Pack {
             return Err(PackError::Magic);
         }
         let (digest, words) = rest.split_at(32);
-        let wanted = IndexDigest::from_bytes(digest.first_chunk().copied().unwrap_or_default());
+        let digest = IndexDigest::from_bytes(digest.first_chunk().copied().unwrap_or_default());
         let (count, index_len) = (word(words), word(&words[4..]));
         if u64::from(index_len) > encoded_len(INDEX_CHUNKS as u64) {
             return Err(PackError::LongIndex(index_len.into()));
         }
-        let bytes = part(file, HEADER_LEN, index_len.into())?;
+        Ok(Self {
+            digest,
+            count,
+            index_len,
+        })
+    }
+}
+
+impl Pack {
+    /// Reads the head of a pack.
+    pub fn open(file: &dyn Blob) -> Result<Self, PackError> {
+        let header = Header::read(file)?;
+        let bytes = part(file, HEADER_LEN, header.index_len.into())?;
         let index = Index::read_from(&bytes[..])?;
-        let found = IndexDigest::of(&index)?;
+        Self::with_index(file, &header, index)
+    }
+
+    /// Reads the head of the pack of the image that `index` is of, without the index in it.
+    pub fn open_for(file: &dyn Blob, index: &Index) -> Result<Self, PackError> {
+        let header = Header::read(file)?;
+        Self::with_index(file, &header, index.clone())
+    }
+
+    fn with_index(file: &dyn Blob, header: &Header, index: Index) -> Result<Self, PackError> {
+        let (count, index_len) = (header.count, header.index_len);
+        let (wanted, found) = (header.digest, IndexDigest::of(&index)?);
         if found != wanted {
             return Err(PackError::OtherIndex { wanted, found });
         }
@@ -121,6 +153,9 @@ impl Pack {
                 expected,
                 found: count,
             });
+        }
+        if u64::from(index_len) != encoded_len(index.len() as u64) {
+            return Err(PackError::LongIndex(index_len.into()));
         }
         let table_start = HEADER_LEN + u64::from(index_len);
         let table = part(file, table_start, u64::from(count) * 4)?;

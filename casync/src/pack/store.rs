@@ -52,6 +52,12 @@ impl<'a> PackStore<'a> {
         }
     }
 
+    /// What these requests fetch, in the order of the file.
+    #[must_use]
+    pub fn runs(&self) -> &[Range<u64>] {
+        &self.runs
+    }
+
     /// Requests that it takes to get all that is wanted.
     #[must_use]
     pub fn requests(&self) -> usize {
