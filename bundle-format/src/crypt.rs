@@ -6,6 +6,7 @@
 //! nothing is decrypted that was not checked.
 
 use std::io;
+use std::ops::Range;
 
 use openssl::cipher::Cipher;
 use openssl::cipher_ctx::CipherCtx;
@@ -14,7 +15,7 @@ use openssl::error::ErrorStack;
 use crate::limits::BLOCK_SIZE;
 use crate::manifest::CryptKey;
 use crate::payload_error::PayloadError;
-use crate::read_at::{ReadAt, check_range};
+use crate::read_at::{ReadAt, check_range, widened};
 
 /// Bytes of one sector.
 const SECTOR: usize = 4096;
@@ -129,6 +130,10 @@ impl<R: ReadAt> ReadAt for CryptReader<R> {
             filled += len;
         }
         Ok(())
+    }
+
+    fn expect(&self, ranges: &[Range<u64>]) {
+        self.source.expect(&widened(ranges, BLOCK_SIZE));
     }
 }
 

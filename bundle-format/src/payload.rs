@@ -1,6 +1,7 @@
 //! The payload of a verified bundle, whatever its format: reading gives only what was signed.
 
 use std::io;
+use std::ops::Range;
 
 use crate::crypt::CryptReader;
 use crate::payload_error::PayloadError;
@@ -61,6 +62,14 @@ impl<R: ReadAt> ReadAt for Payload<R> {
             Inner::Verity(reader) => reader.read_exact_at(buf, offset),
             Inner::Plain(reader) => reader.read_exact_at(buf, offset),
             Inner::Crypt(reader) => reader.read_exact_at(buf, offset),
+        }
+    }
+
+    fn expect(&self, ranges: &[Range<u64>]) {
+        match &self.0 {
+            Inner::Verity(reader) => reader.expect(ranges),
+            Inner::Plain(reader) => reader.expect(ranges),
+            Inner::Crypt(reader) => reader.expect(ranges),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +20,10 @@ pub trait ReadAt: Send + Sync {
     /// # Errors
     /// `UnexpectedEof` when `offset + buf.len()` lies beyond the end; whatever the source reports.
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// Says that these ranges, ascending, will be read in this order soon: a source that is far away
+    /// fetches them ahead. Nobody has to read what was expected, nor expect what is read.
+    fn expect(&self, _ranges: &[Range<u64>]) {}
 
     /// Whether there is nothing to read.
     fn is_empty(&self) -> bool {
@@ -75,6 +80,10 @@ macro_rules! forward {
 
             fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
                 (**self).read_exact_at(buf, offset)
+            }
+
+            fn expect(&self, ranges: &[Range<u64>]) {
+                (**self).expect(ranges);
             }
         }
     )*};
@@ -149,6 +158,25 @@ impl<R: ReadAt> ReadAt for Section<R> {
         check_range(offset, buf.len(), self.len)?;
         self.source.read_exact_at(buf, offset)
     }
+
+    fn expect(&self, ranges: &[Range<u64>]) {
+        self.source.expect(ranges);
+    }
+}
+
+/// The ranges made larger so that they begin and end at multiples of `unit`; those that touch then are
+/// one.
+pub(crate) fn widened(ranges: &[Range<u64>], unit: u64) -> Vec<Range<u64>> {
+    let mut wide: Vec<Range<u64>> = Vec::new();
+    for range in ranges.iter().filter(|range| !range.is_empty()) {
+        let start = range.start - range.start % unit;
+        let end = range.end.next_multiple_of(unit);
+        match wide.last_mut() {
+            Some(last) if start <= last.end => last.end = last.end.max(end),
+            _ => wide.push(start..end),
+        }
+    }
+    wide
 }
 
 #[cfg(test)]
@@ -164,6 +192,13 @@ mod tests {
         assert!(bytes.read_exact_at(&mut one, 3).is_err());
         assert!(bytes.read_exact_at(&mut one, u64::MAX).is_err());
         assert!(bytes.read_exact_at(&mut [], 3).is_ok());
+    }
+
+    #[test]
+    fn ranges_are_widened_to_whole_units() {
+        let ranges = [5..6, 9..9, 10..20, 25..31, 50..60];
+        assert_eq!(widened(&ranges, 10), [0..40, 50..60]);
+        assert_eq!(widened(&[], 10), []);
     }
 
     #[test]

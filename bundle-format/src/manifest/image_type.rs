@@ -105,15 +105,20 @@ impl ImageType {
 
     /// Whether the file in the bundle is an index that points to chunks elsewhere.
     pub fn is_chunked(self) -> bool {
-        matches!(
-            self,
-            Self::Caidx
-                | Self::RawCaibx
-                | Self::Ext4Caibx
-                | Self::VfatCaibx
-                | Self::UbifsCaibx
-                | Self::SquashfsCaibx
-        )
+        self == Self::Caidx || self.of_chunks().is_some()
+    }
+
+    /// The type of the image that the chunks of such an index make; `None` for anything else, and for
+    /// an index of a directory tree.
+    pub fn of_chunks(self) -> Option<Self> {
+        match self {
+            Self::RawCaibx => Some(Self::Raw),
+            Self::Ext4Caibx => Some(Self::Ext4),
+            Self::VfatCaibx => Some(Self::Vfat),
+            Self::UbifsCaibx => Some(Self::Ubifs),
+            Self::SquashfsCaibx => Some(Self::Squashfs),
+            _ => None,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Contents of regular files.
 
 use std::io::{self, Read};
+use std::ops::Range;
 
 use super::bytes::Fields;
 use super::codec::Compressor;
@@ -19,9 +20,9 @@ const FRAGMENTS_PER_BLOCK: u32 = 512;
 
 /// What is read and unpacked at once, in bytes of the file: enough that every core has several
 /// blocks to unpack, and little enough for a small device.
-const BATCH: u64 = 2 * 1024 * 1024;
+const BATCH: usize = 2 * 1024 * 1024;
 
-/// Reads a file from its start to its end, a batch of blocks at a time.
+/// Reads a file, or a part of it, in order, a batch of blocks at a time.
 pub struct FileContent<R> {
     fs: Squashfs<R>,
     file: FilePlace,
@@ -35,6 +36,10 @@ pub struct FileContent<R> {
     ready_used: usize,
     /// Bytes of the file that are still to be unpacked.
     left: u64,
+    /// The part of the file that is still to be handed out.
+    wanted: Range<u64>,
+    /// Bytes of a batch.
+    batch: usize,
 }
 
 /// A block, and where it unpacks to.
@@ -58,7 +63,58 @@ impl<R: ReadAt> FileContent<R> {
             ready: Vec::new(),
             ready_used: 0,
             left,
+            wanted: 0..left,
+            batch: BATCH,
         }
+    }
+
+    /// From now on, no more than `bytes` are read and unpacked at once, or one block if that is more:
+    /// from a source that is slow, they are there sooner.
+    pub fn read_at_once(&mut self, bytes: usize) {
+        self.batch = bytes.min(BATCH);
+    }
+
+    /// From now on, only `range` of the file is handed out, as far as the file goes.
+    pub fn restrict(&mut self, range: Range<u64>) {
+        let (size, block_size) = (self.file.size, u64::from(self.fs.layout.block_size));
+        self.wanted = range.start.min(size)..range.end.min(size);
+        let first = usize::try_from(self.wanted.start / block_size).unwrap_or(usize::MAX);
+        self.next = first.min(self.file.blocks.len());
+        self.packed_at = self.file.start + self.packed_before(self.next);
+        self.left = size.saturating_sub(self.next as u64 * block_size);
+        self.ready.clear();
+        self.ready_used = 0;
+    }
+
+    /// Says that these ranges of the file will be read in this order soon ([`ReadAt::expect`]).
+    pub fn expect(&self, ranges: &[Range<u64>]) {
+        self.fs.source.expect(&self.packed(ranges));
+    }
+
+    /// Bytes that these ranges of the file take in the image, without the tail that may stand
+    /// elsewhere.
+    pub fn packed_len(&self, ranges: &[Range<u64>]) -> u64 {
+        let packed = self.packed(ranges);
+        packed.iter().map(|range| range.end - range.start).sum()
+    }
+
+    /// Where in the image these ranges of the file are.
+    fn packed(&self, ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+        let block_size = u64::from(self.fs.layout.block_size);
+        let before = |number: u64| {
+            let number = usize::try_from(number).unwrap_or(usize::MAX);
+            self.file.start + self.packed_before(number.min(self.file.blocks.len()))
+        };
+        let packed = |range: &Range<u64>| {
+            before(range.start / block_size)..before(range.end.div_ceil(block_size))
+        };
+        ranges.iter().map(packed).collect()
+    }
+
+    /// Packed bytes of the blocks before this one.
+    fn packed_before(&self, block: usize) -> u64 {
+        let words = self.file.blocks[..block].iter();
+        words.map(|word| packed_len(*word) as u64).sum()
     }
 
     /// Bytes of the file.
@@ -68,7 +124,7 @@ impl<R: ReadAt> FileContent<R> {
 
     /// Unpacks the next batch; `false` at the end of the file.
     fn advance(&mut self) -> Result<bool> {
-        if self.left == 0 {
+        if self.left == 0 || self.wanted.is_empty() {
             return Ok(false);
         }
         let block_size = u64::from(self.fs.layout.block_size);
@@ -84,15 +140,22 @@ impl<R: ReadAt> FileContent<R> {
             self.left -= len as u64;
             self.next += 1;
         } else {
-            let count = usize::try_from((BATCH / block_size).max(1)).unwrap_or(1);
+            let count = usize::try_from((self.batch as u64 / block_size).max(1)).unwrap_or(1);
+            let last = self.wanted.end.div_ceil(block_size);
+            let last = usize::try_from(last).unwrap_or(usize::MAX);
             let end = (self.next + count).min(self.file.blocks.len());
+            let end = end.min(last.max(self.next + 1));
             let len = self.left.min((end - self.next) as u64 * block_size);
             self.unpack_blocks(end, len)?;
             self.left -= len;
             self.packed_at += self.packed.len() as u64;
             self.next = end;
         }
-        self.ready_used = 0;
+        // Where a part of the file begins within a block, what is before it is not handed out.
+        let start = self.file.size - self.left - self.ready.len() as u64;
+        let unwanted = self.wanted.start.saturating_sub(start);
+        self.ready_used = usize::try_from(unwanted)
+            .map_or(self.ready.len(), |unwanted| unwanted.min(self.ready.len()));
         Ok(true)
     }
 
@@ -226,7 +289,7 @@ impl<R: ReadAt> Read for FileContent<R> {
         if buf.is_empty() {
             return Ok(0);
         }
-        if self.ready_used == self.ready.len() {
+        while self.ready_used == self.ready.len() {
             let more = self.advance().inspect_err(|_| {
                 // A half-made batch is never handed out; reading again tries again.
                 self.ready.clear();
@@ -237,9 +300,12 @@ impl<R: ReadAt> Read for FileContent<R> {
             }
         }
         let ready = &self.ready[self.ready_used..];
+        let wanted = self.wanted.end - self.wanted.start;
         let len = ready.len().min(buf.len());
+        let len = usize::try_from(wanted).map_or(len, |wanted| wanted.min(len));
         buf[..len].copy_from_slice(&ready[..len]);
         self.ready_used += len;
+        self.wanted.start += len as u64;
         Ok(len)
     }
 }

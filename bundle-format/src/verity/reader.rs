@@ -1,6 +1,7 @@
 //! Reading data of which every block is checked against the signed root first.
 
 use std::io;
+use std::ops::Range;
 
 use super::tree::Tree;
 use super::{BLOCK, BlockHasher, FANOUT};
@@ -8,7 +9,7 @@ use crate::digest::Digest;
 use crate::limits::BLOCK_SIZE;
 use crate::parallel;
 use crate::payload_error::PayloadError;
-use crate::read_at::{ReadAt, check_range};
+use crate::read_at::{ReadAt, check_range, widened};
 
 /// Bytes that one job of a whole check covers.
 const JOB: u64 = 2 * 1024 * 1024;
@@ -60,6 +61,7 @@ impl<R: ReadAt> VerityReader<R> {
             Ok(end - start)
         };
         let mut done = 0;
+        self.expect(&[0..self.data_len]);
         progress(0, self.data_len);
         parallel::run(jobs, work, &mut |bytes| {
             done += bytes;
@@ -130,6 +132,14 @@ impl<R: ReadAt> ReadAt for VerityReader<R> {
             self.read_within(tail, offset)?;
         }
         Ok(())
+    }
+
+    /// The blocks, and the part of the tree that lies directly over them; the levels above are few
+    /// blocks.
+    fn expect(&self, ranges: &[Range<u64>]) {
+        let blocks = widened(ranges, BLOCK_SIZE);
+        self.source.expect(&blocks);
+        self.source.expect(&self.tree.leaves_over(&blocks));
     }
 }
 

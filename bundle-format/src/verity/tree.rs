@@ -1,12 +1,13 @@
 //! Reading the tree's own blocks, each checked against the one above before it is used.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{BLOCK, BlockHasher, DIGEST, FANOUT, Geometry};
 use crate::digest::Digest;
 use crate::limits::BLOCK_SIZE;
 use crate::payload_error::PayloadError;
-use crate::read_at::ReadAt;
+use crate::read_at::{ReadAt, widened};
 
 /// Tree blocks that are read, checked and kept together.
 const RUN: u64 = 16;
@@ -62,6 +63,25 @@ impl Tree {
 
     pub(super) fn hasher(&self) -> &BlockHasher {
         &self.hasher
+    }
+
+    /// Where in the source the tree blocks are that are read for these ranges of data.
+    pub(super) fn leaves_over(&self, data: &[Range<u64>]) -> Vec<Range<u64>> {
+        let Some(place) = self.geometry.levels.first() else {
+            return Vec::new();
+        };
+        let over = |range: &Range<u64>| {
+            let covered = BLOCK_SIZE * FANOUT;
+            range.start / covered..range.end.div_ceil(covered)
+        };
+        let blocks: Vec<_> = data.iter().map(over).collect();
+        let runs = widened(&blocks, RUN).into_iter();
+        let start = self.offset + place.start * BLOCK_SIZE;
+        let bytes = |run: Range<u64>| {
+            let end = run.end.min(place.blocks);
+            start + run.start * BLOCK_SIZE..start + end * BLOCK_SIZE
+        };
+        runs.map(bytes).collect()
     }
 
     /// The checked block `index` of `level`; level 0 lies over the data.
