@@ -1,4 +1,5 @@
-//! A bundle on a web server: ranges, patience, and what is not put up with.
+//! A bundle on a web server is installed as it arrives: what is asked for, who is told what, and what
+//! is not put up with.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -7,135 +8,223 @@
 
 mod support;
 
-use std::time::Duration;
+use std::path::PathBuf;
+use std::process::Output;
 
-use bundle_format::ReadAt;
-use slotmgr::source::{HttpReader, Retry, WINDOW};
-use support::server::{Fault, Server};
+use support::nginx::{Nginx, authority};
+use support::rig::{Rig, stderr, stdout};
+use support::server::{Fault, Request, Server};
+use support::{bundle_file, crypt_bundle, noise};
 
-fn retry() -> Retry {
-    let moment = Duration::from_millis(1);
-    Retry {
-        connect: Duration::from_secs(5),
-        stall: Duration::from_secs(5),
-        pauses: vec![moment, moment],
+/// Bytes of the image: many requests, and small enough for a test.
+const IMAGE: usize = 6 << 20;
+
+struct Lab {
+    dir: tempfile::TempDir,
+    rig: Rig,
+    image: Vec<u8>,
+    bundle: PathBuf,
+}
+
+fn lab() -> Lab {
+    let dir = tempfile::tempdir().unwrap();
+    let image = noise(1, IMAGE);
+    let (bundle, keyring) = bundle_file(dir.path(), &image, "1");
+    let rig = Rig::with_slots(IMAGE, &noise(2, IMAGE), &keyring);
+    Lab {
+        dir,
+        rig,
+        image,
+        bundle,
     }
 }
 
-fn file() -> Vec<u8> {
-    let windows = 5 * WINDOW + 12_345;
-    (0..windows)
-        .map(|i| u8::try_from((i / 7 + i / 4096) % 251).unwrap())
-        .collect()
-}
-
-fn read_all(reader: &HttpReader) -> std::io::Result<Vec<u8>> {
-    let mut bytes = vec![0; usize::try_from(reader.len()).unwrap()];
-    for (number, piece) in bytes.chunks_mut(100_000).enumerate() {
-        reader.read_exact_at(piece, number as u64 * 100_000)?;
+impl Lab {
+    fn serve(&self, plan: impl Fn(&Request) -> Fault + Send + Sync + 'static) -> Server {
+        Server::of(self.dir.path(), plan)
     }
-    Ok(bytes)
-}
 
-fn open_error(fault: Fault) -> String {
-    let server = Server::start(file(), move |_| fault);
-    let Err(error) = HttpReader::open(&server.url, retry()) else {
-        panic!("{fault:?} was put up with");
-    };
-    let cause = std::error::Error::source(&error)
-        .map(ToString::to_string)
-        .unwrap_or_default();
-    format!("{error}: {cause}")
-}
+    fn url(&self, server: &Server) -> String {
+        let name = self.bundle.file_name().unwrap().to_str().unwrap();
+        format!("{}/{name}", server.url)
+    }
 
-#[test]
-fn every_byte_is_fetched_once_when_it_is_read_in_order() {
-    let server = Server::start(file(), |_| Fault::None);
-    let reader = HttpReader::open(&server.url, retry()).unwrap();
-    assert_eq!(reader.len(), file().len() as u64);
-    assert!(read_all(&reader).unwrap() == file());
-    let mut ranges = server.ranges();
-    ranges.sort_unstable();
-    let starts: Vec<u64> = ranges.iter().map(|(first, _)| *first).collect();
-    let expected: Vec<u64> = (0..6).map(|window| window * WINDOW as u64).collect();
-    assert_eq!(starts, expected);
-}
+    fn install(&self, url: &str, more: &[&str]) -> Output {
+        self.rig.run(&[&["install", url], more].concat())
+    }
 
-#[test]
-fn any_position_and_no_further_than_the_end() {
-    let server = Server::start(file(), |_| Fault::None);
-    let reader = HttpReader::open(&server.url, retry()).unwrap();
-    let whole = file();
-    for (offset, len) in [
-        (whole.len() - 8, 8),
-        (WINDOW - 3, 6),
-        (0, 1),
-        (2 * WINDOW, WINDOW + 1),
-    ] {
-        let mut bytes = vec![0; len];
-        reader.read_exact_at(&mut bytes, offset as u64).unwrap();
+    fn len(&self) -> u64 {
+        fs_err::metadata(&self.bundle).unwrap().len()
+    }
+
+    fn is_installed(&self, output: &Output) {
         assert!(
-            bytes == whole[offset..offset + len],
-            "{len} bytes at {offset}"
+            output.status.success(),
+            "{}{}",
+            stdout(output),
+            stderr(output)
         );
+        assert!(self.rig.snapshot().b == self.image);
+        assert_eq!(self.rig.start(), "B");
     }
-    let mut bytes = [0; 2];
-    assert!(
-        reader
-            .read_exact_at(&mut bytes, whole.len() as u64 - 1)
-            .is_err()
-    );
-    assert!(reader.read_exact_at(&mut bytes, u64::MAX).is_err());
 }
 
 #[test]
-fn a_passing_fault_is_tried_again() {
+fn verity_and_crypt_bundles_are_fetched_once() {
+    let mut lab = lab();
+    let server = lab.serve(|_| Fault::None);
+    lab.is_installed(&lab.install(&lab.url(&server), &[]));
+    let twice = server.sent().saturating_sub(lab.len());
+    assert!(twice < lab.len() / 100, "{twice} bytes too many");
+
+    let mut lab = Lab {
+        bundle: crypt_bundle(lab.dir.path(), &lab.image).0,
+        rig: Rig::with_slots(IMAGE, &[], &lab.rig.path("keyring.pem")),
+        image: std::mem::take(&mut lab.image),
+        dir: lab.dir,
+    };
+    lab.rig.add(&format!(
+        "[encryption]\nkey={0}/signer.key.pem\ncert={0}/signer.cert.pem",
+        lab.dir.path().join("pki").display()
+    ));
+    let server = lab.serve(|_| Fault::None);
+    lab.is_installed(&lab.install(&lab.url(&server), &[]));
+    let twice = server.sent().saturating_sub(lab.len());
+    assert!(twice < lab.len() / 100, "{twice} bytes too many");
+    lab.image.clear();
+}
+
+#[test]
+fn by_tls_with_a_certificate_from_nginx() {
+    let lab = lab();
+    let tls = tempfile::tempdir().unwrap();
+    authority(tls.path());
+    let nginx = Nginx::https(lab.dir.path(), tls.path());
+    let url = nginx.url(lab.bundle.file_name().unwrap().to_str().unwrap());
+    let file = |name: &str| tls.path().join(name).display().to_string();
+    let (ca, cert, key) = (file("ca.pem"), file("client.pem"), file("client.key"));
+    let before = lab.rig.snapshot();
+    for (arguments, expected) in [
+        (vec![], "no secure connection"),
+        (vec!["--tls-ca", &ca], "answers 400"),
+        (vec!["--tls-no-verify"], "answers 400"),
+        (
+            vec!["--tls-ca", &ca, "--tls-cert", &cert],
+            "tls-key is missing",
+        ),
+    ] {
+        let output = lab.install(&url, &arguments);
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains(expected), "{arguments:?}: {message}");
+    }
+    assert!(lab.rig.snapshot() == before, "nothing was written");
+    lab.rig.add(&format!(
+        "[streaming]\ntls-ca={ca}\ntls-cert={cert}\ntls-key={key}"
+    ));
+    lab.is_installed(&lab.install(&url, &[]));
+    assert!(nginx.log().contains("\" 206 "), "{}", nginx.log());
+}
+
+#[test]
+fn headers_go_to_the_server_that_was_named_and_raucs_with_the_first_request() {
+    let lab = lab();
+    let target = lab.serve(|_| Fault::None);
+    let first = lab.serve(|_| Fault::None);
+    lab.rig
+        .add("[streaming]\nsend-headers=boot-id;transaction-id;uptime");
+    let url = lab.url(&first).replace("http://", "http://me:geheim@");
+    let more = ["-H", "X-Token: geheim", "--transaction-id", "t-1"];
+    let output = lab.install(&url, &more);
+    lab.is_installed(&output);
+    let shown = format!("{}{}", stdout(&output), stderr(&output));
+    assert!(!shown.contains("geheim"), "{shown}");
+    for (number, request) in first.log().iter().enumerate() {
+        let sent = &request.headers;
+        assert!(sent.contains("x-token: geheim"), "{sent}");
+        assert!(sent.contains("authorization: basic "), "{sent}");
+        assert_eq!(
+            sent.contains("rauc-transaction-id: t-1"),
+            number == 0,
+            "{sent}"
+        );
+        assert_eq!(sent.contains("rauc-boot-id: "), number == 0, "{sent}");
+        assert_eq!(sent.contains("rauc-uptime: "), number == 0, "{sent}");
+    }
+    assert_eq!(target.requests(), 0);
+}
+
+#[test]
+fn a_passing_fault_is_no_reason_to_stop_nor_to_fetch_again() {
     for fault in [
         Fault::Status(503),
         Fault::Status(429),
         Fault::Short,
         Fault::Close,
     ] {
-        let server = Server::start(
-            file(),
-            move |n| if n == 1 || n == 3 { fault } else { Fault::None },
-        );
-        let reader = HttpReader::open(&server.url, retry()).unwrap();
-        assert!(read_all(&reader).unwrap() == file(), "{fault:?}");
-        assert!(server.requests() > 6, "{fault:?}");
+        let lab = lab();
+        let server = lab.serve(move |request| match request.number % 5 {
+            3 => fault,
+            _ => Fault::None,
+        });
+        lab.is_installed(&lab.install(&lab.url(&server), &[]));
+        let twice = server.sent().saturating_sub(lab.len());
+        assert!(twice < lab.len() / 50, "{fault:?}: {twice} bytes too many");
     }
 }
 
 #[test]
-fn what_does_not_pass_is_told() {
+fn what_is_wrong_from_the_beginning_leaves_everything_as_it_is() {
+    let lab = lab();
+    let before = lab.rig.snapshot();
     for (fault, expected) in [
-        (Fault::Status(404), "answers 404"),
+        (Fault::Status(404), "is not there"),
         (Fault::Status(403), "answers 403"),
-        (Fault::NoRanges, "does not serve parts of a file"),
-        (Fault::OtherRange, "a range that was not asked for"),
-        (Fault::Status(500), "tried 3 times: the server answers 500"),
-        (Fault::Short, "at byte 0, tried 3 times: "),
+        (Fault::NoRanges, "ignores ranges"),
+        (Fault::OtherRange, "another range"),
+        (Fault::Endless, "ignores ranges"),
     ] {
-        let message = open_error(fault);
+        let server = lab.serve(move |_| fault);
+        let output = lab.install(&lab.url(&server), &[]);
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{fault:?}: {message}");
         assert!(message.contains(expected), "{fault:?}: {message}");
+        assert!(message.contains(&server.url), "{fault:?}: {message}");
+        assert!(server.sent() < 1 << 20, "{fault:?}: all of it was taken");
     }
-    let nobody = HttpReader::open("http://127.0.0.1:9/x", retry())
-        .err()
-        .unwrap();
-    assert!(nobody.to_string().contains("tried 3 times"), "{nobody}");
+    assert!(lab.rig.snapshot() == before, "nothing was written");
 }
 
 #[test]
-fn another_file_in_the_middle_is_noticed() {
-    let plan = |n| {
-        if n >= 2 {
-            Fault::OtherFile
-        } else {
-            Fault::None
+fn what_goes_wrong_in_the_middle_leaves_the_old_system_and_the_next_run_goes_on() {
+    for (fault, expected) in [
+        (Fault::OtherFile, "has changed while it was read"),
+        (Fault::NoRanges, "ignores ranges"),
+        (Fault::Lie, "does not match"),
+        (Fault::Status(404), "is not there"),
+    ] {
+        let lab = lab();
+        let late = move |request: &Request| match request.number {
+            ..50 => Fault::None,
+            _ => fault,
+        };
+        let server = lab.serve(late);
+        let output = lab.install(&lab.url(&server), &[]);
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{fault:?}: {message}");
+        assert!(message.contains(expected), "{fault:?}: {message}");
+        assert_eq!(lab.rig.start(), "A", "{fault:?}");
+        let first = server.sent();
+
+        let server = lab.serve(|_| Fault::None);
+        lab.is_installed(&lab.install(&lab.url(&server), &[]));
+        if fault == Fault::Status(404) {
+            let twice = (first + server.sent()).saturating_sub(lab.len());
+            assert!(
+                twice < lab.len() / 20,
+                "{twice} bytes twice of {}",
+                lab.len()
+            );
         }
-    };
-    let server = Server::start(file(), plan);
-    let reader = HttpReader::open(&server.url, retry()).unwrap();
-    let error = read_all(&reader).unwrap_err().to_string();
-    assert!(error.contains("changed while it was being read"), "{error}");
+    }
 }

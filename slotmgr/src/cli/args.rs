@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::service::Origin;
+
 /// Installs updates into the slot that does not run, lets the bootloader try them, and keeps
 /// them only if they prove themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
@@ -58,7 +60,7 @@ pub struct Options {
 const EXAMPLES: &str = "Examples:
   slotmgr status                                 what runs, what is started next
   slotmgr install update.raucb                   from a file
-  slotmgr install http://server/update.raucb     from a web server, nothing is staged
+  slotmgr install https://server/update.raucb    from a web server, nothing is staged
   slotmgr check-config                           before the first installation
   slotmgr trial                                  early in every boot: check and confirm
 
@@ -104,12 +106,61 @@ pub enum Verb {
     History,
 }
 
+/// Where a bundle is, and how web servers are asked for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct Source {
+    /// The bundle: a file, or an http:// or https:// address
+    #[arg(value_name = "BUNDLE")]
+    pub bundle: String,
+
+    /// Certificate of this machine for HTTPS [default: `[streaming] tls-cert=` of system.conf]
+    #[arg(long, value_name = "FILE", help_heading = "Web servers")]
+    pub tls_cert: Option<String>,
+
+    /// Its key [default: `[streaming] tls-key=`]
+    #[arg(long, value_name = "FILE", help_heading = "Web servers")]
+    pub tls_key: Option<String>,
+
+    /// Certificates of those who may vouch for the server [default: `[streaming] tls-ca=`, else those
+    /// that the system trusts]
+    #[arg(long, value_name = "FILE", help_heading = "Web servers")]
+    pub tls_ca: Option<String>,
+
+    /// Whoever answers is the server: the bundle's signature has to suffice
+    #[arg(long, help_heading = "Web servers")]
+    pub tls_no_verify: bool,
+
+    /// Sent with every request, to this server only; may be given several times
+    #[arg(
+        short = 'H',
+        long,
+        value_name = "NAME: VALUE",
+        help_heading = "Web servers"
+    )]
+    pub http_header: Vec<String>,
+}
+
+impl Source {
+    /// The same, as every front says it.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        Origin {
+            source: self.bundle.clone(),
+            tls_cert: self.tls_cert.clone(),
+            tls_key: self.tls_key.clone(),
+            tls_ca: self.tls_ca.clone(),
+            tls_no_verify: self.tls_no_verify,
+            headers: self.http_header.clone(),
+        }
+    }
+}
+
 /// `slotmgr install`
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Install {
-    /// The bundle: a file or an http:// address
-    #[arg(value_name = "BUNDLE")]
-    pub bundle: String,
+    /// Where it is.
+    #[command(flatten)]
+    pub source: Source,
 
     /// Install it although it is for another kind of machine
     #[arg(long)]
@@ -126,14 +177,18 @@ pub struct Install {
     /// Install a bundle that was tried three times and did not stay
     #[arg(long)]
     pub try_again: bool,
+
+    /// Only tell what would be fetched and written, and how long fetching takes
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `slotmgr simulate`
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Simulate {
-    /// The bundle: a file or an http:// address
-    #[arg(value_name = "BUNDLE")]
-    pub bundle: String,
+    /// Where it is.
+    #[command(flatten)]
+    pub source: Source,
 
     /// As if it were for this kind of machine
     #[arg(long)]
@@ -263,11 +318,15 @@ mod tests {
         assert_eq!(
             options.verb,
             Verb::Install(Install {
-                bundle: "http://h/b".into(),
+                source: Source {
+                    bundle: "http://h/b".into(),
+                    ..Source::default()
+                },
                 ignore_compatible: false,
                 ignore_version_limit: false,
                 transaction_id: None,
                 try_again: false,
+                dry_run: false,
             })
         );
         assert_eq!(options.conf, Some("/x".into()));

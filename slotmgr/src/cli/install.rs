@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use bundle_format::cms::DecryptionKey;
@@ -10,6 +11,7 @@ use bundle_format::{Bundle, Limits, ReadAt, Trust, VerifiedBundle, VerifiedManif
 
 use super::args::{Install, Options};
 use super::machine_facts::MachineFacts;
+use super::remote::{self, Remote};
 use super::render::Output;
 use super::session::{Session, Surroundings};
 use super::{exit, preflight, signals};
@@ -17,8 +19,11 @@ use crate::config::VersionFloor;
 use crate::data::snapshot::Snapshots;
 use crate::health::check::Stop;
 use crate::health::{self, probe, traces};
-use crate::install::{self, CheckFirst, Compatibility, Installed, Policy, Progress, Version};
-use crate::source::{HttpReader, Location, Retry, open_file, protect};
+use crate::install::{
+    self, CHUNK, CheckFirst, Compatibility, Distance, Installed, Policy, Progress, Supply, Version,
+};
+use crate::service::Origin;
+use crate::source::{HttpReader, Location, open_file, portion, protect};
 use crate::state::{Release, When};
 use crate::storage::device::Mode;
 
@@ -26,6 +31,9 @@ use crate::storage::device::Mode;
 pub(crate) struct OpenBundle {
     pub(super) bundle: VerifiedBundle<Box<dyn ReadAt>>,
     pub(super) place: Place,
+    pub(super) supply: Supply,
+    /// Through which it comes.
+    pub(super) remote: Option<Remote>,
 }
 
 /// What a caller may ask for besides, by the names of the command line.
@@ -43,7 +51,7 @@ pub(crate) struct Wishes {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     Local,
-    Remote,
+    Remote { len: u64 },
 }
 
 impl OpenBundle {
@@ -61,9 +69,11 @@ pub(super) fn run(
 ) -> Result<ExitCode> {
     let stop = Stop::default();
     signals::ask_to_stop(&stop)?;
-    let mut session = Session::open(options, around, Mode::ReadWrite)?;
-    let opened = open(options, &session, &verb.bundle)?;
-    output.bundle_accepted(opened.manifest());
+    let mode = match verb.dry_run {
+        true => Mode::ReadOnly,
+        false => Mode::ReadWrite,
+    };
+    let mut session = Session::open(options, around, mode)?;
     let around = Surroundings {
         transaction: verb
             .transaction_id
@@ -71,6 +81,16 @@ pub(super) fn run(
             .unwrap_or_else(|| around.transaction.clone()),
         ..around.clone()
     };
+    let opening = Opening {
+        options,
+        around: &around,
+        stop: &stop,
+    };
+    let opened = opening.open(&session, &verb.source.origin())?;
+    output.bundle_accepted(opened.manifest());
+    if verb.dry_run {
+        return dry_run(&mut session, &around, (&opened, verb, &stop), output);
+    }
     let wishes = Wishes {
         ignore_compatible: verb.ignore_compatible,
         ignore_version_limit: verb.ignore_version_limit,
@@ -99,26 +119,97 @@ pub(super) fn run(
     }
 }
 
-/// Opens the bundle at `source`, a path or an address, and checks that it may be installed here.
-pub(crate) fn open(options: &Options, session: &Session, source: &str) -> Result<OpenBundle> {
-    let location = Location::parse(source)?;
-    let trust = trust(options, session)?;
-    let (reader, local): (Box<dyn ReadAt>, _) = match &location {
-        Location::Path(path) => {
-            let reader = open_file(path)?;
-            let file = reader.file().try_clone()?;
-            (Box::new(reader), Some(file))
-        }
-        Location::Http(url) => (Box::new(HttpReader::open(url, Retry::default())?), None),
+/// Tells what an installation would fetch and write.
+fn dry_run(
+    session: &mut Session,
+    around: &Surroundings,
+    (opened, verb, stop): (&OpenBundle, &Install, &Stop),
+    output: &Output,
+) -> Result<ExitCode> {
+    let wishes = Wishes {
+        ignore_compatible: verb.ignore_compatible,
+        ignore_version_limit: verb.ignore_version_limit,
+        stop: stop.clone(),
+        ..Wishes::default()
     };
-    let place = match local {
-        Some(_) => Place::Local,
-        None => Place::Remote,
+    let policy = policy(session, around, opened, &wishes)?;
+    let begin = Instant::now();
+    let before = opened.remote.as_ref().map_or(0, Remote::received);
+    let estimate = install::estimate(&mut session.machine(), &opened.bundle, &policy)?;
+    let remote = opened.remote.as_ref();
+    let seconds = remote.and_then(|remote| {
+        let sample = remote.received() - before;
+        remote.seconds(estimate.total().fetch, (sample, begin.elapsed()))
+    });
+    output.estimated(&estimate, seconds);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What it takes to open a bundle.
+pub(crate) struct Opening<'o> {
+    pub options: &'o Options,
+    pub around: &'o Surroundings,
+    pub stop: &'o Stop,
+}
+
+impl Opening<'_> {
+    /// Opens the bundle at `origin`, and checks that it may be installed here.
+    pub fn open(&self, session: &Session, origin: &Origin) -> Result<OpenBundle> {
+        let location = Location::parse(&origin.source)?;
+        let trust = trust(self.options, session)?;
+        let mut remote = None;
+        let (reader, local): (Box<dyn ReadAt>, _) = match &location {
+            Location::Path(path) => {
+                let reader = open_file(path)?;
+                let file = reader.file().try_clone()?;
+                (Box::new(reader), Some(file))
+            }
+            Location::Web(address) => {
+                let told = remote::told(session, self.around, self.stop)?;
+                let file = remote
+                    .insert(Remote::new(session, origin)?)
+                    .bundle(address, &told)?;
+                (Box::new(HttpReader::new(file, self.stop.clone())), None)
+            }
+        };
+        let place = match local {
+            Some(_) => Place::Local,
+            None => Place::Remote { len: reader.len() },
+        };
+        let bundle = verify(reader, local.as_ref(), session, &trust)
+            .with_context(|| format!("the bundle {location} is refused; nothing was written"))?;
+        refuse_format(session, bundle.manifest().manifest().bundle.format)?;
+        let supply = supply(session, &location, origin)?;
+        Ok(OpenBundle {
+            bundle,
+            place,
+            supply,
+            remote,
+        })
+    }
+}
+
+/// The store of the bundle's chunks: what `[casync] storepath` says, else beside the bundle.
+fn supply(session: &Session, bundle: &Location, origin: &Origin) -> Result<Supply> {
+    let store = match &session.conf.casync.store {
+        Some(text) => Location::parse(text).context("[casync] storepath")?,
+        None => bundle.store_beside(),
     };
-    let bundle = verify(reader, local.as_ref(), session, &trust)
-        .with_context(|| format!("the bundle {source} is refused; nothing was written"))?;
-    refuse_format(session, bundle.manifest().manifest().bundle.format)?;
-    Ok(OpenBundle { bundle, place })
+    let address = match store {
+        Location::Path(path) => return Ok(Supply::default().and_directory(path)),
+        Location::Web(address) => address,
+    };
+    // Headers that were given for the bundle's server are secret to others.
+    let elsewhere = matches!(bundle, Location::Web(of) if !of.same_server(&address));
+    let origin = Origin {
+        headers: match elsewhere {
+            true => Vec::new(),
+            false => origin.headers.clone(),
+        },
+        ..origin.clone()
+    };
+    let client = Remote::new(session, &origin)?.client().clone();
+    Ok(Supply::default().and_web(client, address))
 }
 
 /// Installs what was opened.
@@ -141,7 +232,7 @@ pub(crate) fn perform(
     // new system's fault.
     let baseline = probe::baseline(&session.own.checks);
     session.record.set_baseline(baseline);
-    let policy = policy(session, around, opened.place, wishes)?;
+    let policy = policy(session, around, opened, wishes)?;
     let running = &session.conf.layout.slot(session.booted.id()).name;
     let home = session.conf.system.data_directory.as_deref();
     Snapshots::new(&session.own, home, running, &wishes.stop)
@@ -260,16 +351,19 @@ fn oldest_allowed(session: &Session) -> Option<Version> {
 pub(super) fn policy(
     session: &Session,
     around: &Surroundings,
-    place: Place,
+    opened: &OpenBundle,
     wishes: &Wishes,
 ) -> Result<Policy> {
+    let place = opened.place;
     let system = &session.conf.system;
-    // Reading a local file twice costs little; over the network it is done when it matters.
-    let check_first = match session.own.check_first {
-        CheckFirst::WhenItMatters if place == Place::Local || system.pre_check => {
-            CheckFirst::Always
-        }
-        configured => configured,
+    // Reading a local file twice costs little. What comes over a network is not fetched twice unless
+    // somebody wants that: each block is checked before it is written, and a link that fails is less
+    // rare than a bundle that is damaged on its server.
+    let check_first = match (session.own.check_first, place) {
+        (CheckFirst::WhenItMatters, _) if system.pre_check => CheckFirst::Always,
+        (CheckFirst::WhenItMatters, Place::Local) => CheckFirst::Always,
+        (CheckFirst::WhenItMatters, Place::Remote { .. }) => CheckFirst::Never,
+        (configured, _) => configured,
     };
     let facts = MachineFacts::gather(&session.conf, &session.path, &wishes.stop)?;
     Ok(Policy {
@@ -289,6 +383,16 @@ pub(super) fn policy(
         handlers: session.conf.handlers.clone(),
         facts: facts.told,
         status_file: session.status_file(),
+        home: system.data_directory.clone(),
+        distance: match place {
+            Place::Local => Distance::Near,
+            Place::Remote { .. } => Distance::Far,
+        },
+        supply: opened.supply.clone(),
+        chunk: match place {
+            Place::Local => CHUNK,
+            Place::Remote { len } => portion(len),
+        },
         stop: wishes.stop.clone(),
         ..Policy::new(&system.compatible)
     })

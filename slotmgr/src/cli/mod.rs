@@ -11,6 +11,7 @@ pub(crate) mod install;
 pub(crate) mod machine_facts;
 pub(crate) mod mark;
 mod preflight;
+pub(crate) mod remote;
 mod render;
 mod restore_data;
 mod rollback;

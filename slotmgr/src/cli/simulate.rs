@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::args::{Options, Simulate};
-use super::install::Wishes;
+use super::install::{Opening, Wishes};
 use super::render::Output;
 use super::session::{Session, Surroundings};
 use super::{exit, install, preflight, signals};
@@ -22,7 +22,12 @@ pub(super) fn run(
     let stop = Stop::default();
     signals::ask_to_stop(&stop)?;
     let mut session = Session::open(options, around, Mode::ReadOnly)?;
-    let opened = install::open(options, &session, &verb.bundle)?;
+    let opening = Opening {
+        options,
+        around,
+        stop: &stop,
+    };
+    let opened = opening.open(&session, &verb.source.origin())?;
     let findings = preflight::look(&mut session);
     install::refuse_fallen(&session, &opened)?;
     let wishes = Wishes {
@@ -31,7 +36,7 @@ pub(super) fn run(
         stop,
         ..Wishes::default()
     };
-    let policy = install::policy(&session, around, opened.place, &wishes)?;
+    let policy = install::policy(&session, around, &opened, &wishes)?;
     let mut progress = output.progress();
     let simulated = simulate(
         &mut session.machine(),

@@ -2,6 +2,7 @@
 
 mod check;
 mod data;
+mod download;
 mod keyring;
 mod slotmgr_toml;
 mod spelling;
@@ -10,12 +11,13 @@ mod trial;
 
 pub use check::{Action, CheckConfig, Condition};
 pub use data::DataConfig;
+pub use download::DownloadConfig;
 pub use keyring::Keyring;
 pub use slotmgr_toml::{SlotmgrToml, TomlError, VersionFloor};
 pub use system_conf::{
-    Activation, Bootloader, ConfigError, Encryption, EventKind, EventLog, Handlers, InfoHeader,
-    LateFallback, LogFormat, Repository, RepositoryKind, StatusPlace, Streaming, System,
-    SystemConf, VariantSource,
+    Activation, Bootloader, Casync, ConfigError, Encryption, EventKind, EventLog, Handlers,
+    InfoHeader, LateFallback, LogFormat, Repository, RepositoryKind, StatusPlace, Streaming,
+    System, SystemConf, VariantSource,
 };
 pub use trial::{Afterwards, TrialConfig, WatchdogConfig, WatchdogDemand};
 

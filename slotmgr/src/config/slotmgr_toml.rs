@@ -2,8 +2,11 @@
 //!
 //! ```toml
 //! [install]
-//! check-first = "when-it-matters"  # or "always", "never"
+//! check-first = "when-it-matters"  # that is: a bundle on a disk; or "always", "never"
 //! version-floor = false            # refuse what is older than the newest version confirmed here
+//!
+//! [download]
+//! max-kib-per-second = 0           # for everything from web servers together; 0: no limit
 //!
 //! [grub]
 //! paired = "/boot/efi/grub"        # the directory of ab1, ab2, ab3: see docs/integration-grub.md
@@ -53,6 +56,7 @@ use serde::Deserialize;
 
 use super::check::{self, CheckConfig, RawCheck};
 use super::data::{self, DataConfig, RawData};
+use super::download::{self, DownloadConfig, RawDownload};
 use super::trial::{self, RawTrial, RawWatchdog, TrialConfig, WatchdogConfig};
 use crate::boot::Tries;
 use crate::install::CheckFirst;
@@ -64,6 +68,8 @@ pub struct SlotmgrToml {
     pub check_first: CheckFirst,
     /// Whether a bundle may be older than the newest version that was confirmed here.
     pub version_floor: VersionFloor,
+    /// How much is fetched from web servers, and how fast.
+    pub download: DownloadConfig,
     /// The directory of the files of GRUB's paired scheme, if that is used instead of `grubenv`.
     pub grub_pair: Option<PathBuf>,
     /// How often a new system is tried.
@@ -126,6 +132,7 @@ pub enum TomlError {
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct Raw {
     install: RawInstall,
+    download: RawDownload,
     grub: RawGrub,
     trust: RawTrust,
     trial: RawTrial,
@@ -169,6 +176,7 @@ impl Default for SlotmgrToml {
         SlotmgrToml {
             check_first: CheckFirst::WhenItMatters,
             version_floor: VersionFloor::Ignored,
+            download: DownloadConfig::default(),
             grub_pair: None,
             tries: Tries::DEFAULT,
             reboot_command: None,
@@ -241,6 +249,7 @@ impl SlotmgrToml {
                 true => VersionFloor::Kept,
                 false => VersionFloor::Ignored,
             },
+            download: download::settings(&raw.download).map_err(wrong)?,
             grub_pair: raw.grub.paired,
             tries,
             reboot_command,
@@ -310,7 +319,7 @@ mod tests {
     #[test]
     fn checks_of_every_kind() {
         let conf = parse(
-            "[trial]\ndirectories = [\"/x\"]\n\
+            "[download]\nmax-kib-per-second = 3\n[trial]\ndirectories = [\"/x\"]\n\
              [watchdog]\nuse = \"always\"\ndevices = [\"/dev/watchdog1\"]\n\
              timeout-seconds = 10\nafterwards = \"stop\"\n\
              [[check]]\nname = \"u\"\nunit = \"app.service\"\nmax-restarts = 2\n\
@@ -324,6 +333,7 @@ mod tests {
              [[check]]\nname = \"v\"\nvote = true\n",
         )
         .unwrap();
+        assert_eq!(conf.download.rate.map(u64::from), Some(3 << 10));
         assert_eq!(conf.trial.directories, [Path::new("/x")]);
         assert_eq!(conf.watchdog.demand, WatchdogDemand::Always);
         assert_eq!(conf.watchdog.devices, [Path::new("/dev/watchdog1")]);
@@ -378,6 +388,8 @@ mod tests {
                 "not 1 to 1000",
             ),
             ("[grub]\npaired = \"ab\"", "not an absolute path"),
+            ("[download]\nmax-kib-per-second = -1", "slotmgr.toml"),
+            ("[download]\nmax-kib-per-second = 999999999", "is not 0 to"),
             ("tries = 2", "unknown field `tries`"),
             ("[trial]\ntries = 0", "not 1 to 9"),
             ("[trial]\ntries = 300", "slotmgr.toml"),

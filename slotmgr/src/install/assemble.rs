@@ -2,8 +2,12 @@
 
 use bundle_format::ReadAt;
 
+use super::chunked::Assembly;
 use super::hooks::{Hooks, Point};
-use super::stream::Origin;
+use super::notes::Notes;
+use super::plan::Form;
+use super::policy::Distance;
+use super::stream::{Origin, Wanted};
 use super::{AssembleError, Plan, Progress, Site, Stage, Step, Synced};
 use crate::boot::Condemned;
 use crate::slot::InstallSame;
@@ -92,6 +96,10 @@ impl Opened {
         }
     }
 
+    pub(super) fn into_slots(self) -> Vec<OpenSlot> {
+        self.slots
+    }
+
     fn total(&self) -> u64 {
         self.slots.iter().map(|slot| slot.step.size).sum()
     }
@@ -135,8 +143,91 @@ fn write<R: ReadAt>(
         (Method::Hook, Some(hooks)) => hooks.run(step, Point::Install, writer.told()),
         // An image without data.
         (Method::EmptyFs, _) => origin.nothing(step, &mut |image| writer.write(image)),
-        _ => origin.stream(step, tell, &mut |image| writer.write(image)),
+        (Method::Copy, _) => copy(slot, origin, tell),
+        _ => origin.stream(&Wanted::all(step), tell, &mut |image| writer.write(image)),
     }
+}
+
+/// Onto a block device, of which parts can be read before, and written in any order.
+fn copy<R: ReadAt>(
+    slot: &mut OpenSlot,
+    origin: &Origin<'_, R>,
+    tell: &mut dyn FnMut(u64),
+) -> Result<(), AssembleError> {
+    let OpenSlot { step, writer, .. } = slot;
+    let policy = origin.site.policy;
+    let by_index = match step.form {
+        Form::Whole => false,
+        // A bundle on this machine gives its blocks faster than a slot does.
+        Form::Blocks => policy.distance == Distance::Far,
+        Form::Chunks => true,
+    };
+    let Some(storage) = writer.anywhere().filter(|_| by_index) else {
+        return match policy.distance {
+            Distance::Far => copy_from_afar(slot, origin, tell),
+            Distance::Near => {
+                origin.stream(&Wanted::all(step), tell, &mut |image| writer.write(image))
+            }
+        };
+    };
+    let assembly = Assembly {
+        bundle: origin.bundle,
+        site: origin.site,
+        step,
+    };
+    match assembly.write(storage, tell) {
+        Ok(()) => Ok(()),
+        Err(_) if policy.stop.is_wanted() => Err(AssembleError::Stopped {
+            slot: step.slot.clone(),
+        }),
+        Err(error) if step.form == Form::Blocks && error.is_about_index() => {
+            tracing::warn!("all of {} is fetched: {error}", step.label());
+            copy_from_afar(slot, origin, tell)
+        }
+        Err(source) => Err(AssembleError::Chunked {
+            image: step.filename.clone(),
+            slot: step.slot.clone(),
+            source: Box::new(source),
+        }),
+    }
+}
+
+/// What comes over a network is noted, and what an earlier run has written is not fetched again.
+fn copy_from_afar<R: ReadAt>(
+    slot: &mut OpenSlot,
+    origin: &Origin<'_, R>,
+    tell: &mut dyn FnMut(u64),
+) -> Result<(), AssembleError> {
+    let OpenSlot { step, writer, .. } = slot;
+    let policy = origin.site.policy;
+    let name = format!("{}-{}", step.slot, step.sha256);
+    let home = policy.home.as_deref();
+    let notes = home.and_then(|home| Notes::open(home, &name, step.size));
+    let (Some(notes), Some(storage)) = (notes, writer.anywhere()) else {
+        return origin.stream(&Wanted::all(step), tell, &mut |image| writer.write(image));
+    };
+    let parts = notes.missing(&mut |buf, at| storage.read_at(buf, at), &policy.stop);
+    let missing: u64 = parts.iter().map(|part| part.end - part.start).sum();
+    let wanted = if missing == step.size {
+        Wanted::all(step)
+    } else {
+        let there = step.size - missing;
+        tracing::info!(
+            "{there} bytes of {} are in slot {} already",
+            step.label(),
+            step.slot
+        );
+        Wanted {
+            step,
+            parts,
+            notes: None,
+        }
+    };
+    let wanted = Wanted {
+        notes: Some(&notes),
+        ..wanted
+    };
+    origin.stream(&wanted, tell, &mut |image| writer.write(image))
 }
 
 /// Runs a hook of the bundle for a slot that we do not hold meanwhile.

@@ -5,7 +5,7 @@ use std::io;
 use bundle_format::{Digest, PayloadError};
 use devio::mmc::MmcError;
 
-use super::ProgramError;
+use super::{ChunkedError, ProgramError};
 use crate::slot::SlotName;
 use crate::storage::OpenError;
 use crate::writer::{FilesystemError, FlashError, SwitchError, UnpackError};
@@ -78,6 +78,19 @@ pub enum AssembleError {
         /// What the device said.
         #[source]
         source: io::Error,
+    },
+    /// A chunk could not be had, or the index is no good.
+    #[error(
+        "while putting image {image} together of chunks; slot {slot} stays unusable until the next installation"
+    )]
+    Chunked {
+        /// File in the bundle.
+        image: String,
+        /// The target.
+        slot: SlotName,
+        /// Why.
+        #[source]
+        source: Box<ChunkedError>,
     },
     /// Not the image that the manifest promises.
     #[error(

@@ -7,9 +7,12 @@
 
 mod assemble;
 mod assemble_error;
+mod chunked;
 mod error;
+mod estimate;
 mod handlers;
 mod hooks;
+mod notes;
 mod plan;
 mod policy;
 mod program;
@@ -23,9 +26,11 @@ mod unpacked;
 pub use assemble::{CHUNK, Opened, Written};
 pub use assemble_error::AssembleError;
 pub use bundle_format::Version;
+pub use chunked::{ChunkedError, Cost, Supply};
 pub use error::InstallError;
-pub use plan::{Plan, PlanError, Step};
-pub use policy::{CheckFirst, Compatibility, Policy};
+pub use estimate::{Estimate, estimate};
+pub use plan::{Form, Plan, PlanError, Step};
+pub use policy::{CheckFirst, Compatibility, Distance, Policy};
 pub use program::{Environment, Message, MessageKind, Program, ProgramError, TOOL_LIMIT, messages};
 pub use progress::{Progress, Silent, Stage};
 pub use readback::{Proven, ReadBackError, Synced};
@@ -45,6 +50,7 @@ use crate::state::{Job, Record, Release, SlotChange, raucs};
 use crate::storage::Disks;
 use handlers::Telling;
 use hooks::{Hooks, Verdict};
+use notes::Notes;
 use stream::Origin;
 
 /// The machine that is worked on.
@@ -163,6 +169,9 @@ fn into_slots<R: ReadAt>(
         .begin(m.disks, Job::installing(m.layout, plan, release, policy));
     raucs::record(policy, bundle.manifest(), plan, SlotChange::Pending);
     let installed = write_and_arm(m, (bundle, plan, opened), site, hooks, progress);
+    if let Some(home) = policy.home.as_deref().filter(|_| is_over(&installed)) {
+        Notes::forget(home);
+    }
     match &installed {
         Ok(Installed::Armed(armed)) => m.record.armed(m.disks, armed.tries()),
         Ok(_) => m.record.written(m.disks),
@@ -170,6 +179,16 @@ fn into_slots<R: ReadAt>(
     }
     raucs::record(policy, bundle.manifest(), plan, SlotChange::of(&installed));
     installed
+}
+
+/// Whether what was noted of the images is of no use any more: they are in their slots, or what is in
+/// the slots is not the images although every block was as noted.
+fn is_over(installed: &Result<Installed, InstallError>) -> bool {
+    match installed {
+        Ok(_) | Err(InstallError::ReadBack(_)) => true,
+        Err(InstallError::Assemble(error)) => matches!(error, AssembleError::Digest { .. }),
+        Err(_) => false,
+    }
 }
 
 /// From the first write to the commit point.
@@ -186,11 +205,7 @@ fn write_and_arm<R: ReadAt>(
     let condemned = boot::condemn(m.env, m.disks, plan.boot_target())
         .map_err(boot("taking the target out of the boot order"))?;
     // Safe to stop until `arm`: the bootloader ignores the target, whatever is in it.
-    let origin = Origin {
-        bundle,
-        chunk: policy.chunk,
-        stop: &policy.stop,
-    };
+    let origin = Origin { bundle, site };
     let written = assemble::assemble(condemned, opened, &origin, (hooks, m.disks), progress)?;
     let proven = written
         .sync(progress)?

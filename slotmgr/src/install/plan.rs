@@ -1,11 +1,23 @@
 //! What goes where, decided before anything is touched. Pure.
 
 use bundle_format::Digest;
+use bundle_format::block_hash_index::METHOD;
 use bundle_format::manifest::{Image, ImageHook, ImageType, Manifest};
 
 use super::Policy;
 use crate::slot::{Layout, SelectError, Slot, SlotKind, SlotName, Target, TargetGroup};
 use crate::writer::Method;
+
+/// How an image lies in the bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// As it is.
+    Whole,
+    /// As it is, and beside it a digest of each of its blocks (`block-hash-index`).
+    Blocks,
+    /// As an index of chunks that are elsewhere.
+    Chunks,
+}
 
 /// One image on its way into one slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +34,8 @@ pub struct Step {
     pub sha256: Digest,
     /// How it gets there.
     pub method: Method,
+    /// How it lies in the bundle.
+    pub form: Form,
     /// When the bundle's program is asked.
     pub hooks: Vec<ImageHook>,
 }
@@ -229,7 +243,7 @@ fn images_for<'m>(
 fn step(image: &Image, layout: &Layout, target: Target) -> Result<Step, PlanError> {
     let class = image.class.clone();
     let slot = layout.slot(target.id());
-    let method = method(image, slot)?;
+    let (method, form) = method(image, slot)?;
     let missing = |what| PlanError::Missing {
         what,
         class: class.clone(),
@@ -252,21 +266,37 @@ fn step(image: &Image, layout: &Layout, target: Target) -> Result<Step, PlanErro
             .or_else(nothing)
             .ok_or_else(|| missing("sha256"))?,
         method,
+        form,
         hooks: image.hooks.clone(),
     })
 }
 
-fn method(image: &Image, slot: &Slot) -> Result<Method, PlanError> {
+fn method(image: &Image, slot: &Slot) -> Result<(Method, Form), PlanError> {
     if image.hooks.contains(&ImageHook::Install) {
-        return Ok(Method::Hook);
+        return Ok((Method::Hook, Form::Whole));
     }
     let kind = image.kind();
-    if let Some(kind) = kind.filter(|kind| kind.is_chunked() || *kind == ImageType::Catar) {
+    if let Some(kind) = kind.filter(|kind| matches!(kind, ImageType::Catar | ImageType::Caidx)) {
         return Err(PlanError::Unsupported {
             what: format!("casync's {} images (`{}`)", kind.name(), image.class),
         });
     }
-    kind.and_then(|kind| Method::of(kind, slot.kind))
+    let chunked = kind.and_then(ImageType::of_chunks);
+    let form = match chunked {
+        Some(_) => Form::Chunks,
+        None if image.adaptive.iter().any(|method| method == METHOD) => Form::Blocks,
+        None => Form::Whole,
+    };
+    let method = chunked
+        .or(kind)
+        .and_then(|kind| Method::of(kind, slot.kind));
+    // What switches boot areas writes them whole.
+    let fits = |method: &Method| {
+        chunked.is_none() || matches!(method, Method::Copy | Method::UbiVolume | Method::Flash)
+    };
+    method
+        .filter(fits)
+        .map(|method| (method, form))
         .ok_or_else(|| PlanError::Mismatch {
             image: kind.map_or_else(|| "unknown".to_owned(), |kind| kind.name().to_owned()),
             slot: slot.name.clone(),

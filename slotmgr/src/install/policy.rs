@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{CHUNK, Environment, Version};
+use super::{CHUNK, Environment, Supply, Version};
 use crate::boot::Tries;
 use crate::config::{Activation, Handlers};
 use crate::health::check::Stop;
@@ -29,6 +29,15 @@ pub enum Compatibility {
     Demanded,
     /// Somebody said that it need not (`--ignore-compatible`).
     Ignored,
+}
+
+/// Where a bundle comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Distance {
+    /// A disk of this machine.
+    Near,
+    /// A network: what was fetched is worth keeping.
+    Far,
 }
 
 /// What the caller decides.
@@ -66,6 +75,13 @@ pub struct Policy {
     pub program_limit: Duration,
     /// RAUC's central status file, if there is one.
     pub status_file: Option<PathBuf>,
+    /// Our directory that outlives updates: for what was written of images that come from far away, so
+    /// that an installation that was cut off can go on, and for indices of slots.
+    pub home: Option<PathBuf>,
+    /// Where the bundle comes from.
+    pub distance: Distance,
+    /// Where the chunks of indexed images come from.
+    pub supply: Supply,
     /// Ends the installation early.
     pub stop: Stop,
 }
@@ -91,6 +107,9 @@ impl Policy {
             facts: Environment::new(),
             program_limit: PROGRAM_LIMIT,
             status_file: None,
+            home: None,
+            distance: Distance::Near,
+            supply: Supply::default(),
             stop: Stop::default(),
         }
     }

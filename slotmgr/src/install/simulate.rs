@@ -3,10 +3,11 @@
 use bundle_format::{ReadAt, VerifiedBundle};
 
 use super::assemble::Opened;
-use super::stream::Origin;
+use super::chunked;
+use super::stream::{Origin, Wanted};
 use super::{
-    InstallError, Machine, Plan, PlanError, Policy, Progress, Site, Stage, Step, check_compatible,
-    check_payload, check_version,
+    AssembleError, Form, InstallError, Machine, Plan, PlanError, Policy, Progress, Site, Stage,
+    Step, check_compatible, check_payload, check_version,
 };
 use crate::boot;
 use crate::slot::Target;
@@ -67,7 +68,7 @@ pub fn simulate<R: ReadAt>(
     };
     Opened::open(&plan, &site, m.disks)?;
     check_payload(bundle, progress)?;
-    check_images(bundle, &plan, policy, progress)?;
+    check_images(bundle, &plan, &site, progress)?;
     let handlers = &policy.handlers;
     if handlers.pre_install.is_some() {
         unknown.push("the pre-install handler was not asked");
@@ -86,19 +87,24 @@ pub fn simulate<R: ReadAt>(
 fn check_images<R: ReadAt>(
     bundle: &VerifiedBundle<R>,
     plan: &Plan,
-    policy: &Policy,
+    site: &Site<'_>,
     progress: &mut dyn Progress,
 ) -> Result<(), InstallError> {
-    let origin = Origin {
-        bundle,
-        chunk: policy.chunk,
-        stop: &policy.stop,
-    };
+    let origin = Origin { bundle, site };
     let has_data = |step: &&Step| !matches!(step.method, Method::EmptyFs | Method::Hook);
     for step in plan.steps().iter().filter(has_data) {
+        // Chunks are fetched, and compared with their index, when they are needed.
+        if step.form == Form::Chunks {
+            chunked::index(bundle, step).map_err(|source| AssembleError::Chunked {
+                image: step.filename.clone(),
+                slot: step.slot.clone(),
+                source: Box::new(source),
+            })?;
+            continue;
+        }
         let mut tell = |done| progress.at(Stage::Check, done, step.size);
         // Nothing is taken out of the stream: its end is checked all the same.
-        origin.stream(step, &mut tell, &mut |_| Ok(()))?;
+        origin.stream(&Wanted::all(step), &mut tell, &mut |_| Ok(()))?;
     }
     Ok(())
 }

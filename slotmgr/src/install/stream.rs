@@ -1,13 +1,17 @@
 //! An image on its way: one thread reads, checks, unpacks and hashes; the other writes.
 
 use std::io::{self, Read};
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, SendError, SyncSender, sync_channel};
 use std::thread;
 
 use bundle_format::{Digest, PayloadError, ReadAt, VerifiedBundle};
 use sha2::{Digest as _, Sha256};
 
-use super::{AssembleError, Step};
+use super::chunked::Chunks;
+use super::notes::Notes;
+use super::plan::Form;
+use super::{AssembleError, Site, Step};
 use crate::health::check::Stop;
 
 /// Pieces that are read ahead of the writing.
@@ -15,10 +19,10 @@ const AHEAD: usize = 4;
 
 /// What the reading side hands to the writing side.
 enum Piece {
-    /// The next bytes of the image.
-    Bytes(Vec<u8>),
-    /// The image ended, with this digest of everything that was handed over.
-    End(Digest),
+    /// The next bytes of the image, and where in it they are.
+    Bytes(u64, Vec<u8>),
+    /// The image ended. This is the digest of everything that was handed over, if that was all of it.
+    End(Option<Digest>),
     /// It could not be opened.
     Unopened(PayloadError),
     /// It could not be read further.
@@ -26,13 +30,17 @@ enum Piece {
 }
 
 /// The bytes of one image, in order. Its end is reached only if size and digest are what the
-/// signed manifest promises.
+/// signed manifest promises; where parts are left out since the target has them, only its size is.
 pub struct ImageStream<'s> {
     step: &'s Step,
+    notes: Option<&'s Notes>,
     receiver: Receiver<Piece>,
     stop: &'s Stop,
     tell: &'s mut dyn FnMut(u64),
+    /// Where the next piece begins, if nothing is left out.
     done: u64,
+    /// Where the last piece began.
+    offset: u64,
     ended: bool,
     /// For [`Read`]: what is left of the last piece.
     rest: io::Cursor<Vec<u8>>,
@@ -43,15 +51,48 @@ pub struct ImageStream<'s> {
 /// Where a stream comes from.
 pub(super) struct Origin<'o, R> {
     pub bundle: &'o VerifiedBundle<R>,
-    pub chunk: usize,
-    pub stop: &'o Stop,
+    pub site: &'o Site<'o>,
+}
+
+/// How reading a part of an image ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Reached,
+    /// The other side knows.
+    Failed,
+}
+
+/// What of an image is wanted.
+pub(super) struct Wanted<'w> {
+    pub step: &'w Step,
+    /// Ascending parts of the image.
+    pub parts: Vec<Range<u64>>,
+    /// Where it is noted what was written.
+    pub notes: Option<&'w Notes>,
+}
+
+impl<'w> Wanted<'w> {
+    /// All of the image.
+    pub fn all(step: &'w Step) -> Self {
+        // As far as it goes: more than was promised is found out at its end.
+        let parts = vec![0..u64::MAX];
+        Wanted {
+            step,
+            parts,
+            notes: None,
+        }
+    }
+
+    fn is_all(&self) -> bool {
+        self.parts == [0..u64::MAX]
+    }
 }
 
 impl<R: ReadAt> Origin<'_, R> {
     /// Hands the image of `step` to `work`, while another thread reads ahead.
     pub fn stream(
         &self,
-        step: &Step,
+        wanted: &Wanted<'_>,
         tell: &mut dyn FnMut(u64),
         work: &mut dyn FnMut(&mut ImageStream<'_>) -> Result<(), AssembleError>,
     ) -> Result<(), AssembleError> {
@@ -59,14 +100,95 @@ impl<R: ReadAt> Origin<'_, R> {
         thread::scope(|scope| {
             scope.spawn(move || {
                 // An error of `send` means that the writing side has given up: nobody is left to tell.
-                let _ = read_image(self.bundle, &step.filename, self.chunk, &sender);
+                let _ = self.read(wanted, &sender);
             });
             // The receiving end goes with the stream: when this side gives up, the reading side
             // gets an error instead of waiting for ever.
-            let mut stream = ImageStream::new(step, receiver, self.stop, tell);
+            let stop = &self.site.policy.stop;
+            let mut stream = ImageStream::new(wanted.step, receiver, stop, tell);
+            stream.notes = wanted.notes;
             work(&mut stream)?;
             stream.drain()
         })
+    }
+
+    /// The reading side.
+    fn read(
+        &self,
+        wanted: &Wanted<'_>,
+        sender: &SyncSender<Piece>,
+    ) -> Result<(), SendError<Piece>> {
+        match wanted.step.form {
+            Form::Chunks => self.read_chunks(wanted.step, sender),
+            Form::Whole | Form::Blocks => self.read_image(wanted, sender),
+        }
+    }
+
+    fn read_image(
+        &self,
+        wanted: &Wanted<'_>,
+        sender: &SyncSender<Piece>,
+    ) -> Result<(), SendError<Piece>> {
+        let mut reader = match self.bundle.image(&wanted.step.filename) {
+            Ok(reader) => reader,
+            Err(error) => return sender.send(Piece::Unopened(error)),
+        };
+        reader.read_at_once(self.site.policy.chunk);
+        reader.expect(&wanted.parts);
+        let mut digest = wanted.is_all().then(Sha256::new);
+        for part in &wanted.parts {
+            reader.restrict(part.clone());
+            let end = self.hand_over(&mut reader, part.start, digest.as_mut(), sender)?;
+            if end == End::Failed {
+                return Ok(());
+            }
+        }
+        let found = digest.map(|digest| Digest::from_bytes(digest.finalize().into()));
+        sender.send(Piece::End(found))
+    }
+
+    fn read_chunks(&self, step: &Step, sender: &SyncSender<Piece>) -> Result<(), SendError<Piece>> {
+        let mut chunks = match Chunks::of(self.bundle, self.site, step) {
+            Ok(chunks) => chunks,
+            Err(error) => return sender.send(Piece::Broken(io::Error::other(error))),
+        };
+        let mut digest = Sha256::new();
+        match self.hand_over(&mut chunks, 0, Some(&mut digest), sender)? {
+            End::Failed => Ok(()),
+            End::Reached => {
+                let found = Digest::from_bytes(digest.finalize().into());
+                sender.send(Piece::End(Some(found)))
+            }
+        }
+    }
+
+    /// Hands over what `reader` gives, which begins at `offset` of the image.
+    fn hand_over(
+        &self,
+        reader: &mut dyn Read,
+        mut offset: u64,
+        mut digest: Option<&mut Sha256>,
+        sender: &SyncSender<Piece>,
+    ) -> Result<End, SendError<Piece>> {
+        let chunk = self.site.policy.chunk;
+        loop {
+            let mut bytes = Vec::with_capacity(chunk);
+            let mut next = Read::take(&mut *reader, chunk as u64);
+            match next.read_to_end(&mut bytes) {
+                Ok(0) => return Ok(End::Reached),
+                Ok(count) => {
+                    if let Some(digest) = &mut digest {
+                        digest.update(&bytes);
+                    }
+                    sender.send(Piece::Bytes(offset, bytes))?;
+                    offset += count as u64;
+                }
+                Err(error) => {
+                    sender.send(Piece::Broken(error))?;
+                    return Ok(End::Failed);
+                }
+            }
+        }
     }
 
     /// For a target that needs no data.
@@ -79,33 +201,9 @@ impl<R: ReadAt> Origin<'_, R> {
         work(&mut ImageStream::new(
             step,
             receiver,
-            self.stop,
+            &self.site.policy.stop,
             &mut |_| {},
         ))
-    }
-}
-
-fn read_image<R: ReadAt>(
-    bundle: &VerifiedBundle<R>,
-    filename: &str,
-    chunk: usize,
-    sender: &SyncSender<Piece>,
-) -> Result<(), SendError<Piece>> {
-    let mut reader = match bundle.image(filename) {
-        Ok(reader) => reader,
-        Err(error) => return sender.send(Piece::Unopened(error)),
-    };
-    let mut digest = Sha256::new();
-    loop {
-        let mut bytes = Vec::with_capacity(chunk);
-        match reader.by_ref().take(chunk as u64).read_to_end(&mut bytes) {
-            Ok(0) => return sender.send(Piece::End(Digest::from_bytes(digest.finalize().into()))),
-            Ok(_) => {
-                digest.update(&bytes);
-                sender.send(Piece::Bytes(bytes))?;
-            }
-            Err(error) => return sender.send(Piece::Broken(error)),
-        }
     }
 }
 
@@ -118,13 +216,32 @@ impl<'s> ImageStream<'s> {
     ) -> Self {
         ImageStream {
             step,
+            notes: None,
             receiver,
             stop,
             tell,
             done: 0,
+            offset: 0,
             ended: false,
             rest: io::Cursor::default(),
             failed: None,
+        }
+    }
+
+    /// Where in the image the last piece is.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Whether the image comes from far away: what was written should not be lost.
+    pub(crate) fn is_noted(&self) -> bool {
+        self.notes.is_some()
+    }
+
+    /// Says that the last piece was written.
+    pub(crate) fn wrote(&self, piece: &[u8]) {
+        if let Some(notes) = self.notes {
+            notes.note(self.offset, piece);
         }
     }
 
@@ -147,17 +264,19 @@ impl<'s> ImageStream<'s> {
         let lost = |_| Piece::Broken(io::Error::other("the reading thread ended early"));
         let (image, slot) = (self.step.filename.clone(), self.step.slot.clone());
         match self.receiver.recv().unwrap_or_else(lost) {
-            Piece::Bytes(mut bytes) => {
+            Piece::Bytes(offset, mut bytes) => {
                 // More than promised is not handed on: it could lie beyond the end of the slot.
-                let room = self.step.size.saturating_sub(self.done);
-                self.done += bytes.len() as u64;
+                let room = self.step.size.saturating_sub(offset);
+                self.offset = offset;
+                self.done = offset + bytes.len() as u64;
                 bytes.truncate(usize::try_from(room).unwrap_or(usize::MAX));
                 (self.tell)(self.done.min(self.step.size));
                 Ok(Some(bytes))
             }
             Piece::End(found) => {
                 self.ended = true;
-                check_end(self.step, self.done, found).map(|()| None)
+                found.map_or(Ok(()), |found| check_end(self.step, self.done, found))?;
+                Ok(None)
             }
             Piece::Unopened(source) => Err(AssembleError::Source {
                 image,

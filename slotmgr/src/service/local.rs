@@ -9,7 +9,7 @@ use super::{
 use crate::boot::Mark;
 use crate::cli::Surroundings;
 use crate::cli::args::Options;
-use crate::cli::install::Wishes;
+use crate::cli::install::{Opening, Wishes};
 use crate::cli::machine_facts::MachineFacts;
 use crate::cli::session::Session;
 use crate::cli::{install, mark, signals};
@@ -56,6 +56,14 @@ impl Local {
     fn session(&self, mode: Mode) -> Result<(Session, Surroundings)> {
         let around = (self.around)()?;
         Ok((Session::open(&self.options, &around, mode)?, around))
+    }
+
+    fn opening<'o>(&'o self, around: &'o Surroundings) -> Opening<'o> {
+        Opening {
+            options: &self.options,
+            around,
+            stop: &self.stop,
+        }
     }
 }
 
@@ -153,19 +161,17 @@ impl Service for Local {
     }
 
     fn inspect(&self, origin: &Origin) -> Result<VerifiedManifest> {
-        let (session, _) = self.session(Mode::ReadOnly)?;
-        refuse_not_yet(origin)?;
-        let bundle = install::open(&self.options, &session, &origin.source)?;
+        let (session, around) = self.session(Mode::ReadOnly)?;
+        let bundle = self.opening(&around).open(&session, origin)?;
         Ok(bundle.manifest().clone())
     }
 
     fn install(&self, request: &InstallRequest, progress: &mut dyn Progress) -> Result<()> {
         let (mut session, mut around) = self.session(Mode::ReadWrite)?;
-        refuse_not_yet(&request.origin)?;
         if let Some(transaction) = &request.transaction {
             around.transaction.clone_from(transaction);
         }
-        let bundle = install::open(&self.options, &session, &request.origin.source)?;
+        let bundle = self.opening(&around).open(&session, &request.origin)?;
         let found = bundle.manifest().hash().to_string();
         match &request.manifest_hash {
             Some(wanted) if !wanted.eq_ignore_ascii_case(&found) => bail!(
@@ -210,15 +216,4 @@ fn status(session: &Session, known: &RaucStatus, id: SlotId, slot: &Slot) -> Slo
         name,
         ..SlotStatus::default()
     }
-}
-
-fn refuse_not_yet(origin: &Origin) -> Result<()> {
-    let plain = Origin {
-        source: origin.source.clone(),
-        ..Origin::default()
-    };
-    if *origin == plain {
-        return Ok(());
-    }
-    bail!("settings for HTTPS and HTTP headers are not supported yet")
 }

@@ -1,74 +1,51 @@
 //! A bundle on a web server, read by position.
 //!
-//! The file is seen as windows of 1 MiB. A few of them are kept; when windows are asked for one
-//! after the other, the next ones are fetched ahead by two threads, so that writing to flash and
-//! waiting for the network overlap.
+//! What somebody expects to read ([`ReadAt::expect`]: the data of an image, and the part of the
+//! hash tree over it) is fetched ahead in large parts, by a few threads, so that writing to flash and
+//! waiting for the network overlap. Everything else (a trailer, a superblock, a directory) is read
+//! in pages. Nothing is fetched that nobody asked for, and nothing twice while it is kept.
 
-use std::collections::VecDeque;
+mod cache;
+
 use std::io;
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
-use bundle_format::ReadAt;
+use bundle_format::{ReadAt, check_range};
+use casync::Blob;
 
-use super::range::{HttpClient, HttpError, Identity, Retry};
-
-/// Bytes of one request.
-pub const WINDOW: usize = 1 << 20;
-
-/// Windows that are kept: the two streams of a bundle (data and hash tree), some to go back to,
-/// and those that come ahead.
-const KEPT: usize = 12;
-
-/// Windows that are fetched ahead.
-const AHEAD: u64 = 3;
+use crate::health::check::Stop;
+use cache::{Cache, Found};
 
 /// Requests at the same time.
-const WORKERS: usize = 2;
+const WORKERS: usize = 3;
+
+/// How often a reader that waits for the network looks whether it should stop.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// A file on a web server.
 pub struct HttpReader {
     shared: Arc<Shared>,
-    requests: Sender<u64>,
+    requests: Sender<Range<u64>>,
+    stop: Stop,
 }
 
 struct Shared {
-    client: HttpClient,
-    identity: Identity,
-    windows: Mutex<Windows>,
+    file: Box<dyn Blob + Send + Sync>,
+    cache: Mutex<Cache>,
     arrived: Condvar,
 }
 
-#[derive(Default)]
-struct Windows {
-    /// The last ones used are at the end.
-    kept: VecDeque<(u64, Slot)>,
-    last: Option<u64>,
-}
-
-enum Slot {
-    Coming,
-    Here(Arc<Vec<u8>>),
-    Failed(HttpError),
-}
-
 impl HttpReader {
-    /// Asks for the first window, which also tells the length.
-    ///
-    /// # Errors
-    /// When the server does not want to, does not serve ranges, or cannot be reached.
-    pub fn open(url: &str, retry: Retry) -> Result<HttpReader, HttpError> {
-        let client = HttpClient::new(url.to_owned(), retry);
-        let part = client.part(0, WINDOW)?;
-        let mut windows = Windows::default();
-        windows
-            .kept
-            .push_back((0, Slot::Here(Arc::new(part.bytes))));
+    /// Reads `file`; `stop` ends all waiting.
+    #[must_use]
+    pub fn new(file: impl Blob + Send + Sync + 'static, stop: Stop) -> HttpReader {
         let shared = Arc::new(Shared {
-            client,
-            identity: part.identity,
-            windows: Mutex::new(windows),
+            cache: Mutex::new(Cache::new(file.len())),
+            file: Box::new(file),
             arrived: Condvar::new(),
         });
         let (requests, receiver) = channel();
@@ -78,132 +55,90 @@ impl HttpReader {
             // The threads end when the reader, and with it the sending side, is dropped.
             thread::spawn(move || shared.work(&receiver));
         }
-        Ok(HttpReader { shared, requests })
+        HttpReader {
+            shared,
+            requests,
+            stop,
+        }
     }
 
-    fn window(&self, number: u64) -> io::Result<Arc<Vec<u8>>> {
-        let mut windows = self.shared.lock();
-        let in_order = windows
-            .last
-            .is_none_or(|last| number == last + 1 || number == last);
-        windows.last = Some(number);
-        self.want(&mut windows, number);
-        if in_order {
-            for ahead in number + 1..=number + AHEAD {
-                if ahead * (WINDOW as u64) < self.shared.identity.len {
-                    self.want(&mut windows, ahead);
-                }
-            }
+    /// Sends off what the cache wants.
+    fn request(&self, ranges: Vec<Range<u64>>) {
+        for range in ranges {
+            // Failing to send means that all workers are gone, which they are not while we live.
+            let _ = self.requests.send(range);
         }
+    }
+
+    /// Copies what there is at `offset` into the start of `buf`, as soon as there is something.
+    fn read_some(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut cache = self.shared.lock();
         loop {
-            let Some(place) = windows.kept.iter().position(|(n, _)| *n == number) else {
-                // Pushed out by others before it was looked at: ask again.
-                self.want(&mut windows, number);
-                continue;
-            };
-            match windows.kept.remove(place) {
-                Some((_, Slot::Here(bytes))) => {
-                    windows
-                        .kept
-                        .push_back((number, Slot::Here(Arc::clone(&bytes))));
-                    return Ok(bytes);
+            match cache.look(offset, buf) {
+                Found::Bytes(count) => {
+                    self.request(cache.ahead());
+                    return Ok(count);
                 }
-                Some((_, Slot::Failed(error))) => return Err(io::Error::other(error)),
-                Some(coming) => windows.kept.push_back(coming),
-                None => {}
+                Found::Failed(error) => return Err(error),
+                Found::Coming => {}
+                Found::Nothing => {
+                    let wanted = cache.want(offset, buf.len());
+                    self.request(vec![wanted]);
+                    self.request(cache.ahead());
+                }
             }
-            windows = self
-                .shared
-                .arrived
-                .wait(windows)
-                .unwrap_or_else(PoisonError::into_inner);
+            if self.stop.is_wanted() {
+                return Err(io::Error::other("it was asked to stop"));
+            }
+            let waited = self.shared.arrived.wait_timeout(cache, LOOK);
+            cache = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-    }
-
-    fn want(&self, windows: &mut Windows, number: u64) {
-        if windows.kept.iter().any(|(n, _)| *n == number) {
-            return;
-        }
-        windows.kept.push_back((number, Slot::Coming));
-        // Failing to send means that all workers are gone, which they are not while we live.
-        let _ = self.requests.send(number);
     }
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Windows> {
-        self.windows.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn work(&self, requests: &Mutex<Receiver<u64>>) {
+    fn work(&self, requests: &Mutex<Receiver<Range<u64>>>) {
         loop {
             let request = requests
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .recv();
-            let Ok(number) = request else { return };
-            let result = self.fetch(number);
-            let slot = match result {
-                Ok(bytes) => Slot::Here(Arc::new(bytes)),
-                Err(error) => Slot::Failed(error),
-            };
-            let mut windows = self.lock();
-            if let Some(place) = windows.kept.iter_mut().find(|(n, _)| *n == number) {
-                place.1 = slot;
-            }
-            windows.forget_oldest();
-            drop(windows);
+            let Ok(range) = request else { return };
+            let result = self.fetch(&range);
+            self.lock().put(range.start, result);
             self.arrived.notify_all();
         }
     }
 
-    fn fetch(&self, number: u64) -> Result<Vec<u8>, HttpError> {
-        let part = self.client.part(number * WINDOW as u64, WINDOW)?;
-        if part.identity != self.identity {
-            return Err(HttpError::Changed {
-                url: self.client.url().to_owned(),
-            });
-        }
-        Ok(part.bytes)
-    }
-}
-
-impl Windows {
-    /// Only windows that are here can be forgotten: the others are waited for.
-    fn forget_oldest(&mut self) {
-        while self.kept.len() > KEPT {
-            let here = |(_, slot): &(u64, Slot)| matches!(slot, Slot::Here(_));
-            match self.kept.iter().position(here) {
-                Some(place) => drop(self.kept.remove(place)),
-                None => return,
-            }
-        }
+    fn fetch(&self, range: &Range<u64>) -> io::Result<Vec<u8>> {
+        let len = usize::try_from(range.end - range.start).map_err(io::Error::other)?;
+        let mut bytes = vec![0; len];
+        self.file.read_exact_at(range.start, &mut bytes)?;
+        Ok(bytes)
     }
 }
 
 impl ReadAt for HttpReader {
     fn len(&self) -> u64 {
-        self.shared.identity.len
+        self.shared.file.len()
     }
 
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        let end = offset
-            .checked_add(buf.len() as u64)
-            .filter(|end| *end <= self.len());
-        if end.is_none() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
+        check_range(offset, buf.len(), self.len())?;
         let mut done = 0;
         while done < buf.len() {
-            let at = offset + done as u64;
-            let bytes = self.window(at / WINDOW as u64)?;
-            let start = usize::try_from(at % WINDOW as u64).map_err(io::Error::other)?;
-            let piece = bytes.get(start..).filter(|piece| !piece.is_empty());
-            let piece = piece.ok_or(io::ErrorKind::UnexpectedEof)?;
-            let count = piece.len().min(buf.len() - done);
-            buf[done..done + count].copy_from_slice(&piece[..count]);
-            done += count;
+            done += self.read_some(&mut buf[done..], offset + done as u64)?;
         }
         Ok(())
+    }
+
+    fn expect(&self, ranges: &[Range<u64>]) {
+        let mut cache = self.shared.lock();
+        cache.expect(ranges);
+        self.request(cache.ahead());
     }
 }

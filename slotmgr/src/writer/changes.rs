@@ -9,12 +9,33 @@ use crate::storage::Storage;
 const GRAIN: usize = 64 * 1024;
 
 /// A writer of differences, with the memory that it compares in.
-#[derive(Default)]
-pub(super) struct Changes {
+pub(crate) struct Changes {
     there: Vec<u8>,
+    grain: usize,
+    written: u64,
+}
+
+impl Default for Changes {
+    fn default() -> Self {
+        Changes::with_grain(GRAIN)
+    }
 }
 
 impl Changes {
+    /// One that compares so many bytes at once.
+    pub fn with_grain(grain: usize) -> Changes {
+        Changes {
+            there: Vec::new(),
+            grain,
+            written: 0,
+        }
+    }
+
+    /// Bytes that were written so far.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
     /// Writes the parts of `bytes` that are not at `offset` already. The error names its byte.
     pub fn write(
         &mut self,
@@ -25,19 +46,20 @@ impl Changes {
         self.there.resize(bytes.len(), 0);
         // What cannot be read is worth a write: that is how a disk replaces a bad sector.
         let readable = storage.read_at(&mut self.there, offset).is_ok();
-        let there = &self.there;
+        let (there, grain) = (&self.there, self.grain);
         let differs = |start: usize| {
-            let end = (start + GRAIN).min(bytes.len());
+            let end = (start + grain).min(bytes.len());
             !readable || there[start..end] != bytes[start..end]
         };
         let mut start = 0;
         while start < bytes.len() {
-            let end = run_end(start, bytes.len(), differs(start), &differs);
+            let end = run_end((start, bytes.len()), grain, differs(start), &differs);
             if differs(start) {
                 let at = offset + start as u64;
                 storage
                     .write_at(&bytes[start..end], at)
                     .map_err(|error| (at, error))?;
+                self.written += (end - start) as u64;
             }
             start = end;
         }
@@ -46,10 +68,15 @@ impl Changes {
 }
 
 /// The end of the run of grains that are like the one at `start`.
-fn run_end(start: usize, len: usize, like: bool, differs: &dyn Fn(usize) -> bool) -> usize {
-    let mut end = start + GRAIN;
+fn run_end(
+    (start, len): (usize, usize),
+    grain: usize,
+    like: bool,
+    differs: &dyn Fn(usize) -> bool,
+) -> usize {
+    let mut end = start + grain;
     while end < len && differs(end) == like {
-        end += GRAIN;
+        end += grain;
     }
     end.min(len)
 }
@@ -64,7 +91,7 @@ mod tests {
         let differs = |start: usize| different[start / GRAIN];
         let len = 3 * GRAIN + 5;
         let ends: Vec<_> = [0, 1, 3]
-            .map(|grain| run_end(grain * GRAIN, len, different[grain], &differs))
+            .map(|grain| run_end((grain * GRAIN, len), GRAIN, different[grain], &differs))
             .to_vec();
         assert_eq!(ends, [GRAIN, 3 * GRAIN, len]);
     }

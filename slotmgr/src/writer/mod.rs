@@ -18,6 +18,7 @@ mod ubi;
 mod unpack;
 mod untouched;
 
+pub(crate) use changes::Changes;
 pub use filesystem::{FilesystemError, Mounted, exclusive};
 pub use flash::FlashError;
 pub use half::SwitchError;
@@ -33,12 +34,17 @@ use sha2::{Digest as _, Sha256};
 use crate::health::check::Stop;
 use crate::install::{AssembleError, Environment, ImageStream, ReadBackError, Step};
 use crate::slot::{Slot, SlotKind, SlotName};
-use crate::storage::{Area, Disks};
+use crate::storage::{Area, Disks, Storage};
 
 /// One target on its way.
 pub(crate) trait Writer: Send {
     /// Writes the whole image.
     fn write(&mut self, image: &mut ImageStream<'_>) -> Result<(), AssembleError>;
+
+    /// The target, where what it holds can be read and parts of it written in any order.
+    fn anywhere(&mut self) -> Option<&mut dyn Storage> {
+        None
+    }
 
     /// The barrier: returns when everything is on the medium.
     fn sync(&mut self) -> Result<(), AssembleError>;

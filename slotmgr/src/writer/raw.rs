@@ -10,6 +10,10 @@ use crate::install::{AssembleError, ImageStream, ReadBackError, Step};
 use crate::slot::{Resize, Slot, SlotKind, SlotName};
 use crate::storage::{Area, Disks, OpenError, Storage};
 
+/// What comes over a network is brought to the medium every so many bytes, so that a power cut does
+/// not take more of it: it would have to be fetched again.
+const SYNC_AFTER: usize = 8 << 20;
+
 /// A block device, open and ours alone while `storage` is there.
 pub(super) struct Raw {
     area: Area,
@@ -62,17 +66,27 @@ impl Raw {
 
 impl Writer for Raw {
     fn write(&mut self, image: &mut ImageStream<'_>) -> Result<(), AssembleError> {
-        let mut offset = 0;
         let mut changes = Changes::default();
         let slot = self.slot.clone();
         let storage = self.storage()?;
+        let mut unsynced = 0;
         while let Some(piece) = image.next_piece()? {
+            let offset = image.offset();
             changes
                 .write(storage, &piece, offset)
                 .map_err(|(at, error)| write_error(&slot, at)(error))?;
-            offset += piece.len() as u64;
+            image.wrote(&piece);
+            unsynced += piece.len();
+            if image.is_noted() && unsynced >= SYNC_AFTER {
+                storage.sync().map_err(write_error(&slot, offset))?;
+                unsynced = 0;
+            }
         }
         Ok(())
+    }
+
+    fn anywhere(&mut self) -> Option<&mut dyn Storage> {
+        self.storage().ok()
     }
 
     fn sync(&mut self) -> Result<(), AssembleError> {

@@ -7,12 +7,14 @@
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
 pub mod bus;
+pub mod chunks;
 pub mod cuts;
 pub mod faults;
 pub mod grub_model;
 pub mod grub_pair_model;
 pub mod labs;
 pub mod loops;
+pub mod nginx;
 pub mod nvram;
 pub mod rig;
 pub mod server;
@@ -127,6 +129,24 @@ pub fn plain_bundle(dir: &Path, content: &[u8], version: &str) -> (PathBuf, Path
     create_as(Format::Plain, dir, Input::Images(manifest), &output)
 }
 
+/// A crypt bundle with this image for class `rootfs`, for the machine whose key is `signer`'s.
+pub fn crypt_bundle(dir: &Path, content: &[u8]) -> (PathBuf, PathBuf) {
+    let image = dir.join("crypt.img");
+    fs_err::write(&image, content).unwrap();
+    let manifest = NewManifest {
+        compatible: "board".to_owned(),
+        version: Some("9".to_owned()),
+        images: vec![ImageSource {
+            class: "rootfs".to_owned(),
+            variant: None,
+            path: image,
+        }],
+        ..NewManifest::default()
+    };
+    let output = dir.join("crypt.raucb");
+    create_as(Format::Crypt, dir, Input::Images(manifest), &output)
+}
+
 fn create_bundle(dir: &Path, input: Input, output: &Path) -> (PathBuf, PathBuf) {
     create_as(Format::Verity, dir, input, output)
 }
@@ -136,6 +156,10 @@ fn create_as(format: Format, dir: &Path, input: Input, output: &Path) -> (PathBu
     if !pki.exists() {
         demo_pki(&pki).unwrap();
     }
+    let recipients = match format {
+        Format::Crypt => vec![pki.join("signer.cert.pem")],
+        _ => Vec::new(),
+    };
     let key = KeySource::new(pki.join("signer.cert.pem"), pki.join("signer.key.pem"));
     let request = CreateRequest {
         input,
@@ -148,7 +172,7 @@ fn create_as(format: Format, dir: &Path, input: Input, output: &Path) -> (PathBu
             key: Box::new(key),
             time: 1_700_000_000,
             keyring: None,
-            recipients: Vec::new(),
+            recipients,
         },
         salt: [7; 32],
         crypt_key: [0; 32],
@@ -310,4 +334,28 @@ fn install_on(
         record: &mut record,
     };
     install::install(&mut machine, bundle, policy, &mut Silent)
+}
+
+/// Runs a program that must do its work.
+pub fn run(command: &mut std::process::Command) {
+    let output = command.output().expect("the program is there");
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// `len` bytes that do not compress, of which no two blocks are equal.
+pub fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
 }

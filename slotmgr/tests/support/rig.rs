@@ -40,6 +40,23 @@ impl Rig {
         rig
     }
 
+    /// Slots of `len` bytes: A holds `a`, B is full of 0xee.
+    pub fn with_slots(len: usize, a: &[u8], keyring: &Path) -> Rig {
+        let rig = Rig::new(&[], keyring);
+        let mut content = a.to_vec();
+        content.resize(len, 0xee);
+        fs_err::write(rig.path("slot-a"), content).unwrap();
+        fs_err::write(rig.path("slot-b"), vec![0xee; len]).unwrap();
+        rig
+    }
+
+    /// Adds to `system.conf`.
+    pub fn add(&self, text: &str) {
+        let path = self.path("system.conf");
+        let conf = fs_err::read_to_string(&path).unwrap();
+        fs_err::write(path, format!("{conf}{text}\n")).unwrap();
+    }
+
     /// Writes `slotmgr.toml`. Never with the watchdog, the scripts or the restart of the machine
     /// that runs the tests: `[trial]` is written here, and may go on in `text`.
     pub fn configure(&self, text: &str) {

@@ -164,6 +164,46 @@ pub(super) struct Simulation<'v> {
     unknown: &'v [&'static str],
 }
 
+/// What an installation would fetch and write.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Estimated<'v> {
+    images: Vec<ImageCost<'v>>,
+    fetch: u64,
+    write: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seconds: Option<u64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct ImageCost<'v> {
+    image: &'v str,
+    slot: String,
+    size: u64,
+    fetch: u64,
+    write: u64,
+}
+
+impl<'v> Estimated<'v> {
+    pub fn new(estimate: &'v install::Estimate, seconds: Option<u64>) -> Self {
+        let image = |(step, cost): &'v (install::Step, install::Cost)| ImageCost {
+            image: &step.filename,
+            slot: step.slot.to_string(),
+            size: step.size,
+            fetch: cost.fetch,
+            write: cost.write,
+        };
+        let total = estimate.total();
+        Estimated {
+            images: estimate.images.iter().map(image).collect(),
+            fetch: total.fetch,
+            write: total.write,
+            seconds,
+        }
+    }
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Write<'v> {

@@ -21,7 +21,7 @@ use crate::boot::{BootState, Mark};
 use crate::config::SystemConf;
 use crate::health::preflight::Finding;
 use crate::health::{Report, TrialEnd};
-use crate::install::{Installed, Simulated};
+use crate::install::{Estimate, Installed, Simulated};
 use crate::slot::{Booted, Layout, Slot, SlotId};
 use crate::state::Record;
 
@@ -246,6 +246,26 @@ impl Output {
             self.human(|| format!("not known: {text}"));
         }
         self.json(&json::Simulation::new(layout, findings, simulated));
+    }
+
+    pub fn estimated(&self, estimate: &Estimate, seconds: Option<u64>) {
+        for (step, cost) in &estimate.images {
+            self.human(|| {
+                format!(
+                    "{} for {}: {} bytes to fetch, {} to write, of {}",
+                    step.label(),
+                    step.slot,
+                    cost.fetch,
+                    cost.write,
+                    step.size
+                )
+            });
+        }
+        self.human(|| match seconds {
+            Some(seconds) => format!("fetching takes about {seconds} s. Nothing was written"),
+            None => "Nothing was written".to_owned(),
+        });
+        self.json(&json::Estimated::new(estimate, seconds));
     }
 
     pub fn snapshots(&self, numbers: &[u64]) {

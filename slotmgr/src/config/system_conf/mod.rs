@@ -10,8 +10,8 @@ mod system;
 mod tests;
 
 pub use sections::{
-    Encryption, EventKind, EventLog, Handlers, InfoHeader, LogFormat, Repository, RepositoryKind,
-    Streaming,
+    Casync, Encryption, EventKind, EventLog, Handlers, InfoHeader, LogFormat, Repository,
+    RepositoryKind, Streaming,
 };
 pub use system::{Activation, LateFallback, System};
 
@@ -125,6 +125,8 @@ pub struct SystemConf {
     pub handlers: Handlers,
     /// `[encryption]`
     pub encryption: Encryption,
+    /// `[casync]`
+    pub casync: Casync,
     /// `[streaming]`
     pub streaming: Streaming,
     /// `[log.NAME]`
@@ -239,6 +241,7 @@ impl SystemConf {
                 "keyring" => rest.keyring = Keyring::read(reader, base)?,
                 "handlers" => rest.handlers = sections::handlers(reader, base)?,
                 "encryption" => rest.encryption = sections::encryption(reader, base)?,
+                "casync" => rest.casync = sections::casync(reader, base)?,
                 "streaming" => rest.streaming = sections::streaming(reader, base)?,
                 "log" => rest.logs.push(sections::log(reader, base)?),
                 "artifacts" => rest.repositories.push(sections::artifacts(reader, base)?),
@@ -263,6 +266,7 @@ impl SystemConf {
             keyring: rest.keyring,
             handlers: rest.handlers,
             encryption: rest.encryption,
+            casync: rest.casync,
             streaming: rest.streaming,
             logs: rest.logs,
             repositories: rest.repositories,
@@ -278,6 +282,7 @@ struct Rest {
     keyring: Keyring,
     handlers: Handlers,
     encryption: Encryption,
+    casync: Casync,
     streaming: Streaming,
     logs: Vec<EventLog>,
     repositories: Vec<Repository>,

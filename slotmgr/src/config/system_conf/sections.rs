@@ -41,6 +41,13 @@ pub struct Streaming {
     pub send_headers: Vec<InfoHeader>,
 }
 
+/// `[casync]`: images that are indices of chunks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Casync {
+    /// `storepath=`: a directory or an address; beside the bundle if it is not said.
+    pub store: Option<String>,
+}
+
 /// One of `send-headers=`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InfoHeader {
@@ -258,7 +265,24 @@ pub(super) fn artifacts(mut section: SectionReader<'_>, base: &Path) -> Read<Rep
     Ok(repository)
 }
 
-/// `[polling]`, `[casync]` and `[autoinstall]`: values are checked, nothing is done with them.
+/// `[casync]`; the other keys are for programs that we do not run.
+pub(super) fn casync(mut section: SectionReader<'_>, base: &Path) -> Read<Casync> {
+    let place = |text: String| match text.contains("://") {
+        true => text,
+        false => base.join(text).display().to_string(),
+    };
+    let casync = Casync {
+        store: section.string("storepath")?.map(place),
+    };
+    section.bool("use-desync")?;
+    for key in ["tmppath", "install-args"] {
+        section.string(key)?;
+    }
+    section.finish()?;
+    Ok(casync)
+}
+
+/// `[polling]` and `[autoinstall]`: values are checked, nothing is done with them.
 pub(super) fn without_effect(mut section: SectionReader<'_>) -> Read<()> {
     let name = section.section().name.as_str();
     if name == "polling" {
@@ -266,9 +290,6 @@ pub(super) fn without_effect(mut section: SectionReader<'_>) -> Read<()> {
         for key in ["interval-sec", "max-interval-sec"] {
             section.u64(key)?;
         }
-    }
-    if name == "casync" {
-        section.bool("use-desync")?;
     }
     let keys: Vec<&str> = section
         .section()

@@ -1,0 +1,329 @@
+//! Images that come as chunks: casync's indices, and images whose blocks have digests.
+//!
+//! An image is put together of what this machine has (the running system's slot, what the target
+//! held before, at any offset) and of what it has not, which is fetched: by a delta, out of a pack, or
+//! chunk by chunk. Every chunk is compared with the signed index before it is written. What an
+//! earlier run has written is found by hashing the target, like everything else in it.
+
+mod bundled;
+mod error;
+mod seeds;
+mod stream;
+mod supply;
+mod target;
+
+pub use error::ChunkedError;
+pub(super) use stream::Chunks;
+pub use supply::Supply;
+
+use std::io::BufReader;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use bundle_format::block_hash_index::{self, BlockHashIndex};
+use bundle_format::{ReadAt, VerifiedBundle};
+use casync::Blob;
+use casync::assemble::{Assembled, Ingredients, assemble};
+use casync::delta::{Delta, DeltaStore, IndexDigest};
+use casync::index::{Index, IndexChunk};
+use casync::pack::{Pack, PackStore, RunRule};
+use casync::plan::{Plan, Sources};
+use casync::store::ChunkStore;
+
+use super::plan::Form;
+use super::{Site, Step};
+use crate::storage::Storage;
+use bundled::BundledBlocks;
+use seeds::{Head, Known, Seed};
+use supply::Sidecar;
+use target::SlotBlob;
+
+/// Old content of the target that may be held in memory while chunks change places.
+const STASH: u64 = 4 << 20;
+
+/// Threads that read seeds and ask stores: they wait more than they work.
+const THREADS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
+
+/// How often it is told how far an image is.
+const TELL: Duration = Duration::from_millis(50);
+
+/// Where an image with an index comes from, and into what machine it goes.
+pub(super) struct Assembly<'a, R> {
+    pub(super) bundle: &'a VerifiedBundle<R>,
+    pub(super) site: &'a Site<'a>,
+    pub(super) step: &'a Step,
+}
+
+/// What is had, what is missing, and how it is come by.
+struct Prepared {
+    index: Index,
+    seeds: Vec<Seed>,
+    plan: Plan,
+}
+
+/// What an image would cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Bytes to fetch, as far as that is known before: chunks of a store without a pack count as
+    /// they are in the image.
+    pub fetch: u64,
+    /// Bytes to write.
+    pub write: u64,
+}
+
+impl<R: ReadAt> Assembly<'_, R> {
+    /// Puts the image together in `storage`.
+    pub(super) fn write(
+        &self,
+        storage: &mut dyn Storage,
+        tell: &mut dyn FnMut(u64),
+    ) -> Result<(), ChunkedError> {
+        let stop = &self.site.policy.stop;
+        let done = AtomicU64::new(0);
+        let mut target = SlotBlob::new(storage, stop, &done);
+        let prepared = self.prepare(&target)?;
+        let keep = prepared.plan.totals().keep;
+        let assembled = self.with_stores(&prepared, &mut |stores, threads| {
+            let seeds: Vec<&dyn Blob> = prepared.seeds.iter().map(|s| &s.blob as _).collect();
+            let ingredients = Ingredients {
+                index: &prepared.index,
+                seeds: &seeds,
+                stores,
+                threads,
+            };
+            let work = || assemble(&prepared.plan, &ingredients, &mut target);
+            Ok(while_telling(work, &mut || {
+                tell(keep + done.load(Ordering::Relaxed))
+            })?)
+        })?;
+        let written = target.finish().map_err(ChunkedError::Write)?;
+        if let Some(known) = Known::to_be(self.site, self.step) {
+            seeds::keep(&known, &prepared.index);
+        }
+        self.report(&assembled, written);
+        Ok(())
+    }
+
+    /// What it would take, without writing anything.
+    pub(super) fn cost(&self, storage: &mut dyn Storage) -> Result<Cost, ChunkedError> {
+        let done = AtomicU64::new(0);
+        let target = SlotBlob::new(storage, &self.site.policy.stop, &done);
+        let prepared = self.prepare(&target)?;
+        let mut fetch = prepared.plan.totals().fetch;
+        if self.step.form == Form::Chunks {
+            let sidecars = Sidecars::choose(self.site, &prepared);
+            fetch = sidecars.cost(&prepared).unwrap_or(fetch);
+        }
+        Ok(Cost {
+            fetch,
+            write: prepared.plan.totals().written(),
+        })
+    }
+
+    fn prepare(&self, target: &dyn Blob) -> Result<Prepared, ChunkedError> {
+        let index = index(self.bundle, self.step)?;
+        let seeds = seeds::find(self.site, self.step, &index);
+        let old = seeds::index_of(&Head::new(target, index.image_len()), &index)?;
+        let indices: Vec<&Index> = seeds.iter().map(|seed| &seed.index).collect();
+        let sources = Sources {
+            seeds: &indices,
+            target: Some(&old),
+            stash: STASH,
+        };
+        let plan = Plan::new(&index, &sources)?;
+        Ok(Prepared { index, seeds, plan })
+    }
+
+    /// Calls `work` with the stores that have what is missing, best first.
+    fn with_stores(
+        &self,
+        prepared: &Prepared,
+        work: &mut dyn FnMut(&[&dyn ChunkStore], NonZeroUsize) -> Result<Assembled, ChunkedError>,
+    ) -> Result<Assembled, ChunkedError> {
+        if self.step.form == Form::Blocks {
+            let content = self.bundle.image(&self.step.filename)?;
+            let blocks = BundledBlocks::new(content, &prepared.index, prepared.plan.fetches());
+            tracing::info!(
+                "{} bytes of {} are fetched",
+                blocks.wanted(),
+                self.step.label()
+            );
+            // One thread: blocks are read in the order of the bundle.
+            return work(&[&blocks], NonZeroUsize::MIN);
+        }
+        let sidecars = Sidecars::choose(self.site, prepared);
+        let (pack, delta) = (
+            sidecars.pack_store(prepared),
+            sidecars.delta_store(prepared),
+        );
+        let plain = self.site.policy.supply.stores();
+        let mut stores: Vec<&dyn ChunkStore> = Vec::new();
+        stores.extend(delta.iter().map(|store| store as &dyn ChunkStore));
+        stores.extend(pack.iter().map(|store| store as &dyn ChunkStore));
+        stores.extend(plain.iter().map(|store| &**store));
+        work(&stores, THREADS)
+    }
+
+    fn report(&self, assembled: &Assembled, written: u64) {
+        tracing::info!(
+            "{}: {} bytes were in place, {} copied, {} fetched; {written} written",
+            self.step.label(),
+            assembled.kept,
+            assembled.copied,
+            assembled.fetched,
+        );
+        if assembled.fell_through > 0 {
+            tracing::warn!(
+                "{} chunks of this machine's slots were not what was expected, and were fetched",
+                assembled.fell_through
+            );
+        }
+    }
+}
+
+/// The index of an image, out of the bundle.
+pub(super) fn index<R: ReadAt>(
+    bundle: &VerifiedBundle<R>,
+    step: &Step,
+) -> Result<Index, ChunkedError> {
+    let index = match step.form {
+        Form::Blocks => {
+            let name = block_hash_index::file_name(&step.filename);
+            let file = bundle.image(&name)?;
+            let len = file.size();
+            file.expect(&[0..len]);
+            seeds::blocks(&BlockHashIndex::read(file, len, step.size)?)?
+        }
+        _ => {
+            let file = bundle.image(&step.filename)?;
+            file.expect(&[0..file.size()]);
+            Index::read_from(BufReader::new(file))?
+        }
+    };
+    if index.image_len() != step.size {
+        return Err(ChunkedError::Size {
+            index: index.image_len(),
+            manifest: step.size,
+        });
+    }
+    Ok(index)
+}
+
+/// Does `work` on another thread, and calls `tell` again and again meanwhile.
+fn while_telling<T: Send>(work: impl FnOnce() -> T + Send, tell: &mut dyn FnMut()) -> T {
+    thread::scope(|scope| {
+        let (sender, done) = std::sync::mpsc::sync_channel::<()>(1);
+        let worker = scope.spawn(move || {
+            let _sender = sender;
+            work()
+        });
+        // The other end is closed when the work is over, whichever way that is.
+        while done.recv_timeout(TELL) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            tell();
+        }
+        match worker.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+/// What lies beside the chunks for this image: a pack of them, and a delta from what runs here.
+#[derive(Default)]
+struct Sidecars {
+    pack: Option<(String, Sidecar, Pack)>,
+    /// With the number of the seed that it is for.
+    delta: Option<(String, Sidecar, Delta, usize)>,
+}
+
+impl Sidecars {
+    /// Opens what there is. A delta is taken if it is cheaper than the chunks are.
+    fn choose(site: &Site<'_>, prepared: &Prepared) -> Sidecars {
+        let mut sidecars = Sidecars::default();
+        if prepared.plan.totals().fetch == 0 {
+            return sidecars;
+        }
+        let Ok(new) = IndexDigest::of(&prepared.index) else {
+            return sidecars;
+        };
+        let (supply, stop) = (&site.policy.supply, &site.policy.stop);
+        let name = format!("{new}.pack");
+        sidecars.pack = supply.sidecar(&name, stop).and_then(|file| {
+            let pack = used(&name, Pack::open_for(&file, &prepared.index))?;
+            Some((name, file, pack))
+        });
+        let chunks = sidecars.pack_cost(prepared);
+        sidecars.delta = prepared
+            .seeds
+            .iter()
+            .enumerate()
+            .find_map(|(number, seed)| {
+                let base = IndexDigest::of(&seed.index).ok()?;
+                let name = format!("{base}-{new}.delta");
+                let file = supply.sidecar(&name, stop)?;
+                let delta = used(&name, Delta::open(&file, &seed.index))?;
+                (delta.digest() == new).then_some((name, file, delta, number))
+            });
+        let delta = sidecars.delta_cost(prepared);
+        match (delta, chunks) {
+            (Some(delta), Some(chunks)) if delta >= chunks => sidecars.delta = None,
+            _ => {}
+        }
+        sidecars
+    }
+
+    /// Begins to fetch what will be read; of a pack beside a delta that is nothing yet.
+    fn expect(&self, prepared: &Prepared) {
+        match (&self.delta, &self.pack) {
+            (Some((_, file, delta, _)), _) => file.expect(&delta.data_for(wanted(prepared))),
+            (None, Some((_, file, _))) => {
+                let store = self.pack_store(prepared);
+                file.expect(store.as_ref().map_or(&[], PackStore::runs));
+            }
+            (None, None) => {}
+        }
+    }
+
+    fn pack_cost(&self, prepared: &Prepared) -> Option<u64> {
+        self.pack_store(prepared).map(|store| store.bytes())
+    }
+
+    fn delta_cost(&self, prepared: &Prepared) -> Option<u64> {
+        let (_, _, delta, _) = self.delta.as_ref()?;
+        let ranges = delta.data_for(wanted(prepared));
+        Some(ranges.iter().map(|range| range.end - range.start).sum())
+    }
+
+    /// Bytes that are fetched in the cheapest way.
+    fn cost(&self, prepared: &Prepared) -> Option<u64> {
+        self.delta_cost(prepared).or(self.pack_cost(prepared))
+    }
+
+    fn pack_store(&self, prepared: &Prepared) -> Option<PackStore<'_>> {
+        let (name, file, pack) = self.pack.as_ref()?;
+        let ids = wanted(prepared).map(|chunk| chunk.id);
+        let rule = RunRule::default();
+        Some(PackStore::new(name, (pack, file), ids, &rule))
+    }
+
+    fn delta_store<'a>(&'a self, prepared: &'a Prepared) -> Option<DeltaStore<'a>> {
+        let (name, file, delta, seed) = self.delta.as_ref()?;
+        let base = &prepared.seeds.get(*seed)?.blob;
+        Some(DeltaStore::new(name, delta, file, base))
+    }
+}
+
+fn wanted(prepared: &Prepared) -> impl Iterator<Item = &IndexChunk> {
+    let chunks = prepared.index.chunks();
+    let runs = prepared.plan.fetches();
+    runs.flat_map(move |run| chunks.get(run).unwrap_or_default())
+}
+
+/// A sidecar that can be used; of any other it is told why not.
+fn used<T>(name: &str, opened: Result<T, impl std::error::Error>) -> Option<T> {
+    opened
+        .inspect_err(|error| tracing::warn!("{name} is not used: {error}"))
+        .ok()
+}

@@ -1,0 +1,307 @@
+//! Images that come as chunks: of what a device has already, and what it fetches for the rest.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first surprise"
+)]
+
+mod support;
+
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use support::chunks::{Release, Releases, damage};
+use support::noise;
+use support::rig::{Rig, stderr, stdout};
+use support::server::{Fault, Request, Server};
+
+/// Bytes of an image, and of the slots: more, as on most devices.
+const IMAGE: usize = 8 << 20;
+const SLOT: usize = IMAGE + (1 << 20);
+
+/// B runs the first release, as an installation left it; the second one is published.
+struct Lab {
+    releases: Releases,
+    rig: Rig,
+    first: Release,
+    second: Release,
+}
+
+/// What an update changes: some blocks here and there, and a piece that shifts the rest.
+fn changed(image: &[u8]) -> Vec<u8> {
+    let mut image = image.to_vec();
+    for place in [1 << 20, 5 << 20] {
+        image[place..place + 3000].copy_from_slice(&noise(99, 3000));
+    }
+    let insert = noise(77, 70_000);
+    image.splice((3 << 20)..(3 << 20), insert);
+    image.truncate(IMAGE);
+    image
+}
+
+fn lab() -> Lab {
+    let releases = Releases::new();
+    let image = noise(5, IMAGE);
+    let first = releases.publish(&image, "1");
+    let second = releases.publish(&changed(&image), "2");
+    let rig = Rig::with_slots(SLOT, &noise(6, IMAGE), &first.keyring);
+    let lab = Lab {
+        releases,
+        rig,
+        first,
+        second,
+    };
+    lab.store(&lab.releases.store().display().to_string());
+    let path = lab.first.bundle.display().to_string();
+    lab.done(&lab.rig.run(&["install", &path]), &lab.first, "slot-b");
+    assert_eq!(lab.rig.start(), "B");
+    let marked = lab.rig.run_on("B", &["mark", "good"]);
+    assert!(marked.status.success(), "{}", stderr(&marked));
+    lab
+}
+
+impl Lab {
+    fn store(&self, place: &str) {
+        let path = self.rig.path("system.conf");
+        let conf = fs_err::read_to_string(&path).unwrap();
+        let conf = conf.split("[casync]").next().unwrap().to_owned();
+        fs_err::write(path, format!("{conf}[casync]\nstorepath={place}\n")).unwrap();
+    }
+
+    fn serve(&self, plan: impl Fn(&Request) -> Fault + Send + Sync + 'static) -> Server {
+        let server = Server::of(self.releases.dir.path(), plan);
+        self.store(&format!("{}/store.castr", server.url));
+        server
+    }
+
+    fn update(&self, server: &Server, more: &[&str]) -> Output {
+        let url = format!("{}/update-2.raucb", server.url);
+        self.rig
+            .run_on("B", &[&["install", &url, "-v"], more].concat())
+    }
+
+    fn done(&self, output: &Output, release: &Release, slot: &str) {
+        let said = format!("{}{}", stdout(output), stderr(output));
+        assert!(output.status.success(), "{said}");
+        let slot = fs_err::read(self.rig.path(slot)).unwrap();
+        assert!(slot.starts_with(&release.image), "{said}");
+    }
+
+    /// The update is installed into A, and this many bytes came from the store.
+    fn fetched(&self, server: &Server) -> u64 {
+        let before = server.sent() - server.sent_of(".raucb");
+        let output = self.update(server, &[]);
+        self.done(&output, &self.second, "slot-a");
+        server.sent() - server.sent_of(".raucb") - before
+    }
+}
+
+#[test]
+fn what_runs_is_the_seed_and_only_new_chunks_are_fetched() {
+    let lab = lab();
+    assert!(lab.rig.path("data").read_dir().unwrap().any(|entry| {
+        let name = entry.unwrap().file_name();
+        name.to_str().unwrap() == "slot.rootfs.1"
+    }));
+    let server = lab.serve(|_| Fault::None);
+    let chunks = lab.fetched(&server);
+    assert!(chunks < 900_000, "{chunks} bytes of chunks");
+
+    // A pack: the same by few requests. A delta: less.
+    let lab = self::lab();
+    let pack = lab.releases.pack(&lab.second);
+    let server = lab.serve(|_| Fault::None);
+    let packed = lab.fetched(&server);
+    assert!(packed < chunks + 100_000, "{packed} bytes of a pack");
+    assert!(server.requests() < 40, "{} requests", server.requests());
+    assert_eq!(server.sent_of(".cacnk"), 0);
+
+    let lab = self::lab();
+    lab.releases.pack(&lab.second);
+    lab.releases.delta(&lab.first, &lab.second);
+    let server = lab.serve(|_| Fault::None);
+    let delta = lab.fetched(&server);
+    assert!(delta < 130_000, "{delta} bytes of a delta");
+    assert_eq!(server.sent_of(".cacnk"), 0);
+    drop(pack);
+}
+
+#[test]
+fn the_index_that_was_kept_is_a_hint_that_is_made_anew() {
+    for spoil in ["lost", "damaged", "another"] {
+        let lab = lab();
+        let directory = lab.rig.path("data/slot.rootfs.1");
+        let hash = directory.read_dir().unwrap().next().unwrap().unwrap();
+        let index = hash.path().join("index.caibx");
+        match spoil {
+            "lost" => fs_err::remove_file(&index).unwrap(),
+            "damaged" => damage(&index),
+            _ => {
+                let mut bytes = Vec::new();
+                lab.second.index.write_to(&mut bytes).unwrap();
+                fs_err::write(&index, bytes).unwrap();
+            }
+        }
+        let server = lab.serve(|_| Fault::None);
+        let fetched = lab.fetched(&server);
+        // An index of another image makes chunks fall through, which are fetched.
+        let most = if spoil == "lost" {
+            900_000
+        } else {
+            2 * IMAGE as u64
+        };
+        assert!(fetched < most, "{spoil}: {fetched}");
+    }
+}
+
+#[test]
+fn a_damaged_seed_falls_through_chunk_by_chunk() {
+    let lab = lab();
+    let mut slot = fs_err::read(lab.rig.path("slot-b")).unwrap();
+    slot[6 << 20] ^= 1;
+    fs_err::write(lab.rig.path("slot-b"), slot).unwrap();
+    let server = lab.serve(|_| Fault::None);
+    let fetched = lab.fetched(&server);
+    assert!(fetched < 1_300_000, "{fetched}");
+}
+
+#[test]
+fn what_the_target_holds_is_used_and_not_written_again() {
+    let lab = lab();
+    // The update is in A already but for one block, and B cannot help.
+    let mut slot = lab.second.image.clone();
+    slot[4_000_000] ^= 1;
+    slot.resize(SLOT, 0);
+    fs_err::write(lab.rig.path("slot-a"), slot).unwrap();
+    let server = lab.serve(|_| Fault::None);
+    let output = lab.update(&server, &["--dry-run", "--json"]);
+    let text = stdout(&output);
+    let last = text.lines().last().unwrap_or_default();
+    assert!(output.status.success(), "{text}{}", stderr(&output));
+    let estimate: serde_json::Value = serde_json::from_str(last).unwrap();
+    assert!(estimate["write"].as_u64().unwrap() < 300_000, "{text}");
+    assert_eq!(
+        estimate["fetch"].as_u64().unwrap(),
+        0,
+        "B has the chunk: {text}"
+    );
+    let output = lab.update(&server, &[]);
+    lab.done(&output, &lab.second, "slot-a");
+    let said = stderr(&output);
+    assert!(said.contains("4096 written"), "{said}");
+}
+
+#[test]
+fn a_store_that_misbehaves_leaves_the_old_system_and_the_next_run_goes_on() {
+    let cases: [(&str, Fault, &str); 6] = [
+        ("lies", Fault::Lie, "no store has chunk"),
+        ("short", Fault::Endless, "more than"),
+        ("gone", Fault::Status(404), "not in the store"),
+        ("refuses", Fault::Status(403), "answers 403"),
+        ("other status", Fault::Status(410), "not in the store"),
+        ("web page", Fault::Status(200), "no store has chunk"),
+    ];
+    for (name, fault, expected) in cases {
+        let lab = lab();
+        let server = lab.serve(move |request| {
+            match request.path.contains(".cacnk") && request.number % 3 == 2 {
+                true => fault,
+                false => Fault::None,
+            }
+        });
+        let output = lab.update(&server, &[]);
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{name}: {message}");
+        assert!(message.contains(expected), "{name}: {message}");
+        assert!(message.contains(&server.url), "{name}: {message}");
+        assert_eq!(lab.rig.start(), "B", "{name}");
+        let first = server.sent_of(".cacnk");
+        let server = lab.serve(|_| Fault::None);
+        let rest = lab.fetched(&server);
+        if fault == Fault::Status(404) {
+            assert!(first + rest < 900_000, "{name}: {first} and {rest}");
+        }
+    }
+}
+
+#[test]
+fn sidecars_that_are_damaged_or_lie_cost_something_and_change_nothing() {
+    for which in ["pack", "delta", "a delta for another base"] {
+        let lab = lab();
+        let pack = lab.releases.pack(&lab.second);
+        let delta = lab.releases.delta(&lab.first, &lab.second);
+        match which {
+            "pack" => {
+                damage(&pack);
+                fs_err::remove_file(&delta).unwrap();
+            }
+            "delta" => damage(&delta),
+            _ => {
+                let third = lab.releases.publish(&noise(55, IMAGE), "3");
+                let other = lab.releases.delta(&third, &lab.second);
+                fs_err::rename(other, &delta).unwrap();
+            }
+        }
+        let server = lab.serve(|_| Fault::None);
+        let fetched = lab.fetched(&server);
+        assert!(fetched < 2_500_000, "{which}: {fetched}");
+    }
+}
+
+#[test]
+fn a_killed_update_goes_on_with_what_is_in_the_target() {
+    let lab = lab();
+    // Nothing of it is here.
+    let other = lab.releases.publish(&noise(55, IMAGE), "2");
+    lab.releases.pack(&other);
+    let server = lab.serve(|_| Fault::None);
+    let url = format!("{}/update-2.raucb", server.url);
+    let mut command = lab.rig.command("B", &["install", &url]);
+    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+    while server.sent() < (IMAGE / 2) as u64 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended early");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let output = lab.update(&server, &[]);
+    lab.done(&output, &other, "slot-a");
+    let twice = server.sent_of(".pack").saturating_sub(IMAGE as u64);
+    assert!(twice < (3 << 20), "{twice} bytes twice");
+}
+
+#[test]
+fn raucs_block_hash_index_is_used_as_a_device_uses_it() {
+    use bundle_format::Digest;
+    use bundle_format::block_hash_index::BlockHashIndex;
+
+    let lab = lab();
+    let mut image = lab.first.image.clone();
+    image[100 * 4096..101 * 4096].fill(1);
+    let block = noise(44, 4096);
+    image.splice(500 * 4096..500 * 4096, block);
+    image.truncate(IMAGE);
+    let blocks = BlockHashIndex::build(&image).unwrap().to_bytes();
+    let manifest = format!(
+        "[update]\ncompatible=board\nversion=4\n[bundle]\nformat=verity\n[image.rootfs]\n\
+         filename=rootfs.img\nadaptive=block-hash-index\nsize={IMAGE}\nsha256={}\n",
+        Digest::of(&image)
+    );
+    let files = [
+        ("rootfs.img", &image[..]),
+        ("rootfs.img.block-hash-index", &blocks),
+    ];
+    let dir = lab.releases.dir.path();
+    let (bundle, _) = support::bundle_with(dir, &manifest, &files);
+    fs_err::rename(bundle, dir.join("update-2.raucb")).unwrap();
+    let server = lab.serve(|_| Fault::None);
+    let output = lab.update(&server, &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(
+        fs_err::read(lab.rig.path("slot-a"))
+            .unwrap()
+            .starts_with(&image)
+    );
+    // The index has 64 KiB; a block comes with the 128 KiB that it is packed with.
+    assert!(server.sent() < 700_000, "{} bytes", server.sent());
+}
