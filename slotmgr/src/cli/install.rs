@@ -15,7 +15,7 @@ use super::session::{Session, Surroundings};
 use super::{exit, preflight, signals};
 use crate::config::VersionFloor;
 use crate::data::snapshot::Snapshots;
-use crate::health::check::Stop;
+use crate::program::Stop;
 use crate::health::{self, probe, traces};
 use crate::install::{self, CheckFirst, Compatibility, Installed, Policy, Progress, Version};
 use crate::source::{HttpReader, Location, Retry, open_file, protect};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::of_slot;
 use crate::config::SlotmgrToml;
-use crate::health::check::Stop;
+use crate::program::Stop;
 use crate::health::directory;
 use crate::install::{Program, ProgramError};
 use crate::slot::SlotName;
