@@ -9,6 +9,7 @@
 pub mod bus;
 pub mod cuts;
 pub mod faults;
+pub mod folder_cuts;
 pub mod grub_model;
 pub mod grub_pair_model;
 pub mod labs;
