@@ -32,6 +32,7 @@ pub const PEERS: PackageSet = PackageSet {
         Package::any("libglib2.0-bin"),
         Package::any("libubootenv-tool"),
         Package::any("mtools"),
+        Package::any("nginx-light"),
         Package::any("opensc"),
         Package::any("openssl"),
         Package::any("rauc"),

@@ -10,18 +10,20 @@ use bundle_format::manifest::Format;
 use bundle_format::{Bundle, Limits, ReadAt, Trust, VerifiedBundle, VerifiedManifest};
 
 use super::args::{Install, Options};
+use super::lock::Patience;
 use super::machine_facts::MachineFacts;
 use super::remote::{self, Remote};
 use super::render::Output;
 use super::session::{Session, Surroundings};
 use super::{exit, preflight, signals};
 use crate::config::VersionFloor;
+use crate::data::folders::OnDisk;
 use crate::data::snapshot::Snapshots;
-use crate::health::check::Stop;
 use crate::health::{self, probe, traces};
 use crate::install::{
     self, CHUNK, CheckFirst, Compatibility, Distance, Installed, Policy, Progress, Supply, Version,
 };
+use crate::program::Stop;
 use crate::service::Origin;
 use crate::source::{HttpReader, Location, open_file, portion, protect};
 use crate::state::{Release, When};
@@ -220,6 +222,7 @@ pub(crate) fn perform(
     wishes: &Wishes,
     progress: &mut dyn Progress,
 ) -> Result<Installed> {
+    let _alone = session.lock(Patience::ToWrite)?;
     let mut found = preflight::look(session).into_iter();
     if let Some(wrong) = found.find_map(|finding| finding.found.err()) {
         bail!("nothing was written: {wrong}");
@@ -236,7 +239,7 @@ pub(crate) fn perform(
     let running = &session.conf.layout.slot(session.booted.id()).name;
     let home = session.conf.system.data_directory.as_deref();
     Snapshots::new(&session.own, home, running, &wishes.stop)
-        .take()
+        .take(&mut OnDisk)
         .context("nothing was written")?;
     let mut machine = session.machine();
     Ok(install::install(
@@ -382,7 +385,7 @@ pub(super) fn policy(
         work_directory: system.mount_prefix.clone(),
         handlers: session.conf.handlers.clone(),
         facts: facts.told,
-        status_file: session.status_file(),
+        status: Some(session.conf.system.status.clone()),
         home: system.data_directory.clone(),
         distance: match place {
             Place::Local => Distance::Near,

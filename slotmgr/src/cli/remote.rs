@@ -9,7 +9,7 @@ use casync::http::{Address, Client, Header, HttpFile, Proxy};
 use super::machine_facts::MachineFacts;
 use super::session::{Session, Surroundings};
 use crate::config::InfoHeader;
-use crate::health::check::Stop;
+use crate::program::Stop;
 use crate::service::Origin;
 use crate::source::{Access, info_headers};
 

@@ -9,7 +9,7 @@ use super::{
     AssembleError, Distance, Form, InstallError, Machine, Plan, PlanError, Policy, Site, Step,
     check_compatible, check_version,
 };
-use crate::state::raucs;
+use crate::state::status_files;
 use crate::writer::{Method, Writer};
 
 /// What an installation would fetch and write.
@@ -53,14 +53,16 @@ pub fn estimate<R: ReadAt>(
         let what = "its own handler to be run to know what it writes".to_owned();
         return Err(PlanError::Unsupported { what }.into());
     }
+    let status = status_files::before(policy, m.layout);
     let group = m.layout.targets(m.booted, &|id| {
-        raucs::history(m.record, policy.status_file.as_deref(), m.layout, id)
+        status_files::history(m.record, &status, m.layout, id)
     })?;
     let plan = Plan::new(manifest, m.layout, &group, policy)?;
     let site = Site {
         layout: m.layout,
         booted: m.booted,
         policy,
+        status: &status,
     };
     let mut images = Vec::new();
     for slot in Opened::open(&plan, &site, m.disks)?.into_slots() {

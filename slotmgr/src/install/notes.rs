@@ -14,7 +14,7 @@ use std::path::Path;
 
 use bundle_format::Digest;
 
-use crate::health::check::Stop;
+use crate::program::Stop;
 
 /// Bytes of one noted block.
 pub(super) const BLOCK: u64 = 64 * 1024;

@@ -12,7 +12,7 @@ use super::chunked::Chunks;
 use super::notes::Notes;
 use super::plan::Form;
 use super::{AssembleError, Site, Step};
-use crate::health::check::Stop;
+use crate::program::Stop;
 
 /// Pieces that are read ahead of the writing.
 const AHEAD: usize = 4;

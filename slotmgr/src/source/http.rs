@@ -17,7 +17,7 @@ use std::time::Duration;
 use bundle_format::{ReadAt, check_range};
 use casync::Blob;
 
-use crate::health::check::Stop;
+use crate::program::Stop;
 use cache::{Cache, Found};
 
 /// Requests at the same time.

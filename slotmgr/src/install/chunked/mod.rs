@@ -154,6 +154,7 @@ impl<R: ReadAt> Assembly<'_, R> {
             return work(&[&blocks], NonZeroUsize::MIN);
         }
         let sidecars = Sidecars::choose(self.site, prepared);
+        sidecars.expect(prepared);
         let (pack, delta) = (
             sidecars.pack_store(prepared),
             sidecars.delta_store(prepared),

@@ -16,7 +16,6 @@ use casync::{Blob, ChunkSizes, FileBlob};
 use super::ChunkedError;
 use crate::install::{Site, Step};
 use crate::slot::{Role, Slot, SlotKind, role};
-use crate::state::RaucStatus;
 
 /// A slot that is only read.
 pub(super) struct Seed {
@@ -104,7 +103,7 @@ pub(super) struct Known {
 
 impl Known {
     fn of(site: &Site<'_>, slot: &Slot) -> Option<Known> {
-        let status = RaucStatus::load(site.policy.status_file.as_deref()?);
+        let status = site.status;
         let name = slot.name.to_string();
         let sha256 = status.get(&name, "sha256")?;
         let directory = home_of(site, &name)?.join(format!("hash-{sha256}"));

@@ -11,7 +11,7 @@ use casync::http::{Address, Client, HttpError, HttpFile, HttpStore};
 use casync::store::{ChunkStore, DirStore, Durability};
 use casync::{Blob, FileBlob};
 
-use crate::health::check::Stop;
+use crate::program::Stop;
 use crate::source::HttpReader;
 
 /// Stores of chunks, best first. Packs and deltas lie in a store's directory.

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use casync::{Blob, BlobMut};
 
-use crate::health::check::Stop;
+use crate::program::Stop;
 use crate::storage::Storage;
 use crate::writer::Changes;
 
