@@ -180,6 +180,10 @@ pub(crate) fn widened(ranges: &[Range<u64>], unit: u64) -> Vec<Range<u64>> {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::single_range_in_vec_init,
+    reason = "lists of ranges, some with one"
+)]
 mod tests {
     use super::*;
 

@@ -190,7 +190,8 @@ fn what_is_wrong_from_the_beginning_leaves_everything_as_it_is() {
         assert_eq!(output.status.code(), Some(1), "{fault:?}: {message}");
         assert!(message.contains(expected), "{fault:?}: {message}");
         assert!(message.contains(&server.url), "{fault:?}: {message}");
-        assert!(server.sent() < 1 << 20, "{fault:?}: all of it was taken");
+        // What is in the buffers of the two sockets counts as sent.
+        assert!(server.sent() < 32 << 20, "{fault:?}: all of it was taken");
     }
     assert!(lab.rig.snapshot() == before, "nothing was written");
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::ops::Range;
+use std::slice;
 
 use super::tree::Tree;
 use super::{BLOCK, BlockHasher, FANOUT};
@@ -61,7 +62,7 @@ impl<R: ReadAt> VerityReader<R> {
             Ok(end - start)
         };
         let mut done = 0;
-        self.expect(&[0..self.data_len]);
+        self.expect(slice::from_ref(&(0..self.data_len)));
         progress(0, self.data_len);
         parallel::run(jobs, work, &mut |bytes| {
             done += bytes;

@@ -114,6 +114,10 @@ impl Notes {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::single_range_in_vec_init,
+    reason = "lists of ranges, some with one"
+)]
 mod tests {
     use super::*;
 

@@ -14,6 +14,9 @@ use super::plan::Form;
 use super::{AssembleError, Site, Step};
 use crate::program::Stop;
 
+/// A part that reaches as far as an image goes.
+const ALL: Range<u64> = 0..u64::MAX;
+
 /// Pieces that are read ahead of the writing.
 const AHEAD: usize = 4;
 
@@ -75,7 +78,7 @@ impl<'w> Wanted<'w> {
     /// All of the image.
     pub fn all(step: &'w Step) -> Self {
         // As far as it goes: more than was promised is found out at its end.
-        let parts = vec![0..u64::MAX];
+        let parts = std::iter::once(ALL).collect();
         Wanted {
             step,
             parts,
@@ -84,7 +87,7 @@ impl<'w> Wanted<'w> {
     }
 
     fn is_all(&self) -> bool {
-        self.parts == [0..u64::MAX]
+        self.parts.first() == Some(&ALL)
     }
 }
 

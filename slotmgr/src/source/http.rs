@@ -42,7 +42,7 @@ struct Shared {
 impl HttpReader {
     /// Reads `file`; `stop` ends all waiting.
     #[must_use]
-    pub fn new(file: impl Blob + Send + Sync + 'static, stop: Stop) -> HttpReader {
+    pub fn new(file: impl Blob + Send + 'static, stop: Stop) -> HttpReader {
         let shared = Arc::new(Shared {
             cache: Mutex::new(Cache::new(file.len())),
             file: Box::new(file),

@@ -18,6 +18,7 @@ pub use supply::Supply;
 
 use std::io::BufReader;
 use std::num::NonZeroUsize;
+use std::slice;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -63,6 +64,9 @@ struct Prepared {
     plan: Plan,
 }
 
+/// What is done with the stores, best first, and by how many threads.
+type Work<'w> = dyn FnMut(&[&dyn ChunkStore], NonZeroUsize) -> Result<Assembled, ChunkedError> + 'w;
+
 /// What an image would cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cost {
@@ -95,7 +99,7 @@ impl<R: ReadAt> Assembly<'_, R> {
             };
             let work = || assemble(&prepared.plan, &ingredients, &mut target);
             Ok(while_telling(work, &mut || {
-                tell(keep + done.load(Ordering::Relaxed))
+                tell(keep + done.load(Ordering::Relaxed));
             })?)
         })?;
         let written = target.finish().map_err(ChunkedError::Write)?;
@@ -140,7 +144,7 @@ impl<R: ReadAt> Assembly<'_, R> {
     fn with_stores(
         &self,
         prepared: &Prepared,
-        work: &mut dyn FnMut(&[&dyn ChunkStore], NonZeroUsize) -> Result<Assembled, ChunkedError>,
+        work: &mut Work<'_>,
     ) -> Result<Assembled, ChunkedError> {
         if self.step.form == Form::Blocks {
             let content = self.bundle.image(&self.step.filename)?;
@@ -194,12 +198,12 @@ pub(super) fn index<R: ReadAt>(
             let name = block_hash_index::file_name(&step.filename);
             let file = bundle.image(&name)?;
             let len = file.size();
-            file.expect(&[0..len]);
+            file.expect(slice::from_ref(&(0..len)));
             seeds::blocks(&BlockHashIndex::read(file, len, step.size)?)?
         }
         _ => {
             let file = bundle.image(&step.filename)?;
-            file.expect(&[0..file.size()]);
+            file.expect(slice::from_ref(&(0..file.size())));
             Index::read_from(BufReader::new(file))?
         }
     };

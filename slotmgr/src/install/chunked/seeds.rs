@@ -91,7 +91,7 @@ pub(super) fn index_of(blob: &dyn Blob, new: &Index) -> Result<Index, ChunkedErr
     let rule = CutRule::new(new.sizes())?;
     let indexer = Indexer::with_flags(rule, new.flags());
     let threads = available_parallelism();
-    let indexer = threads.map_or(indexer.clone(), |threads| indexer.with_threads(threads));
+    let indexer = threads.map_or(indexer, |threads| indexer.with_threads(threads));
     Ok(indexer.index(blob)?)
 }
 

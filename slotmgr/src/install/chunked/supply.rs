@@ -23,7 +23,7 @@ pub struct Supply {
 #[derive(Clone)]
 enum Place {
     Directory(PathBuf),
-    Web(Client, Address),
+    Web(Box<(Client, Address)>),
 }
 
 /// A pack or a delta, as far as it is read.
@@ -43,7 +43,7 @@ impl Supply {
     /// A store on a web server.
     #[must_use]
     pub fn and_web(mut self, client: Client, address: Address) -> Self {
-        self.places.push(Place::Web(client, address));
+        self.places.push(Place::Web(Box::new((client, address))));
         self
     }
 
@@ -52,8 +52,9 @@ impl Supply {
             match place {
                 // Nothing is put into it, so no temporary name is ever made.
                 Place::Directory(path) => Box::new(DirStore::new(path, 0, Durability::AtSync)),
-                Place::Web(client, address) => {
-                    Box::new(HttpStore::new(client.clone(), address.clone()))
+                Place::Web(web) => {
+                    let (client, address) = (**web).clone();
+                    Box::new(HttpStore::new(client, address))
                 }
             }
         };
@@ -82,7 +83,7 @@ fn open(place: &Place, name: &str, stop: &Stop) -> io::Result<Option<Sidecar>> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         },
-        Place::Web(client, address) => match HttpFile::open(client.clone(), address.join(name)) {
+        Place::Web(web) => match HttpFile::open(web.0.clone(), web.1.join(name)) {
             Ok(file) => Ok(Some(Sidecar::Web(HttpReader::new(file, stop.clone())))),
             Err(HttpError::NotFound(_)) => Ok(None),
             Err(error) => Err(io::Error::other(error)),
@@ -120,7 +121,7 @@ impl fmt::Debug for Supply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = |place: &Place| match place {
             Place::Directory(path) => path.display().to_string(),
-            Place::Web(_, address) => address.to_string(),
+            Place::Web(web) => web.1.to_string(),
         };
         f.debug_list()
             .entries(self.places.iter().map(name))

@@ -202,6 +202,10 @@ impl Cache {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::single_range_in_vec_init,
+    reason = "lists of ranges, some with one"
+)]
 mod tests {
     use super::*;
 
