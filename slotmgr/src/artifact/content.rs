@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Artifact, ArtifactError};
 use crate::config::RepositoryKind;
-use crate::health::check::Stop;
+use crate::program::Stop;
 use crate::writer::{Keep, decompress, digest_of, unpack};
 
 /// Bytes that are copied at once.

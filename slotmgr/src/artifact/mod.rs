@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 use bundle_format::{Digest, PayloadError, ReadAt, VerifiedBundle};
 
 use crate::config::Repository;
-use crate::health::check::Stop;
 use crate::health::probe::free_bytes;
+use crate::program::Stop;
 use crate::writer::UnpackError;
 
 /// One artifact on its way.

@@ -15,10 +15,11 @@ use super::render::Output;
 use super::session::{Session, Surroundings};
 use super::{exit, preflight, signals};
 use crate::config::VersionFloor;
+use crate::data::folders::OnDisk;
 use crate::data::snapshot::Snapshots;
-use crate::health::check::Stop;
 use crate::health::{self, probe, traces};
 use crate::install::{self, CheckFirst, Compatibility, Installed, Policy, Progress, Version};
+use crate::program::Stop;
 use crate::source::{HttpReader, Location, Retry, open_file, protect};
 use crate::state::{Release, When};
 use crate::storage::device::Mode;
@@ -149,7 +150,7 @@ pub(crate) fn perform(
         let running = &session.conf.layout.slot(id).name;
         let home = session.conf.system.data_directory.as_deref();
         Snapshots::new(&session.own, home, running, &wishes.stop)
-            .take()
+            .take(&mut OnDisk)
             .context("nothing was written")?;
     }
     let mut machine = session.machine();

@@ -12,8 +12,8 @@ use super::lock::Patience;
 use super::render::Output;
 use super::session::{Session, Surroundings};
 use super::{exit, signals};
-use crate::health::check::Stop;
 use crate::install::{self, InstallError, LocalImage, Progress};
+use crate::program::Stop;
 use crate::slot::SlotId;
 use crate::storage::device::Mode;
 

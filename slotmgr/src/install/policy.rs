@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{CHUNK, Environment, Version};
 use crate::boot::Tries;
 use crate::config::{Activation, Handlers, Repository, StatusPlace};
-use crate::health::check::Stop;
+use crate::program::Stop;
 
 /// How long a hook or handler may take when nothing is said.
 const PROGRAM_LIMIT: Duration = Duration::from_secs(15 * 60);

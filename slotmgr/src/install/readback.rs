@@ -9,7 +9,7 @@ use super::assemble::{Fate, OpenSlot, run_hook};
 use super::hooks::{Hooks, Point};
 use super::{AssembleError, Progress, Stage, Step};
 use crate::boot::Condemned;
-use crate::health::check::Stop;
+use crate::program::Stop;
 use crate::slot::{SlotName, Target};
 use crate::storage::Disks;
 use crate::writer::{FilesystemError, Proof};

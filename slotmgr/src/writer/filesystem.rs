@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-use crate::health::check::Stop;
 use crate::install::{Environment, Program, ProgramError, TOOL_LIMIT};
+use crate::program::Stop;
 use crate::slot::{Slot, SlotKind};
 
 /// Longest label of an ext4 file system.
