@@ -105,6 +105,7 @@ impl Machine {
             .current_dir(self.dir.path())
             .env("DBUS_SESSION_BUS_ADDRESS", &self.address)
             .env("DBUS_STARTER_BUS_TYPE", "session")
+            .env("RAUC_TEST_RUNTIME_DIRECTORY", self.path("run"))
             .env_remove("NO_COLOR");
         command
     }

@@ -1,9 +1,9 @@
 //! What an artifact holds: taken out of the bundle, checked on its way, and read back.
 
 use std::collections::BTreeMap;
-use std::fs::{DirBuilder, File};
+use std::fs::{File, Permissions};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use bundle_format::{Digest, ReadAt, VerifiedBundle};
@@ -54,11 +54,7 @@ pub(super) fn write<R: ReadAt>(
 
 fn file(source: &mut impl Read, path: &Path) -> Result<Files, ArtifactError> {
     let mut options = File::options();
-    let mut file = options
-        .write(true)
-        .create_new(true)
-        .mode(0o644)
-        .open(path)?;
+    let mut file = options.write(true).create_new(true).open(path)?;
     let mut digest = Sha256::new();
     let mut buffer = vec![0; PIECE];
     loop {
@@ -70,12 +66,16 @@ fn file(source: &mut impl Read, path: &Path) -> Result<Files, ArtifactError> {
             }
         }
     }
+    // The service's umask hides what it makes from everybody else.
+    file.set_permissions(Permissions::from_mode(0o644))?;
     let digest = Digest::from_bytes(digest.finalize().into());
     Ok(Files::from([(PathBuf::new(), digest)]))
 }
 
 fn tree(source: &mut impl Read, path: &Path) -> Result<Files, ArtifactError> {
-    DirBuilder::new().mode(0o755).create(path)?;
+    // The archive may say something else of its root.
+    std::fs::create_dir(path)?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o755))?;
     let plain = decompress(source)?;
     Ok(unpack(plain, path, Keep::All)?)
 }

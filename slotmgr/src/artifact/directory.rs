@@ -83,41 +83,24 @@ impl Shelf for Directory {
         self.handle.sync_all()
     }
 
-    /// By what `/proc` tells of all processes: open files, programs, directories, mapped libraries; and
-    /// the files behind loop devices.
     fn is_open(&self, name: &str) -> bool {
-        let path = self.path(name);
-        let inside = |found: &Path| found.starts_with(&path);
-        let links = |directory: &str| {
-            let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-            entries.filter_map(|entry| std::fs::read_link(entry.path()).ok())
-        };
-        let mut processes = numbered("/proc");
-        let by_process = processes.any(|process| {
-            let own = ["cwd", "root", "exe"].map(|name| std::fs::read_link(process.join(name)));
-            let directory = |name: &str| process.join(name).display().to_string();
-            own.into_iter().flatten().any(|found| inside(&found))
-                || links(&directory("fd")).any(|found| inside(&found))
-                || links(&directory("map_files")).any(|found| inside(&found))
-        });
-        let disks = std::fs::read_dir("/sys/block")
-            .into_iter()
-            .flatten()
-            .flatten();
-        let mut backing = disks
-            .filter_map(|disk| std::fs::read_to_string(disk.path().join("loop/backing_file")).ok());
-        by_process || backing.any(|file| inside(Path::new(file.trim_end())))
+        // What cannot be found out must not be removed.
+        somebody_has(&self.path(name)).unwrap_or(true)
     }
 }
 
-/// The directories of processes.
-fn numbered(proc: &str) -> impl Iterator<Item = PathBuf> {
-    let entries = std::fs::read_dir(proc).into_iter().flatten().flatten();
-    let is_number = |entry: &std::fs::DirEntry| {
-        let name = entry.file_name();
-        name.to_string_lossy()
-            .bytes()
-            .all(|digit| digit.is_ascii_digit())
-    };
-    entries.filter(is_number).map(|entry| entry.path())
+/// Whether somebody has the file, or one in the tree, open, mapped, or as a disk.
+fn somebody_has(path: &Path) -> io::Result<bool> {
+    let kind = std::fs::symlink_metadata(path)?.file_type();
+    if kind.is_file() {
+        return devio::lease::is_open_elsewhere(&File::open(path)?);
+    }
+    if kind.is_dir() {
+        for entry in std::fs::read_dir(path)? {
+            if somebody_has(&entry?.path())? {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }

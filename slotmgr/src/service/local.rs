@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use bundle_format::VerifiedManifest;
 
+use super::links;
 use super::{
     Happening, Identity, InstallRequest, Marked, Origin, Service, SlotStatus, TrialStatus,
 };
@@ -56,6 +57,21 @@ impl Local {
     /// The signals cannot be taken care of.
     pub fn stop_when_asked(&self) -> Result<()> {
         signals::ask_to_stop(&self.stop)
+    }
+
+    /// Lets RAUC's links in `/run/rauc` lead to what is used. Who serves does it once: until the next
+    /// start nothing else runs.
+    ///
+    /// # Errors
+    /// The machine is not configured rightly. A link that cannot be made is only told of.
+    pub fn publish_links(&self) -> Result<()> {
+        let (session, _) = self.session(Mode::ReadOnly)?;
+        let root = self.options.run_directory.with_file_name("rauc");
+        let what = (&session.conf.layout, session.booted);
+        if let Err(error) = links::write(&root, what, &session.conf.repositories) {
+            tracing::warn!("no links in {}: {error}", root.display());
+        }
+        Ok(())
     }
 
     /// Writes an image that is in no bundle into the slot of this name. It stays unstarted until it

@@ -3,6 +3,7 @@
 //!
 //! The questions and answers are plain data here; [`crate::dbus`] puts them on the wire.
 
+mod links;
 mod local;
 mod steps;
 

@@ -202,14 +202,14 @@ impl Mounted {
             source,
         };
         fs_err::create_dir_all(&at).map_err(failed)?;
-        let mut options = slot.options.mount_options.clone().unwrap_or_default();
-        if access == Access::Read {
-            options.push_str(",ro");
-            // Else the kernel replays its journal first: a write.
-            if slot.kind == SlotKind::Ext4 {
-                options.push_str(",noload");
-            }
-        }
+        let extra = slot.options.mount_options.as_deref().unwrap_or_default();
+        let options = match access {
+            Access::Write => extra.to_owned(),
+            // Else the kernel replays its journal first: a write. Options for a journal do not go
+            // together with this.
+            Access::Read if slot.kind == SlotKind::Ext4 => "ro,noload".to_owned(),
+            Access::Read => format!("{extra},ro"),
+        };
         let (flags, data) = split_options(&options);
         let kind = slot.kind.to_string();
         mount(
