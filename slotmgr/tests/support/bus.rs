@@ -66,6 +66,8 @@ impl Bus {
             .command(env!("CARGO_BIN_EXE_slotmgr"))
             .arg("--conf")
             .arg(rig.path("system.conf"))
+            .arg("--run-directory")
+            .arg(rig.path("run"))
             .args(["--override-boot-slot", "A", "daemon"])
             .spawn()
             .unwrap();
