@@ -14,7 +14,6 @@ use super::render::Output;
 use super::session::{Session, Surroundings};
 use super::{exit, preflight, signals};
 use crate::config::VersionFloor;
-use crate::data::folders::OnDisk;
 use crate::data::snapshot::Snapshots;
 use crate::health::{self, probe, traces};
 use crate::install::{self, CheckFirst, Compatibility, Installed, Policy, Progress, Version};
@@ -136,18 +135,13 @@ pub(crate) fn perform(
     }
     note_fall(session, around)?;
     if wishes.fallen == Fallen::Refused {
-        refuse_fallen(session, opened)?;
+        refuse_fallen(session, around, opened)?;
     }
     // By the old system's checks, before anything is changed: what does not work now is not the
     // new system's fault.
     let baseline = probe::baseline(&session.own.checks);
     session.record.set_baseline(baseline);
     let policy = policy(session, around, opened.place, wishes)?;
-    let running = &session.conf.layout.slot(session.booted.id()).name;
-    let home = session.conf.system.data_directory.as_deref();
-    Snapshots::new(&session.own, home, running, &wishes.stop)
-        .take(&mut OnDisk)
-        .context("nothing was written")?;
     let mut machine = session.machine();
     Ok(install::install(
         &mut machine,
@@ -184,9 +178,17 @@ fn note_fall(session: &mut Session, around: &Surroundings) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn refuse_fallen(session: &Session, opened: &OpenBundle) -> Result<()> {
+pub(super) fn refuse_fallen(
+    session: &mut Session,
+    around: &Surroundings,
+    opened: &OpenBundle,
+) -> Result<()> {
     let release = Release::of(opened.manifest());
-    if session.record.falls(&release) < MAX_FALLS {
+    let falls = match session.known_state()? {
+        Some(state) => health::falls(&session.machine(), &state, &around.boot_id, &release),
+        None => session.record.falls(&release),
+    };
+    if falls < MAX_FALLS {
         return Ok(());
     }
     bail!(
@@ -273,6 +275,8 @@ pub(super) fn policy(
         configured => configured,
     };
     let facts = MachineFacts::gather(&session.conf, &session.path, &wishes.stop)?;
+    let running = &session.conf.layout.slot(session.booted.id()).name;
+    let home = system.data_directory.as_deref();
     Ok(Policy {
         compatibility: match wishes.ignore_compatible {
             true => Compatibility::Ignored,
@@ -290,6 +294,7 @@ pub(super) fn policy(
         handlers: session.conf.handlers.clone(),
         facts: facts.told,
         status_file: session.status_file(),
+        snapshots: Some(Snapshots::new(&session.own, home, running, &wishes.stop)),
         stop: wishes.stop.clone(),
         ..Policy::new(&system.compatible)
     })

@@ -4,6 +4,7 @@ use bundle_format::PayloadError;
 
 use super::{AssembleError, PlanError, ProgramError, ReadBackError, UnpackedError, Version};
 use crate::boot::BootError;
+use crate::data::snapshot::SnapshotError;
 use crate::program::End;
 use crate::slot::SelectError;
 
@@ -60,6 +61,9 @@ pub enum InstallError {
     /// A hook or handler.
     #[error("a program that takes part in the installation failed")]
     Program(#[from] ProgramError),
+    /// The applications' data is to be kept before the update, and cannot be.
+    #[error("nothing was written")]
+    Data(#[from] SnapshotError),
     /// What programs need cannot be unpacked.
     #[error(transparent)]
     Unpacked(#[from] UnpackedError),
@@ -73,6 +77,7 @@ impl InstallError {
         match self {
             InstallError::Assemble(AssembleError::Stopped { .. }) => true,
             InstallError::Assemble(AssembleError::Hook { source, .. })
+            | InstallError::Data(SnapshotError::Hook { source, .. })
             | InstallError::Program(source) => ended(source),
             _ => false,
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{CHUNK, Environment, Version};
 use crate::boot::Tries;
 use crate::config::{Activation, Handlers};
+use crate::data::snapshot::Snapshots;
 use crate::program::Stop;
 
 /// How long a hook or handler may take when nothing is said.
@@ -66,6 +67,8 @@ pub struct Policy {
     pub program_limit: Duration,
     /// RAUC's central status file, if there is one.
     pub status_file: Option<PathBuf>,
+    /// Keep the applications' data before the first write.
+    pub snapshots: Option<Snapshots>,
     /// Ends the installation early.
     pub stop: Stop,
 }
@@ -91,6 +94,7 @@ impl Policy {
             facts: Environment::new(),
             program_limit: PROGRAM_LIMIT,
             status_file: None,
+            snapshots: None,
             stop: Stop::default(),
         }
     }
