@@ -61,8 +61,9 @@ pub(super) fn run(
     }
     output.trial_ended(&session.conf.layout, session.booted, &end);
     let TrialEnd::Failed { reason, .. } = &end else {
-        stays(&own, &end, guard, (&place, output));
+        // First: systemd goes on with the boot, and there may be no bus before it has.
         notify.ready();
+        stays(&own, &end, guard, (&place, output));
         return Ok(ExitCode::SUCCESS);
     };
     notify.status(&format!("not kept: {reason}"));
