@@ -26,6 +26,9 @@ use crate::storage::device::Mode;
 /// A loop that says nothing for so long is taken for hung by the service manager.
 const SILENCE: Duration = Duration::from_secs(30);
 
+/// More than all means of restarting the machine take together.
+const RESTART: Duration = Duration::from_secs(60);
+
 pub(super) fn run(
     options: &Options,
     verb: &Trial,
@@ -72,6 +75,7 @@ pub(super) fn run(
     if verb.no_reboot {
         return Ok(ExitCode::FAILURE);
     }
+    notify.alive(RESTART);
     // The guard lives on, unfed: the last of the harder means.
     let error = health::restart(own.reboot_command.as_deref());
     Err(error).with_context(|| {
