@@ -9,6 +9,7 @@ use bundle_format::manifest::Format;
 use bundle_format::{Bundle, Limits, ReadAt, Trust, VerifiedBundle, VerifiedManifest};
 
 use super::args::{Install, Options};
+use super::lock::Patience;
 use super::machine_facts::MachineFacts;
 use super::render::Output;
 use super::session::{Session, Surroundings};
@@ -129,6 +130,7 @@ pub(crate) fn perform(
     wishes: &Wishes,
     progress: &mut dyn Progress,
 ) -> Result<Installed> {
+    let _alone = session.lock(Patience::ToWrite)?;
     let mut found = preflight::look(session).into_iter();
     if let Some(wrong) = found.find_map(|finding| finding.found.err()) {
         bail!("nothing was written: {wrong}");
@@ -293,7 +295,7 @@ pub(super) fn policy(
         work_directory: system.mount_prefix.clone(),
         handlers: session.conf.handlers.clone(),
         facts: facts.told,
-        status_file: session.status_file(),
+        status: Some(session.conf.system.status.clone()),
         snapshots: Some(Snapshots::new(&session.own, home, running, &wishes.stop)),
         stop: wishes.stop.clone(),
         ..Policy::new(&system.compatible)

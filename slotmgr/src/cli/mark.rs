@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 
 use super::args::{Mark, MarkState, Options};
+use super::lock::Patience;
 use super::render::Output;
 use super::session::{Session, Surroundings};
 use crate::boot;
@@ -23,14 +24,21 @@ pub(super) fn run(
         MarkState::Bad => boot::Mark::Bad,
         MarkState::Active => boot::Mark::Active,
     };
-    let slot = apply(&mut session, mark, &verb.slot)?;
+    let slot = apply(&mut session, mark, &verb.slot, around.now)?;
     let state = session.known_state()?;
     output.marked(&session.conf.layout, slot, mark, state.as_ref());
     Ok(ExitCode::SUCCESS)
 }
 
-/// Marks the slot that `name` means; gives it.
-pub(crate) fn apply(session: &mut Session, mark: boot::Mark, name: &str) -> Result<SlotId> {
+/// Marks the slot that `name` means; gives it. `now` is in seconds since 1970.
+pub(crate) fn apply(
+    session: &mut Session,
+    mark: boot::Mark,
+    name: &str,
+    now: i64,
+) -> Result<SlotId> {
+    // What is being written must not be made bootable meanwhile.
+    let _alone = session.lock(Patience::ToWrite)?;
     let slot = find(&session.conf.layout, session.booted, name)?;
     if mark == boot::Mark::Bad && slot == session.booted.id() {
         refuse_without_fallback(session)?;
@@ -44,6 +52,13 @@ pub(crate) fn apply(session: &mut Session, mark: boot::Mark, name: &str) -> Resu
         slot,
         (mark, tries),
     )?;
+    if mark == boot::Mark::Active
+        && let Err(error) = session.status_files().activated(slot, now)
+    {
+        // The bootloader knows, which is what counts.
+        let error = anyhow::Error::from(error);
+        tracing::warn!("the slot is activated, but its status was not written: {error:#}");
+    }
     Ok(slot)
 }
 

@@ -8,6 +8,7 @@ mod daemon;
 mod evidence;
 mod history;
 pub(crate) mod install;
+mod lock;
 pub(crate) mod machine_facts;
 pub(crate) mod mark;
 mod preflight;

@@ -42,7 +42,7 @@ use crate::boot::{self, Armed, BootEnv, Standing};
 use crate::config::Activation;
 use crate::data::folders::OnDisk;
 use crate::slot::{Booted, Layout, Target};
-use crate::state::{Job, Record, Release, SlotChange, raucs};
+use crate::state::{Job, Record, Release, SlotChange, status_files};
 use crate::storage::Disks;
 use handlers::Telling;
 use hooks::{Hooks, Verdict};
@@ -86,14 +86,16 @@ pub fn install<R: ReadAt>(
     progress: &mut dyn Progress,
 ) -> Result<Installed, InstallError> {
     let manifest = bundle.manifest().manifest();
+    check_version(manifest, policy)?;
+    let status = status_files::before(policy, m.layout);
     let site = Site {
         layout: m.layout,
         booted: m.booted,
         policy,
+        status: &status,
     };
-    check_version(manifest, policy)?;
     let group = m.layout.targets(m.booted, &|id| {
-        raucs::history(m.record, policy.status_file.as_deref(), m.layout, id)
+        status_files::history(m.record, &status, m.layout, id)
     })?;
     let plan = match &manifest.handler {
         Some(_) => None,
@@ -163,14 +165,14 @@ fn into_slots<R: ReadAt>(
     let release = Release::of(bundle.manifest());
     m.record
         .begin(m.disks, Job::installing(m.layout, plan, release, policy));
-    raucs::record(policy, bundle.manifest(), plan, SlotChange::Pending);
+    status_files::record(policy, bundle.manifest(), plan, SlotChange::Pending);
     let installed = write_and_arm(m, (bundle, plan, opened), site, hooks, progress);
     match &installed {
         Ok(Installed::Armed(armed)) => m.record.armed(m.disks, armed.tries()),
         Ok(_) => m.record.written(m.disks),
         Err(error) => m.record.failed(m.disks, &error.to_string()),
     }
-    raucs::record(policy, bundle.manifest(), plan, SlotChange::of(&installed));
+    status_files::record(policy, bundle.manifest(), plan, SlotChange::of(&installed));
     installed
 }
 
@@ -198,6 +200,9 @@ fn write_and_arm<R: ReadAt>(
         .sync(progress)?
         .read_back(policy.chunk, progress)?
         .complete(hooks, m.disks, &policy.stop)?;
+    for step in proven.written() {
+        status_files::record_in_slot(site, bundle.manifest(), step, plan.boot_target())?;
+    }
     if policy.activation == Activation::ByHand {
         return Ok(Installed::Waiting(proven.boot_target()));
     }

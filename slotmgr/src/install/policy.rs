@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{CHUNK, Environment, Version};
 use crate::boot::Tries;
-use crate::config::{Activation, Handlers};
+use crate::config::{Activation, Handlers, StatusPlace};
 use crate::data::snapshot::Snapshots;
 use crate::program::Stop;
 
@@ -65,8 +65,8 @@ pub struct Policy {
     pub facts: Environment,
     /// How long a hook or handler may take.
     pub program_limit: Duration,
-    /// RAUC's central status file, if there is one.
-    pub status_file: Option<PathBuf>,
+    /// Where RAUC's status is kept; nowhere, if nobody reads it.
+    pub status: Option<StatusPlace>,
     /// Keep the applications' data before the first write.
     pub snapshots: Option<Snapshots>,
     /// Ends the installation early.
@@ -93,7 +93,7 @@ impl Policy {
             handlers: Handlers::default(),
             facts: Environment::new(),
             program_limit: PROGRAM_LIMIT,
-            status_file: None,
+            status: None,
             snapshots: None,
             stop: Stop::default(),
         }

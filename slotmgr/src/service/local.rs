@@ -19,6 +19,7 @@ use crate::program::Stop;
 use crate::slot::{Slot, SlotId, role};
 use crate::state::{Event, Outcome, RaucStatus, outcome};
 use crate::storage::device::Mode;
+use crate::storage::mounts::Mounts;
 
 /// What a system-info handler tells of the system's version.
 const SYSTEM_VERSION: &str = "RAUC_SYSTEM_VERSION";
@@ -85,8 +86,7 @@ impl Service for Local {
     fn slots(&self) -> Result<Vec<SlotStatus>> {
         let (mut session, _) = self.session(Mode::ReadOnly)?;
         let state = session.known_state()?;
-        let known = session.status_file().map(|path| RaucStatus::load(&path));
-        let known = known.unwrap_or_default();
+        let (known, mounts) = (session.rauc_status(), Mounts::now());
         let slots = session.conf.layout.iter();
         Ok(slots
             .map(|(id, slot)| SlotStatus {
@@ -95,6 +95,7 @@ impl Service for Local {
                     (Some(_), Some(_)) => Some("bad".into()),
                     _ => None,
                 },
+                mountpoint: mounts.of(&slot.device).map(|at| at.display().to_string()),
                 ..status(&session, &known, id, slot)
             })
             .collect())
@@ -141,8 +142,8 @@ impl Service for Local {
     }
 
     fn mark(&self, mark: Mark, slot: &str) -> Result<Marked> {
-        let (mut session, _) = self.session(Mode::ReadWrite)?;
-        let id = mark::apply(&mut session, mark, slot)?;
+        let (mut session, around) = self.session(Mode::ReadWrite)?;
+        let id = mark::apply(&mut session, mark, slot, around.now)?;
         let slot = session.conf.layout.slot(id).name.to_string();
         let message = match mark {
             Mark::Good => format!("marked slot {slot} as good"),

@@ -10,12 +10,14 @@ mod job;
 mod outcome;
 pub mod raucs;
 mod record;
+pub mod status_files;
 
 pub use history::{Baseline, CheckWords, Event, EventKind, FellBack, Traces, When};
 pub use job::{ImageRecord, Job, JobStage, Release, SlotRecord, SlotStatus};
 pub use outcome::{Outcome, outcome};
 pub use raucs::{RaucStatus, SlotChange};
 pub use record::{RECORD_SIZE, Record};
+pub use status_files::StatusFiles;
 
 /// An error with all its causes, in one line.
 pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {

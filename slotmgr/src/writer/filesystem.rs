@@ -65,6 +65,15 @@ pub enum FilesystemError {
         #[source]
         source: io::Error,
     },
+    /// A status file that is not on the medium, or only in part.
+    #[error("cannot write {}", path.display())]
+    StatusFile {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
     /// A type without a file system.
     #[error("no file system can be made in a slot of type {0}")]
     NoFilesystem(SlotKind),
@@ -155,9 +164,20 @@ pub fn exclusive(device: &Path) -> Result<(), FilesystemError> {
     devio::block::drop_cache(&file).map_err(failed)
 }
 
+/// Mount options to read an ext4 file system with. Without `noload`, the kernel replays the journal
+/// first, which is a write; with it, it refuses every option that concerns the journal.
+fn without_journal(options: &str) -> String {
+    const OF_JOURNAL: &[&str] = &["data=", "data_err=", "commit=", "journal_"];
+    let kept = options.split(',').map(str::trim).filter(|option| {
+        let mut of_journal = OF_JOURNAL.iter();
+        !of_journal.any(|prefix| option.starts_with(prefix))
+    });
+    kept.chain(["ro", "noload"]).collect::<Vec<_>>().join(",")
+}
+
 /// Whether a mounted slot may be changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
+enum Access {
     Read,
     Write,
 }
@@ -177,11 +197,15 @@ impl Mounted {
         Mounted::new(slot, directory, Access::Write)
     }
 
-    pub(super) fn new(
-        slot: &Slot,
-        directory: &Path,
-        access: Access,
-    ) -> Result<Mounted, FilesystemError> {
+    /// The same, for reading. Nothing in the slot is changed, its journal neither.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn readable(slot: &Slot, directory: &Path) -> Result<Mounted, FilesystemError> {
+        Mounted::new(slot, directory, Access::Read)
+    }
+
+    fn new(slot: &Slot, directory: &Path, access: Access) -> Result<Mounted, FilesystemError> {
         let at = directory.join(slot.name.to_string());
         let failed = |source: io::Error| FilesystemError::Mount {
             device: slot.device.clone(),
@@ -189,11 +213,13 @@ impl Mounted {
             source,
         };
         fs_err::create_dir_all(&at).map_err(failed)?;
-        let (mut flags, data) =
-            split_options(slot.options.mount_options.as_deref().unwrap_or_default());
-        if access == Access::Read {
-            flags |= MsFlags::MS_RDONLY;
-        }
+        let options = slot.options.mount_options.as_deref().unwrap_or_default();
+        let options = match (access, slot.kind) {
+            (Access::Write, _) => options.to_owned(),
+            (Access::Read, SlotKind::Ext4) => without_journal(options),
+            (Access::Read, _) => format!("{options},ro"),
+        };
+        let (flags, data) = split_options(&options);
         let kind = slot.kind.to_string();
         mount(
             Some(&slot.device),
@@ -270,5 +296,8 @@ mod tests {
         let (flags, data) = split_options("noatime,data=journal, nosuid,defaults,commit=5");
         assert_eq!(flags, MsFlags::MS_NOATIME | MsFlags::MS_NOSUID);
         assert_eq!(data, "data=journal,commit=5");
+        let (flags, data) = split_options(&without_journal("noatime, data=ordered,acl,commit=5"));
+        assert_eq!(flags, MsFlags::MS_NOATIME | MsFlags::MS_RDONLY);
+        assert_eq!(data, "acl,noload");
     }
 }
