@@ -15,7 +15,6 @@ use super::render::Output;
 use super::session::{Session, Surroundings};
 use super::{exit, preflight, signals};
 use crate::config::VersionFloor;
-use crate::data::folders::OnDisk;
 use crate::data::snapshot::Snapshots;
 use crate::health::{self, probe, traces};
 use crate::install::{self, CheckFirst, Compatibility, Installed, Policy, Progress, Version};
@@ -138,21 +137,13 @@ pub(crate) fn perform(
     }
     note_fall(session, around)?;
     if wishes.fallen == Fallen::Refused {
-        refuse_fallen(session, opened)?;
+        refuse_fallen(session, around, opened)?;
     }
     // By the old system's checks, before anything is changed: what does not work now is not the
     // new system's fault.
     let baseline = probe::baseline(&session.own.checks);
     session.record.set_baseline(baseline);
     let policy = policy(session, around, opened.place, wishes)?;
-    // The data of a system from outside is its own affair.
-    if let Some(id) = session.booted.id() {
-        let running = &session.conf.layout.slot(id).name;
-        let home = session.conf.system.data_directory.as_deref();
-        Snapshots::new(&session.own, home, running, &wishes.stop)
-            .take(&mut OnDisk)
-            .context("nothing was written")?;
-    }
     let mut machine = session.machine();
     Ok(install::install(
         &mut machine,
@@ -189,9 +180,17 @@ fn note_fall(session: &mut Session, around: &Surroundings) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn refuse_fallen(session: &Session, opened: &OpenBundle) -> Result<()> {
+pub(super) fn refuse_fallen(
+    session: &mut Session,
+    around: &Surroundings,
+    opened: &OpenBundle,
+) -> Result<()> {
     let release = Release::of(opened.manifest());
-    if session.record.falls(&release) < MAX_FALLS {
+    let falls = match session.known_state()? {
+        Some(state) => health::falls(&session.machine(), &state, &around.boot_id, &release),
+        None => session.record.falls(&release),
+    };
+    if falls < MAX_FALLS {
         return Ok(());
     }
     bail!(
@@ -263,6 +262,13 @@ fn oldest_allowed(session: &Session) -> Option<Version> {
     floor.max(configured)
 }
 
+/// The data of a system from outside is its own affair.
+fn snapshots(session: &Session, wishes: &Wishes) -> Option<Snapshots> {
+    let running = &session.conf.layout.slot(session.booted.id()?).name;
+    let home = session.conf.system.data_directory.as_deref();
+    Some(Snapshots::new(&session.own, home, running, &wishes.stop))
+}
+
 pub(super) fn policy(
     session: &Session,
     around: &Surroundings,
@@ -296,6 +302,7 @@ pub(super) fn policy(
         repositories: session.conf.repositories.clone(),
         facts: facts.told,
         status: Some(session.conf.system.status.clone()),
+        snapshots: snapshots(session, wishes),
         stop: wishes.stop.clone(),
         ..Policy::new(&system.compatible)
     })

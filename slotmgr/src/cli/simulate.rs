@@ -24,7 +24,7 @@ pub(super) fn run(
     let mut session = Session::open(options, around, Mode::ReadOnly)?;
     let opened = install::open(options, &session, &verb.bundle)?;
     let findings = preflight::look(&mut session);
-    install::refuse_fallen(&session, &opened)?;
+    install::refuse_fallen(&mut session, around, &opened)?;
     let wishes = Wishes {
         ignore_compatible: verb.ignore_compatible,
         ignore_version_limit: verb.ignore_version_limit,

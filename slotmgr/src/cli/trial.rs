@@ -26,6 +26,9 @@ use crate::storage::device::Mode;
 /// A loop that says nothing for so long is taken for hung by the service manager.
 const SILENCE: Duration = Duration::from_secs(30);
 
+/// More than all means of restarting the machine take together.
+const RESTART: Duration = Duration::from_secs(60);
+
 pub(super) fn run(
     options: &Options,
     verb: &Trial,
@@ -72,8 +75,9 @@ pub(super) fn run(
     }
     output.trial_ended(&session.conf.layout, booted, &end);
     let TrialEnd::Failed { reason, .. } = &end else {
-        stays(&own, &end, guard, (&place, output));
+        // First: systemd goes on with the boot, and there may be no bus before it has.
         notify.ready();
+        stays(&own, &end, guard, (&place, output));
         return Ok(ExitCode::SUCCESS);
     };
     notify.status(&format!("not kept: {reason}"));
@@ -82,6 +86,7 @@ pub(super) fn run(
     if verb.no_reboot {
         return Ok(ExitCode::FAILURE);
     }
+    notify.alive(RESTART);
     // The guard lives on, unfed: the last of the harder means.
     let error = health::restart(own.reboot_command.as_deref());
     Err(error).with_context(|| {

@@ -27,7 +27,7 @@ use crate::boot::{self, BootError, BootState, Mark, Standing, Tries};
 use crate::config::LateFallback;
 use crate::install::Machine;
 use crate::slot::{Booted, SlotId};
-use crate::state::{CheckWords, Job, JobStage, Outcome, Traces, When, outcome};
+use crate::state::{CheckWords, Job, JobStage, Outcome, Release, Traces, When, outcome};
 
 /// How a trial ended.
 #[derive(Debug)]
@@ -130,13 +130,26 @@ pub fn note_fall(
     when: When<'_>,
     traces: &mut dyn FnMut() -> Traces,
 ) {
-    let found = outcome(m.record.job(), m.layout, m.booted, state, when.boot_id);
-    let Outcome::FellBack { reason } = found else {
-        return;
-    };
-    if m.record.fell_back().is_none() {
+    if let Some(reason) = unnoted_fall(m, state, when.boot_id) {
         m.record
             .note_fall(m.disks, reason.as_deref(), traces(), when);
+    }
+}
+
+/// How often a release did not stay; a fall that nobody has noted yet counts.
+#[must_use]
+pub fn falls(m: &Machine<'_>, state: &BootState, boot_id: &str, release: &Release) -> u32 {
+    let job = m.record.job();
+    let this = job.is_some_and(|job| job.release.manifest_sha256 == release.manifest_sha256);
+    let unnoted = this && unnoted_fall(m, state, boot_id).is_some();
+    m.record.falls(release).saturating_add(u32::from(unnoted))
+}
+
+/// The last update did not stay, and that is not in the record; why, where that is known.
+fn unnoted_fall(m: &Machine<'_>, state: &BootState, boot_id: &str) -> Option<Option<String>> {
+    match outcome(m.record.job(), m.layout, m.booted, state, boot_id) {
+        Outcome::FellBack { reason } if m.record.fell_back().is_none() => Some(reason),
+        _ => None,
     }
 }
 

@@ -5,6 +5,7 @@ use bundle_format::PayloadError;
 use super::{AssembleError, PlanError, ProgramError, ReadBackError, UnpackedError, Version};
 use crate::artifact::ArtifactError;
 use crate::boot::BootError;
+use crate::data::snapshot::SnapshotError;
 use crate::program::End;
 use crate::slot::SelectError;
 
@@ -73,6 +74,9 @@ pub enum InstallError {
     /// A hook or handler.
     #[error("a program that takes part in the installation failed")]
     Program(#[from] ProgramError),
+    /// The applications' data is to be kept before the update, and cannot be.
+    #[error("nothing was written")]
+    Data(#[from] SnapshotError),
     /// What programs need cannot be unpacked.
     #[error(transparent)]
     Unpacked(#[from] UnpackedError),
@@ -90,6 +94,7 @@ impl InstallError {
                 ..
             } => true,
             InstallError::Assemble(AssembleError::Hook { source, .. })
+            | InstallError::Data(SnapshotError::Hook { source, .. })
             | InstallError::Program(source) => ended(source),
             _ => false,
         }

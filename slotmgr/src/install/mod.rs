@@ -45,6 +45,7 @@ use bundle_format::{Manifest, ReadAt, VerifiedBundle};
 
 use crate::boot::{self, Armed, BootEnv, Standing};
 use crate::config::Activation;
+use crate::data::folders::OnDisk;
 use crate::slot::{Layout, Running, Target};
 use crate::state::{Job, Record, Release, SlotChange, status_files};
 use crate::storage::Disks;
@@ -189,6 +190,7 @@ fn into_slots<R: ReadAt>(
             .holds(&step.slot.to_string(), &step.sha256.to_string())
     });
 
+    keep_data(policy)?;
     let release = Release::of(bundle.manifest());
     m.record
         .begin(m.disks, Job::installing(m.layout, plan, release, policy));
@@ -250,8 +252,17 @@ fn by_handler(
     telling: &Telling<'_>,
     handler: &bundle_format::manifest::Handler,
 ) -> Result<Installed, InstallError> {
+    keep_data(telling.site.policy)?;
     telling.full(handler)?;
     Ok(Installed::ByHandler)
+}
+
+/// After everything that may refuse the bundle, and before the first write.
+fn keep_data(policy: &Policy) -> Result<(), InstallError> {
+    if let Some(snapshots) = &policy.snapshots {
+        snapshots.take(&mut OnDisk)?;
+    }
+    Ok(())
 }
 
 /// What hooks and handlers need of the bundle; nothing if there are none.

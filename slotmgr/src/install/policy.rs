@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{CHUNK, Environment, Version};
 use crate::boot::Tries;
 use crate::config::{Activation, Handlers, Repository, StatusPlace};
+use crate::data::snapshot::Snapshots;
 use crate::program::Stop;
 
 /// How long a hook or handler may take when nothing is said.
@@ -68,6 +69,8 @@ pub struct Policy {
     pub program_limit: Duration,
     /// Where RAUC's status is kept; nowhere, if nobody reads it.
     pub status: Option<StatusPlace>,
+    /// Keep the applications' data before the first write.
+    pub snapshots: Option<Snapshots>,
     /// Ends the installation early.
     pub stop: Stop,
 }
@@ -94,6 +97,7 @@ impl Policy {
             facts: Environment::new(),
             program_limit: PROGRAM_LIMIT,
             status: None,
+            snapshots: None,
             stop: Stop::default(),
         }
     }
