@@ -213,21 +213,11 @@ impl Mounted {
             source,
         };
         fs_err::create_dir_all(&at).map_err(failed)?;
-<<<<<<< HEAD
         let options = slot.options.mount_options.as_deref().unwrap_or_default();
         let options = match (access, slot.kind) {
             (Access::Write, _) => options.to_owned(),
             (Access::Read, SlotKind::Ext4) => without_journal(options),
             (Access::Read, _) => format!("{options},ro"),
-=======
-        let extra = slot.options.mount_options.as_deref().unwrap_or_default();
-        let options = match access {
-            Access::Write => extra.to_owned(),
-            // Else the kernel replays its journal first: a write. Options for a journal do not go
-            // together with this.
-            Access::Read if slot.kind == SlotKind::Ext4 => "ro,noload".to_owned(),
-            Access::Read => format!("{extra},ro"),
->>>>>>> device
         };
         let (flags, data) = split_options(&options);
         let kind = slot.kind.to_string();
