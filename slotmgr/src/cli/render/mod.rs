@@ -5,6 +5,7 @@ mod config;
 mod json;
 mod progress;
 mod status;
+mod status_json;
 
 pub(super) use progress::Bar;
 pub(super) use status::StatusView;
@@ -301,6 +302,6 @@ impl Output {
 
     pub fn status(&self, view: &StatusView<'_>) {
         self.human(|| status::human(view));
-        self.json(&json::Status::new(view));
+        self.json(&status_json::Status::new(view));
     }
 }
