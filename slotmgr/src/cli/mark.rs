@@ -8,6 +8,8 @@ use super::args::{Mark, MarkState, Options};
 use super::render::Output;
 use super::session::{Session, Surroundings};
 use crate::boot;
+use crate::events::{Events, What};
+use crate::service::InstallLock;
 use crate::slot::{Booted, Layout, SlotId};
 use crate::storage::device::Mode;
 
@@ -23,14 +25,22 @@ pub(super) fn run(
         MarkState::Bad => boot::Mark::Bad,
         MarkState::Active => boot::Mark::Active,
     };
-    let slot = apply(&mut session, mark, &verb.slot)?;
+    let mut events = session.events(options, around);
+    // The installation has the bootloader's environment in its hands.
+    let _lock = InstallLock::take(&options.run_directory, &session.path)?;
+    let slot = apply(&mut session, mark, &verb.slot, &mut events)?;
     let state = session.known_state()?;
     output.marked(&session.conf.layout, slot, mark, state.as_ref());
     Ok(ExitCode::SUCCESS)
 }
 
 /// Marks the slot that `name` means; gives it.
-pub(crate) fn apply(session: &mut Session, mark: boot::Mark, name: &str) -> Result<SlotId> {
+pub(crate) fn apply(
+    session: &mut Session,
+    mark: boot::Mark,
+    name: &str,
+    events: &mut Events,
+) -> Result<SlotId> {
     let slot = find(&session.conf.layout, session.booted, name)?;
     if mark == boot::Mark::Bad && slot == session.booted.id() {
         refuse_without_fallback(session)?;
@@ -44,6 +54,12 @@ pub(crate) fn apply(session: &mut Session, mark: boot::Mark, name: &str) -> Resu
         slot,
         (mark, tries),
     )?;
+    let what = match mark {
+        boot::Mark::Good => What::MarkedGood,
+        boot::Mark::Bad => What::MarkedBad,
+        boot::Mark::Active => What::MarkedActive,
+    };
+    events.tell(what, session.slot_facts(slot));
     Ok(slot)
 }
 

@@ -54,6 +54,7 @@ pub(super) fn run(
     };
     let late_fallback = session.conf.system.late_fallback;
     let end = health::trial(&mut session.machine(), when, late_fallback, &mut doctor)?;
+    session.pass_news(options, around);
     let guard = doctor.guard.take();
     if !matches!(end, TrialEnd::Failed { .. }) {
         lead();

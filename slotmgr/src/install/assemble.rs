@@ -75,6 +75,7 @@ impl Opened {
             let mut proof = Proof {
                 step: &slot.step,
                 chunk: CHUNK,
+                stop: &site.policy.stop,
                 tell: &mut |_| {},
             };
             let same = match slot.step.method {
@@ -111,8 +112,9 @@ pub(super) fn assemble<R: ReadAt>(
     let total = opened.total();
     let mut before = 0;
     for slot in &mut opened.slots {
-        let mut tell = |done| progress.at(Stage::Write, before + done, total);
         if slot.fate == Fate::Written {
+            progress.slot(&slot.step.slot);
+            let mut tell = |done| progress.at(Stage::Write, before + done, total);
             run_hook(slot, hooks, Point::PreInstall, disks)?;
             write(slot, origin, hooks, &mut tell)?;
         }

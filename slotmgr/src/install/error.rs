@@ -59,6 +59,9 @@ pub enum InstallError {
     /// A hook or handler.
     #[error("a program that takes part in the installation failed")]
     Program(#[from] ProgramError),
+    /// Somebody asked for it before the first write, or after the last one.
+    #[error("the installation was stopped; {0}")]
+    Stopped(&'static str),
     /// What programs need cannot be unpacked.
     #[error(transparent)]
     Unpacked(#[from] UnpackedError),
@@ -70,10 +73,23 @@ impl InstallError {
     pub fn was_stopped(&self) -> bool {
         let ended = |error: &ProgramError| error.verdict == crate::health::Verdict::Unfinished;
         match self {
-            InstallError::Assemble(AssembleError::Stopped { .. }) => true,
+            InstallError::Stopped(_) | InstallError::Assemble(AssembleError::Stopped { .. }) => {
+                true
+            }
             InstallError::Assemble(AssembleError::Hook { source, .. })
             | InstallError::Program(source) => ended(source),
             _ => false,
         }
+    }
+
+    /// Whether the bundle is not for this machine, rather than something went wrong.
+    #[must_use]
+    pub fn was_rejected(&self) -> bool {
+        matches!(
+            self,
+            InstallError::Compatible { .. }
+                | InstallError::Rejected(_)
+                | InstallError::TooOld { .. }
+        )
     }
 }

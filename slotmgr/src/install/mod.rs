@@ -40,6 +40,7 @@ use bundle_format::{Manifest, ReadAt, VerifiedBundle};
 
 use crate::boot::{self, Armed, BootEnv, Standing};
 use crate::config::Activation;
+use crate::health::check::Stop;
 use crate::slot::{Booted, Layout, Target};
 use crate::state::{Job, Record, Release, SlotChange, raucs};
 use crate::storage::Disks;
@@ -149,8 +150,10 @@ fn into_slots<R: ReadAt>(
     let mut opened = Opened::open(plan, site, m.disks)?;
     let startable = state.standing(plan.boot_target().id()) != Standing::Bad;
     match policy.check_first {
-        CheckFirst::Always => check_payload(bundle, progress)?,
-        CheckFirst::WhenItMatters if startable => check_payload(bundle, progress)?,
+        CheckFirst::Always => check_payload(bundle, &policy.stop, progress)?,
+        CheckFirst::WhenItMatters if startable => {
+            check_payload(bundle, &policy.stop, progress)?;
+        }
         CheckFirst::WhenItMatters | CheckFirst::Never => {}
     }
     opened.find_same(site, &|step| {
@@ -162,7 +165,8 @@ fn into_slots<R: ReadAt>(
     m.record
         .begin(m.disks, Job::installing(m.layout, plan, release, policy));
     raucs::record(policy, bundle.manifest(), plan, SlotChange::Pending);
-    let installed = write_and_arm(m, (bundle, plan, opened), site, hooks, progress);
+    let installed = write_and_arm(m, (bundle, plan, opened), site, hooks, progress)
+        .map_err(|error| as_stopped(error, policy));
     match &installed {
         Ok(Installed::Armed(armed)) => m.record.armed(m.disks, armed.tries()),
         Ok(_) => m.record.written(m.disks),
@@ -194,8 +198,11 @@ fn write_and_arm<R: ReadAt>(
     let written = assemble::assemble(condemned, opened, &origin, (hooks, m.disks), progress)?;
     let proven = written
         .sync(progress)?
-        .read_back(policy.chunk, progress)?
+        .read_back(policy.chunk, &policy.stop, progress)?
         .complete(hooks, m.disks, &policy.stop)?;
+    if policy.stop.is_wanted() {
+        return Err(InstallError::Stopped(UNUSABLE));
+    }
     if policy.activation == Activation::ByHand {
         return Ok(Installed::Waiting(proven.boot_target()));
     }
@@ -277,9 +284,24 @@ fn check_version(manifest: &Manifest, policy: &Policy) -> Result<(), InstallErro
 
 fn check_payload<R: ReadAt>(
     bundle: &VerifiedBundle<R>,
+    stop: &Stop,
     progress: &mut dyn Progress,
 ) -> Result<(), InstallError> {
     bundle
         .verify_payload(&mut |done, total| progress.at(Stage::Check, done, total))
-        .map_err(InstallError::Payload)
+        .map_err(|error| match stop.is_wanted() {
+            true => InstallError::Stopped("nothing was written"),
+            false => InstallError::Payload(error),
+        })
+}
+
+const UNUSABLE: &str = "its target stays unusable until the next installation";
+
+/// Who is asked to stop gives up in the middle of what it does: that is how it ended, not what it
+/// met while giving up.
+fn as_stopped(error: InstallError, policy: &Policy) -> InstallError {
+    match policy.stop.is_wanted() && !error.was_stopped() {
+        true => InstallError::Stopped(UNUSABLE),
+        false => error,
+    }
 }

@@ -114,10 +114,12 @@ impl Synced {
     /// Reads every image back and compares it with what the signed manifest promises.
     ///
     /// # Errors
-    /// When the device fails, or gives back something else. The target stays condemned.
+    /// When the device fails, gives back something else, or somebody asks to stop. The target stays
+    /// condemned.
     pub fn read_back(
         mut self,
         chunk: usize,
+        stop: &Stop,
         progress: &mut dyn Progress,
     ) -> Result<Proven, ReadBackError> {
         let total: u64 = self.slots.iter().map(|slot| slot.step.size).sum();
@@ -128,6 +130,7 @@ impl Synced {
                 let mut proof = Proof {
                     step: &slot.step,
                     chunk,
+                    stop,
                     tell: &mut tell,
                 };
                 slot.writer.read_back(&mut proof)?;

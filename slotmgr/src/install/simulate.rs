@@ -66,7 +66,7 @@ pub fn simulate<R: ReadAt>(
         policy,
     };
     Opened::open(&plan, &site, m.disks)?;
-    check_payload(bundle, progress)?;
+    check_payload(bundle, &policy.stop, progress)?;
     check_images(bundle, &plan, policy, progress)?;
     let handlers = &policy.handlers;
     if handlers.pre_install.is_some() {

@@ -4,17 +4,22 @@
 //! an installation does not fail because the record cannot be written.
 
 mod codec;
+mod date;
 mod floor;
 mod history;
 mod job;
 mod outcome;
 pub mod raucs;
+mod reconcile;
 mod record;
 
+pub(crate) use date::utc_timestamp;
+pub(crate) use history::tail;
 pub use history::{Baseline, CheckWords, Event, EventKind, FellBack, Traces, When};
 pub use job::{ImageRecord, Job, JobStage, Release, SlotRecord, SlotStatus};
 pub use outcome::{Outcome, outcome};
 pub use raucs::{RaucStatus, SlotChange};
+pub use reconcile::{Repair, missing_ends, repair};
 pub use record::{RECORD_SIZE, Record};
 
 /// An error with all its causes, in one line.

@@ -66,7 +66,11 @@ impl Bus {
             .command(env!("CARGO_BIN_EXE_slotmgr"))
             .arg("--conf")
             .arg(rig.path("system.conf"))
-            .args(["--override-boot-slot", "A", "daemon"])
+            .args(["--override-boot-slot", "A", "--run-directory"])
+            .arg(rig.path("run"))
+            .arg("--journal-socket")
+            .arg(rig.path("journal"))
+            .arg("daemon")
             .spawn()
             .unwrap();
         let daemon = OnBus(daemon);
