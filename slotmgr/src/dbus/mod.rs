@@ -82,31 +82,41 @@ pub fn serve(
     until: impl FnOnce() + Send + 'static,
     ready: impl FnOnce(),
 ) -> zbus::Result<()> {
-    zbus::block_on(async {
-        let builder = match bus {
-            Bus::System => Builder::system(),
-            Bus::Session => Builder::session(),
-        };
-        let jobs = Arc::new(Jobs::default());
-        let manager = Manager::new(Arc::clone(&service), Arc::clone(&jobs));
-        let installer = Installer::new(identity, Arc::clone(&service), Arc::clone(&jobs));
-        let builder = builder
-            .serve_at(PATH, installer)
-            .serve_at(MANAGER_PATH, manager);
-        let connection: Connection = builder.name(NAME).build().await?;
-        let emitter = SignalEmitter::new(&connection, MANAGER_PATH)?.into_owned();
-        let hearing = Arc::clone(&jobs);
-        service.listen(Arc::new(move |entry| job::heard(&hearing, &emitter, entry)));
-        service.begin();
-        ready();
-        let asked = offload(move || {
-            until();
-            jobs.stop_and_wait();
-        });
-        either(connection.closed(), asked).await;
-        service.end();
-        Ok(())
-    })
+    let jobs = Arc::new(Jobs::default());
+    let connection = zbus::block_on(connect(bus, identity, &service, &jobs))?;
+    let emitter = SignalEmitter::new(&connection, MANAGER_PATH)?.into_owned();
+    let hearing = Arc::clone(&jobs);
+    service.listen(Arc::new(move |entry| job::heard(&hearing, &emitter, entry)));
+    // Outside of the executor: who hears of it waits for the bus.
+    service.begin();
+    ready();
+    let asked = offload(move || {
+        until();
+        jobs.stop_and_wait();
+    });
+    zbus::block_on(either(connection.closed(), asked));
+    service.end();
+    Ok(())
+}
+
+async fn connect(
+    bus: Bus,
+    identity: Identity,
+    service: &Arc<dyn Service>,
+    jobs: &Arc<Jobs>,
+) -> zbus::Result<Connection> {
+    let builder = match bus {
+        Bus::System => Builder::system(),
+        Bus::Session => Builder::session(),
+    };
+    let manager = Manager::new(Arc::clone(service), Arc::clone(jobs));
+    let installer = Installer::new(identity, Arc::clone(service), Arc::clone(jobs));
+    builder
+        .serve_at(PATH, installer)
+        .serve_at(MANAGER_PATH, manager)
+        .name(NAME)
+        .build()
+        .await
 }
 
 /// Ready when one of the two is.
