@@ -1,28 +1,32 @@
 //! The payload of a plain bundle: one signature over all of it, so it is read in whole first.
 //!
-//! What was read then is pinned: digests of its pieces stay in memory, and every later read is
-//! compared with them. So a file that changes between check and use (CVE-2020-25860) is found out
-//! without any assumption about who may write to it.
+//! What was read then is pinned: the state of the hash at the end of each piece stays in memory, and
+//! every later read of a piece has to lead from one state to the next. So a file that changes
+//! between check and use (CVE-2020-25860) is found out without any assumption about who may write
+//! to it, and the pins cost no second hash of the payload.
 
 use std::io;
 use std::sync::mpsc;
 
 use openssl::hash::{Hasher, MessageDigest};
 
-use crate::digest::Digest;
 use crate::payload_error::PayloadError;
 use crate::read_at::{ReadAt, check_range};
 
-/// Bytes of one piece; 32 bytes are kept for each, so 1 MiB for the largest plain bundle.
+/// Bytes of one piece. OpenSSL's state of a hash takes some 400 bytes, so 13 MiB are kept for the
+/// largest plain bundle.
 const PIECE: usize = 64 * 1024;
 
-/// Pieces that are read ahead of the hashing.
-const PIECES_AHEAD: usize = 16;
+/// Bytes that are read at a time while the pins are taken.
+const READ: usize = 16 * PIECE;
 
-/// Digests of all pieces of a payload.
-pub(crate) struct Pins(Vec<Digest>);
+/// Buffers of that size: one is read into while the other is hashed.
+const BUFFERS: usize = 2;
 
-/// A payload of which every piece is compared with its pin on each read.
+/// The state of the payload's hash before its first piece and after each.
+pub(crate) struct Pins(Vec<Hasher>);
+
+/// A payload of which every piece is compared with its pins on each read.
 pub(crate) struct PinnedReader<R> {
     source: R,
     len: u64,
@@ -32,40 +36,61 @@ pub(crate) struct PinnedReader<R> {
 impl Pins {
     /// Reads the first `len` bytes of `source` once; returns their digest by `algorithm`.
     ///
-    /// One thread reads and pins, this one hashes: with two cores, the pins cost no time.
+    /// One thread reads, this one hashes.
     pub(crate) fn take(
         source: &impl ReadAt,
         len: u64,
         algorithm: MessageDigest,
     ) -> io::Result<(Self, Vec<u8>)> {
         let mut hasher = Hasher::new(algorithm)?;
-        let mut pins = Vec::new();
-        let (sender, pieces) = mpsc::sync_channel::<io::Result<(Vec<u8>, Digest)>>(PIECES_AHEAD);
+        let mut pins = vec![hasher.clone()];
+        let (give_back, empty) = mpsc::channel::<Vec<u8>>();
+        let (sender, filled) = mpsc::channel::<io::Result<Vec<u8>>>();
+        for _ in 0..BUFFERS {
+            // The receiver lives as long as this function.
+            let _ = give_back.send(vec![0; read_len(0, len)]);
+        }
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 let mut offset = 0;
                 while offset < len {
-                    let mut piece = vec![0; piece_len(offset, len)];
-                    let read = source.read_exact_at(&mut piece, offset);
-                    offset += piece.len() as u64;
-                    let pinned = read.map(|()| {
-                        let pin = Digest::of(&piece);
-                        (piece, pin)
-                    });
-                    let last = pinned.is_err();
-                    // The receiver goes away only after an error.
-                    if sender.send(pinned).is_err() || last {
+                    // The other side is gone after an error only.
+                    let Ok(mut buffer) = empty.recv() else { break };
+                    buffer.truncate(read_len(offset, len));
+                    let read = source.read_exact_at(&mut buffer, offset);
+                    offset += buffer.len() as u64;
+                    let failed = read.is_err();
+                    if sender.send(read.map(|()| buffer)).is_err() || failed {
                         break;
                     }
                 }
             });
-            for piece in pieces {
-                let (piece, pin) = piece?;
-                hasher.update(&piece)?;
-                pins.push(pin);
+            // Gone with this closure, so that the thread does not wait for ever after an error.
+            let give_back = give_back;
+            for buffer in filled {
+                let buffer = buffer?;
+                for piece in buffer.chunks(PIECE) {
+                    hasher.update(piece)?;
+                    pins.push(hasher.clone());
+                }
+                // After the last one, nobody waits for it.
+                let _ = give_back.send(buffer);
             }
             Ok((Self(pins), hasher.finish()?.to_vec()))
         })
+    }
+
+    /// Whether `bytes` are what the piece with this number was.
+    fn holds(&self, piece: u64, bytes: &[u8]) -> io::Result<bool> {
+        let pins = usize::try_from(piece)
+            .ok()
+            .and_then(|piece| self.0.get(piece..=piece.saturating_add(1)));
+        let Some([before, after]) = pins else {
+            return Ok(false);
+        };
+        let (mut found, mut wanted) = (before.clone(), after.clone());
+        found.update(bytes)?;
+        Ok(*found.finish()? == *wanted.finish()?)
     }
 }
 
@@ -76,13 +101,11 @@ impl<R: ReadAt> PinnedReader<R> {
 
     /// One whole piece.
     fn read_piece(&self, piece: &mut [u8], offset: u64) -> Result<(), PayloadError> {
-        self.source
-            .read_exact_at(piece, offset)
-            .map_err(|error| PayloadError::from_io(offset, error))?;
-        let pin = usize::try_from(offset / PIECE as u64)
-            .ok()
-            .and_then(|index| self.pins.0.get(index));
-        (pin == Some(&Digest::of(piece)))
+        let failed = |error| PayloadError::from_io(offset, error);
+        self.source.read_exact_at(piece, offset).map_err(failed)?;
+        self.pins
+            .holds(offset / PIECE as u64, piece)
+            .map_err(failed)?
             .then_some(())
             .ok_or(PayloadError::Changed { offset })
     }
@@ -120,6 +143,11 @@ fn piece_len(offset: u64, len: u64) -> usize {
     usize::try_from(len - offset).unwrap_or(PIECE).min(PIECE)
 }
 
+/// Bytes to read at `offset` while the pins are taken.
+fn read_len(offset: u64, len: u64) -> usize {
+    usize::try_from(len - offset).unwrap_or(READ).min(READ)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
@@ -140,12 +168,26 @@ mod tests {
     }
 
     #[test]
+    fn a_source_that_cannot_be_read_ends_the_taking() {
+        let source = Swapped(Mutex::new(vec![7; 3 * READ]));
+        let len = source.len() + 1;
+        assert!(Pins::take(&source, len, MessageDigest::sha256()).is_err());
+    }
+
+    #[test]
     fn what_changes_after_the_check_is_found_out() {
+        for algorithm in [MessageDigest::sha256(), MessageDigest::sha512()] {
+            changes_are_found_out(algorithm);
+        }
+    }
+
+    fn changes_are_found_out(algorithm: MessageDigest) {
         let bytes: Vec<u8> = (0..200_000u32).flat_map(u32::to_le_bytes).collect();
         let len = bytes.len() as u64;
         let source = Swapped(Mutex::new(bytes.clone()));
-        let (pins, digest) = Pins::take(&source, len, MessageDigest::sha256()).unwrap();
-        assert_eq!(digest, Digest::of(&bytes).as_bytes());
+        let (pins, digest) = Pins::take(&source, len, algorithm).unwrap();
+        let wanted = openssl::hash::hash(algorithm, &bytes).unwrap();
+        assert_eq!(digest, wanted.to_vec());
         let reader = PinnedReader::new(source, len, pins);
         for (offset, count) in [
             (0, 10),
@@ -164,6 +206,11 @@ mod tests {
         reader.read_exact_at(&mut buf, 0).unwrap();
         let error = reader.read_exact_at(&mut buf, 65_536).unwrap_err();
         assert!(error.to_string().contains("byte offset 65536"), "{error}");
+        reader.read_exact_at(&mut buf, 131_072).unwrap();
+        // The last piece is shorter than the others.
+        reader.source.0.lock().unwrap()[799_999] ^= 1;
+        let error = reader.read_exact_at(&mut buf, 799_990).unwrap_err();
+        assert!(error.to_string().contains("byte offset 786432"), "{error}");
         assert!(
             reader.read_exact_at(&mut buf, 799_995).is_err(),
             "beyond the end"

@@ -185,7 +185,7 @@ fn parts_of_two_good_bundles_do_not_mix() {
     let sample = Sample::new();
     let workshop = Workshop::new();
     let mut other = workshop.request("b.raucb");
-    other.salt = [1; 32];
+    other.salt = bundle_tool::create::Salt::Is([1; 32]);
     workshop.create(&other).unwrap();
     let other = fs_err::read(&other.output.path).unwrap();
     assert_eq!(other.len(), sample.bytes.len(), "the same layout");

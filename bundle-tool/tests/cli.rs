@@ -148,12 +148,18 @@ fn json_has_a_schema_and_says_what_was_checked() {
 fn the_same_command_gives_the_same_bundle() {
     let shell = Shell::new();
     shell.run("keys demo pki");
-    let create = format!("create {SIGN} {SALT} --compatible b --image rootfs=rootfs.ext4");
-    shell.run(&format!("{create} a.raucb"));
+    let create = |salt: &str, version: &str, name: &str| {
+        shell.run(&format!(
+            "create {SIGN} {salt} --compatible b --version {version} --image rootfs=rootfs.ext4 {name}"
+        ));
+        fs_err::read(shell.path(name)).unwrap()
+    };
+    // Without --salt, the time that is given asks for it.
+    let first = [SALT, ""].map(|salt| create(salt, "1", &format!("a{}.raucb", salt.len())));
     std::thread::sleep(std::time::Duration::from_millis(1100));
-    shell.run(&format!("{create} b.raucb"));
-    let read = |name: &str| fs_err::read(shell.path(name)).unwrap();
-    assert!(read("a.raucb") == read("b.raucb"));
+    let again = [SALT, ""].map(|salt| create(salt, "1", &format!("b{}.raucb", salt.len())));
+    assert!(first == again);
+    assert!(first[0] != first[1]);
 }
 
 #[test]

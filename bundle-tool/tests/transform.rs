@@ -444,7 +444,7 @@ fn a_signature_can_be_taken_out_and_put_back() {
 
     // A good signature, but over another payload.
     let mut second = workshop.request("second.raucb");
-    second.salt = [1; 32];
+    second.salt = bundle_tool::create::Salt::Is([1; 32]);
     workshop.create(&second).unwrap();
     let wrong = source(&second.output.path, &limits, None);
     let refused = signature::replace(

@@ -45,7 +45,7 @@ pub(crate) fn create(
             keyring,
             recipients: Vec::new(),
         },
-        salt: random_bytes()?,
+        salt: environment.salt(None)?,
         crypt_key: random_bytes()?,
         pack: pack(arguments.mksquashfs_args.as_deref(), environment)?,
     };
@@ -81,7 +81,7 @@ pub(crate) fn convert(
             keyring: config.trust_for_new(signing)?,
             recipients: Vec::new(),
         },
-        salt: random_bytes()?,
+        salt: environment.salt(None)?,
         crypt_key: random_bytes()?,
         pack: pack(arguments.mksquashfs_args.as_deref(), environment)?,
     };

@@ -19,6 +19,7 @@ pub mod events;
 pub mod health;
 pub mod install;
 pub mod partition;
+pub mod program;
 pub mod service;
 pub mod slot;
 pub mod source;

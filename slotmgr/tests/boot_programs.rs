@@ -20,6 +20,7 @@ use slotmgr::boot::noop::Noop;
 use slotmgr::boot::program::{Program, ProgramError};
 use slotmgr::boot::tryboot::{FirmwareFiles, Tryboot};
 use slotmgr::boot::{self, BootEnv, BootError, BootState, Mark, Standing, Tries};
+use slotmgr::program::End;
 use slotmgr::slot::{BootName, Layout, Slot};
 use slotmgr::storage::sim::World;
 use slotmgr::storage::{Area, EnvCopy};
@@ -178,7 +179,7 @@ fn programs_that_break_the_protocol() {
     };
     let text = message("exit 3");
     assert!(
-        text.contains("get-primary` failed (exit status: 3)"),
+        text.contains("get-primary` failed with exit code 3"),
         "{text}"
     );
     let text = message("echo no >&1; echo the device is gone >&2; exit 1");
@@ -194,7 +195,10 @@ fn programs_that_break_the_protocol() {
     let slow = Custom::new(&layout(), slow);
     assert!(matches!(
         read(&slow),
-        Err(BootError::Program(ProgramError::TooLong { .. }))
+        Err(BootError::Program(ProgramError::Failed {
+            end: End::TimedOut(_),
+            ..
+        }))
     ));
     let gone = Program {
         path: "/no/such/program".into(),
@@ -203,7 +207,10 @@ fn programs_that_break_the_protocol() {
     let gone = Custom::new(&layout(), gone);
     assert!(matches!(
         read(&gone),
-        Err(BootError::Program(ProgramError::Start { .. }))
+        Err(BootError::Program(ProgramError::Failed {
+            end: End::NotRun(_),
+            ..
+        }))
     ));
 }
 

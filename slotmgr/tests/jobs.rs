@@ -406,7 +406,7 @@ fn neither_a_full_disk_nor_a_broken_journal_fails_an_installation() {
             fs_err::create_dir_all(rig.path("data")).unwrap();
             fs_err::write(rig.path("data/journal.jsonl"), [0xff; 5_000]).unwrap();
         },
-        // A disk without a byte left.
+        // A device that is always full, and never ends.
         |rig| {
             fs_err::create_dir_all(rig.path("data")).unwrap();
             std::os::unix::fs::symlink("/dev/full", rig.path("data/journal.jsonl")).unwrap();

@@ -195,7 +195,7 @@ fn snapshots_are_taken_before_an_update_and_restored_only_when_asked() {
     assert!(
         machine
             .read("scripts/snapshot.d/removed")
-            .ends_with("/snapshots/1\n")
+            .ends_with("/snapshots/1.gone\n")
     );
 
     machine.write("app/rootfs.0/db", "damaged\n");

@@ -13,6 +13,7 @@ use slotmgr::config::LateFallback;
 use slotmgr::health::window::Demand;
 use slotmgr::health::{self, Examination, Examiner, Failure, Report, TrialEnd, Verdict};
 use slotmgr::install::Machine;
+use slotmgr::program::End;
 use slotmgr::state::{Record, Traces, When};
 use slotmgr::storage::sim::{Keep, World};
 use support::{
@@ -30,7 +31,7 @@ impl Examiner for Verdicts {
         let report = Report {
             name: "app".to_owned(),
             demand: Demand::Required,
-            verdict: Verdict::ExitCode(3),
+            verdict: Verdict::Failed(End::ExitCode(3)),
             output: "no database".to_owned(),
         };
         Examination {

@@ -36,7 +36,7 @@ pub(super) fn request(args: &CreateArgs, environment: &Environment) -> Result<Cr
         output: args.force.target(output),
         format: args.format,
         signature: signature(args, environment)?,
-        salt: args.salt.map_or_else(random_bytes, Ok)?,
+        salt: environment.salt(args.salt)?,
         crypt_key: random_bytes()?,
         pack,
     })

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 
+use crate::create::Salt;
 use crate::sign::TokenAccess;
 
 /// What the process brings with it.
@@ -52,6 +53,7 @@ impl Environment {
             process: std::process::id(),
         }
     }
+
     /// The time that a signature names, in seconds since 1970: `SOURCE_DATE_EPOCH`, or now.
     ///
     /// # Errors
@@ -72,6 +74,19 @@ impl Environment {
             format!("SOURCE_DATE_EPOCH is '{text}', which is not a number of seconds since 1970")
         })?;
         Ok(Some(epoch))
+    }
+
+    /// The salt for a new hash tree: `given`; else a random one, or if `SOURCE_DATE_EPOCH` is set,
+    /// which asks for the same bundle each time, one that depends on the content only.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub fn salt(&self, given: Option<[u8; 32]>) -> Result<Salt> {
+        match (given, &self.source_date_epoch) {
+            (Some(salt), _) => Ok(Salt::Is(salt)),
+            (None, Some(_)) => Ok(Salt::OfManifest),
+            (None, None) => Ok(Salt::Is(random_bytes()?)),
+        }
     }
 }
 

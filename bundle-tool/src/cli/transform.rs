@@ -102,7 +102,7 @@ pub(super) fn convert(
             keyring: keyring.map(Trust::from_keyring_file).transpose()?,
             recipients: args.recipients.to.clone(),
         },
-        salt: random_bytes()?,
+        salt: environment.salt(None)?,
         crypt_key: random_bytes()?,
         pack: PackOptions {
             time: environment.source_date_epoch()?,

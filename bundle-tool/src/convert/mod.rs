@@ -18,7 +18,9 @@ use bundle_format::manifest::{Format, Image, ImageType, MANIFEST_FILE, Manifest}
 use bundle_format::squashfs::Squashfs;
 use bundle_format::{BundleError, PayloadError};
 
-use crate::create::{CreateError, CreateRequest, Created, Input, PackOptions, Signature, create};
+use crate::create::{
+    CreateError, CreateRequest, Created, Input, PackOptions, Salt, Signature, create,
+};
 use crate::extract::{ExtractError, extract};
 use crate::observer::Observer;
 use crate::open::{Check, OpenError, Source};
@@ -77,7 +79,7 @@ pub struct ConvertRequest<'a> {
     /// Who signs.
     pub signature: Signature,
     /// Salt of the new hash tree.
-    pub salt: [u8; 32],
+    pub salt: Salt,
     /// Key of the new payload, for the crypt format.
     pub crypt_key: [u8; 32],
     /// How the payload is packed.

@@ -198,7 +198,7 @@ fn from_images(new: &NewManifest) -> Result<(Manifest, Sources), ContentError> {
     let mut sources = Sources::new();
     for source in &new.images {
         let name = file_name(&source.path)?;
-        if !fs_err::metadata(&source.path)?.is_file() {
+        if !fs_err::File::open(&source.path)?.metadata()?.is_file() {
             let reason = "an image has to be a regular file";
             return Err(ContentError::Forbidden {
                 path: source.path.clone(),

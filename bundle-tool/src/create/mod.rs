@@ -6,7 +6,7 @@ mod request;
 mod squashfs;
 
 pub use content::ContentError;
-pub use request::{CreateRequest, ImageSource, Input, NewManifest, Signature};
+pub use request::{CreateRequest, ImageSource, Input, NewManifest, Salt, Signature};
 pub use squashfs::{PackError, PackOptions};
 
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
@@ -108,20 +108,21 @@ pub fn create(
     squashfs::pack(&gathered, output.temporary_path(), &request.pack)?;
 
     let payload = pad(&mut output)?;
+    let salt = request.salt.bytes(&gathered.manifest);
     match request.format {
         Format::Plain if payload > MAX_PLAIN_PAYLOAD_SIZE => {
             return Err(CreateError::PlainTooLarge { len: payload });
         }
         Format::Plain => {}
         Format::Verity => {
-            gathered.manifest.bundle.verity = Some(append_tree(&mut output, request, observer)?);
+            gathered.manifest.bundle.verity = Some(append_tree(&mut output, &salt, observer)?);
         }
         Format::Crypt => {
             observer.step("encrypting the payload");
             let key = CryptKey(request.crypt_key);
             encrypt_payload(&mut output, payload, &key, observer)?;
             gathered.manifest.bundle.crypt_key = Some(key);
-            gathered.manifest.bundle.verity = Some(append_tree(&mut output, request, observer)?);
+            gathered.manifest.bundle.verity = Some(append_tree(&mut output, &salt, observer)?);
         }
     }
     let manifest = gathered.manifest.to_bytes();
@@ -216,7 +217,7 @@ fn pad(output: &mut Output) -> Result<u64, OutputError> {
 
 fn append_tree(
     output: &mut Output,
-    request: &CreateRequest,
+    salt: &[u8; 32],
     observer: &mut dyn Observer,
 ) -> Result<VeritySpec, CreateError> {
     observer.step("building the hash tree");
@@ -226,14 +227,14 @@ fn append_tree(
     if !len.is_multiple_of(BLOCK_SIZE) || len <= BLOCK_SIZE {
         return Err(CreateError::PayloadSize { len });
     }
-    let tree = build_tree(&payload, len, &request.salt, &mut |done, total| {
+    let tree = build_tree(&payload, len, salt, &mut |done, total| {
         observer.progress(done, total);
     });
     let tree = tree.map_err(CreateError::Tree)?;
     append(output, &tree.bytes)?;
     Ok(VeritySpec {
         root: tree.root,
-        salt: request.salt,
+        salt: *salt,
         size: tree.bytes.len() as u64,
     })
 }

@@ -2,12 +2,15 @@
 
 use std::path::PathBuf;
 
-use bundle_format::Trust;
 use bundle_format::manifest::Format;
+use bundle_format::{Digest, Manifest, Trust};
 
 use super::PackOptions;
 use crate::rewrite::Target;
 use crate::sign::KeySource;
+
+/// In front of a manifest from which a salt is made, so that the salt is the digest of nothing else.
+const SALT_OF_MANIFEST: &[u8] = b"slotmgr: salt of the hash tree\n";
 
 /// Everything that creating a bundle depends on: the same request gives the same bundle (with RSA
 /// keys).
@@ -21,12 +24,35 @@ pub struct CreateRequest {
     pub format: Format,
     /// Who signs.
     pub signature: Signature,
-    /// Salt of the hash tree. Random, or fixed for reproducible bundles.
-    pub salt: [u8; 32],
+    /// Salt of the hash tree.
+    pub salt: Salt,
     /// Key of the payload, for the crypt format. Has to be random.
     pub crypt_key: [u8; 32],
     /// How the payload is packed.
     pub pack: PackOptions,
+}
+
+/// Salt of a hash tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Salt {
+    /// These bytes: random ones, or what somebody wants.
+    Is([u8; 32]),
+    /// Made from the manifest (and so from the digests of all images): the same content gets the
+    /// same salt, different content another.
+    OfManifest,
+}
+
+impl Salt {
+    /// The salt of a bundle whose manifest is this, but for what the tree adds to it.
+    pub(super) fn bytes(self, manifest: &Manifest) -> [u8; 32] {
+        match self {
+            Salt::Is(bytes) => bytes,
+            Salt::OfManifest => {
+                let text = [SALT_OF_MANIFEST, &manifest.to_bytes()].concat();
+                *Digest::of(&text).as_bytes()
+            }
+        }
+    }
 }
 
 /// Who signs a new bundle.
@@ -80,4 +106,21 @@ pub struct ImageSource {
     pub variant: Option<String>,
     /// The file; the bundle has it under its own name.
     pub path: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_content_gets_another_salt() {
+        let manifest = |version: &str| {
+            let text = format!("[update]\ncompatible=c\nversion={version}\n");
+            Manifest::parse(text.as_bytes()).unwrap()
+        };
+        let salt = |version| Salt::OfManifest.bytes(&manifest(version));
+        assert_eq!(salt("1"), salt("1"));
+        assert_ne!(salt("1"), salt("2"));
+        assert_eq!(Salt::Is([3; 32]).bytes(&manifest("1")), [3; 32]);
+    }
 }

@@ -9,8 +9,8 @@ use std::process::{Command, Output};
 use bundle_format::Trust;
 use bundle_format::manifest::Format;
 use bundle_tool::create::{
-    CreateError, CreateRequest, Created, ImageSource, Input, NewManifest, PackOptions, Signature,
-    create,
+    CreateError, CreateRequest, Created, ImageSource, Input, NewManifest, PackOptions, Salt,
+    Signature, create,
 };
 use bundle_tool::keys::{DemoPki, demo_pki};
 use bundle_tool::observer::Silent;
@@ -73,7 +73,7 @@ impl Workshop {
             output: self.target(output),
             format: Format::Verity,
             signature: self.signature(),
-            salt: [0x5a; 32],
+            salt: Salt::Is([0x5a; 32]),
             crypt_key: [0x3c; 32],
             pack: PackOptions {
                 time: Some(1_700_000_000),

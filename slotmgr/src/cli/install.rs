@@ -12,10 +12,11 @@ use super::machine_facts::MachineFacts;
 use super::preflight;
 use super::session::{Session, Surroundings};
 use crate::config::VersionFloor;
+use crate::data::folders::OnDisk;
 use crate::data::snapshot::Snapshots;
-use crate::health::check::Stop;
 use crate::health::{self, probe, traces};
 use crate::install::{self, CheckFirst, Compatibility, Installed, Policy, Progress, Version};
+use crate::program::Stop;
 use crate::source::{HttpReader, Location, Retry, Stoppable, open_file, protect};
 use crate::state::{Release, When};
 
@@ -102,7 +103,7 @@ pub(crate) fn perform(
     let running = &session.conf.layout.slot(session.booted.id()).name;
     let home = session.conf.system.data_directory.as_deref();
     Snapshots::new(&session.own, home, running, &wishes.stop)
-        .take()
+        .take(&mut OnDisk)
         .context("nothing was written")?;
     let mut machine = session.machine();
     Ok(install::install(
@@ -245,7 +246,7 @@ pub(super) fn policy(
         work_directory: system.mount_prefix.clone(),
         handlers: session.conf.handlers.clone(),
         facts: facts.told,
-        status_file: session.status_file(),
+        status: Some(session.conf.system.status.clone()),
         stop: wishes.stop.clone(),
         ..Policy::new(&system.compatible)
     })

@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::config::{SystemConf, VariantSource};
-use crate::health::check::Stop;
 use crate::install::{Environment, Program};
+use crate::program::Stop;
 
 /// How long the system-info handler may take.
 const LIMIT: Duration = Duration::from_secs(60);

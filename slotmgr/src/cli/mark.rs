@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 
 use super::args::{Mark, MarkState, Options};
+use super::lock::Patience;
 use super::render::Output;
 use super::session::{Session, Surroundings};
 use crate::boot;
 use crate::events::{Events, What};
-use crate::service::InstallLock;
 use crate::slot::{Booted, Layout, SlotId};
 use crate::storage::device::Mode;
 
@@ -26,21 +26,22 @@ pub(super) fn run(
         MarkState::Active => boot::Mark::Active,
     };
     let mut events = session.events(options, around);
-    // The installation has the bootloader's environment in its hands.
-    let _lock = InstallLock::take(&options.run_directory, &session.path)?;
-    let slot = apply(&mut session, mark, &verb.slot, &mut events)?;
+    let slot = apply(&mut session, mark, &verb.slot, around.now, &mut events)?;
     let state = session.known_state()?;
     output.marked(&session.conf.layout, slot, mark, state.as_ref());
     Ok(ExitCode::SUCCESS)
 }
 
-/// Marks the slot that `name` means; gives it.
+/// Marks the slot that `name` means; gives it. `now` is in seconds since 1970.
 pub(crate) fn apply(
     session: &mut Session,
     mark: boot::Mark,
     name: &str,
+    now: i64,
     events: &mut Events,
 ) -> Result<SlotId> {
+    // What is being written must not be made bootable meanwhile.
+    let _alone = session.lock(Patience::ToWrite)?;
     let slot = find(&session.conf.layout, session.booted, name)?;
     if mark == boot::Mark::Bad && slot == session.booted.id() {
         refuse_without_fallback(session)?;
@@ -60,6 +61,13 @@ pub(crate) fn apply(
         boot::Mark::Active => What::MarkedActive,
     };
     events.tell(what, session.slot_facts(slot));
+    if mark == boot::Mark::Active
+        && let Err(error) = session.status_files().activated(slot, now)
+    {
+        // The bootloader knows, which is what counts.
+        let error = anyhow::Error::from(error);
+        tracing::warn!("the slot is activated, but its status was not written: {error:#}");
+    }
     Ok(slot)
 }
 

@@ -9,6 +9,7 @@ mod evidence;
 mod history;
 pub(crate) mod install;
 mod installation;
+pub(crate) mod lock;
 pub(crate) mod machine_facts;
 pub(crate) mod mark;
 mod monitor;

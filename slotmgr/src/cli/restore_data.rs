@@ -9,7 +9,7 @@ use super::render::Output;
 use super::session::{Session, Surroundings};
 use super::signals;
 use crate::data::snapshot::Snapshots;
-use crate::health::check::Stop;
+use crate::program::Stop;
 use crate::storage::device::Mode;
 
 pub(super) fn run(

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use nix::time::{ClockId, clock_gettime};
 
 use super::args::Options;
+use super::lock::{LockError, MachineLock, Patience};
 use super::{bootloader, evidence};
 use crate::boot::{BootEnv, BootError, BootState, Tries};
 use crate::config::{Bootloader, SlotmgrToml, StatusPlace, SystemConf, find_system_conf};
@@ -15,7 +16,7 @@ use crate::events::{Entry, Events, Facts, Journal, Journald, LogFile, Moment, ch
 use crate::install::Machine;
 use crate::service::pass_news;
 use crate::slot::{Booted, Layout, Slot, SlotId};
-use crate::state::Record;
+use crate::state::{RaucStatus, Record, StatusFiles};
 use crate::storage::device::{DeviceDisks, Mode};
 
 /// What the program finds around it. `main` asks for it, once for each request; nothing else
@@ -66,6 +67,7 @@ pub(crate) struct Session {
     pub env: Box<dyn BootEnv>,
     disks: DeviceDisks,
     pub record: Record,
+    run_directory: PathBuf,
 }
 
 impl Session {
@@ -109,14 +111,35 @@ impl Session {
             env,
             disks,
             record,
+            run_directory: options.run_directory.clone(),
         })
     }
 
-    /// RAUC's central status file, if there is one.
-    pub fn status_file(&self) -> Option<PathBuf> {
-        match &self.conf.system.status {
-            StatusPlace::Central(path) => Some(path.clone()),
-            StatusPlace::PerSlot => None,
+    /// Keeps everybody else from working on the slots.
+    pub fn lock(&self, patience: Patience) -> Result<MachineLock, LockError> {
+        MachineLock::take(&self.run_directory, &self.path, patience)
+    }
+
+    /// Where RAUC's status is.
+    pub fn status_files(&self) -> StatusFiles<'_> {
+        StatusFiles {
+            place: &self.conf.system.status,
+            layout: &self.conf.layout,
+            mount_prefix: &self.conf.system.mount_prefix,
+        }
+    }
+
+    /// What RAUC's status says. What is in the slots stays unknown as long as somebody else works
+    /// on them, and to whoever may not mount them.
+    pub fn rauc_status(&self) -> RaucStatus {
+        let in_slots = self.conf.system.status == StatusPlace::PerSlot;
+        let lock = in_slots.then(|| self.lock(Patience::ToLook)).transpose();
+        match lock {
+            Ok(_held) => self.status_files().load(),
+            Err(error) => {
+                tracing::debug!("the slots are not looked into: {error}");
+                RaucStatus::default()
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use nix::sys::signal::{SigSet, Signal};
 
-use crate::health::check::Stop;
+use crate::program::Stop;
 
 /// From now on the two signals set `stop` instead of ending the process; the second one is as patient
 /// as the first. Programs that are started get the signals as usual.

@@ -9,8 +9,8 @@ use super::install::Wishes;
 use super::render::Output;
 use super::session::{Session, Surroundings};
 use super::{exit, install, preflight, signals};
-use crate::health::check::Stop;
 use crate::install::simulate;
+use crate::program::Stop;
 use crate::storage::device::Mode;
 
 pub(super) fn run(

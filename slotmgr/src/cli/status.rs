@@ -8,7 +8,7 @@ use super::args::Options;
 use super::render::{Output, StatusView};
 use super::session::{Session, Surroundings};
 use crate::health::probation::Place;
-use crate::state::{RaucStatus, outcome};
+use crate::state::outcome;
 use crate::storage::device::Mode;
 
 pub(super) fn run(options: &Options, around: &Surroundings, output: &Output) -> Result<ExitCode> {
@@ -23,10 +23,7 @@ pub(super) fn run(options: &Options, around: &Surroundings, output: &Output) -> 
         &around.boot_id,
     );
     let bootloader = session.env.name();
-    let rauc = session
-        .status_file()
-        .map(|path| RaucStatus::load(&path))
-        .unwrap_or_default();
+    let rauc = session.rauc_status();
     let known = Place::new(&options.run_directory, &around.boot_id).known();
     output.status(&StatusView {
         compatible: &session.conf.system.compatible,

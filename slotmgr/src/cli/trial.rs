@@ -9,6 +9,7 @@ use super::args::{Options, Trial};
 use super::render::Output;
 use super::session::{Session, Surroundings};
 use crate::config::{CheckConfig, SlotmgrToml, TrialConfig};
+use crate::data::folders::OnDisk;
 use crate::data::migrate::{self, Boot, Migration, Systems};
 use crate::health::hooks::{self, Occasion};
 use crate::health::notify::Notify;
@@ -235,7 +236,7 @@ impl Doctor<'_> {
                 return examination;
             }
         }
-        match migration.publish() {
+        match migration.publish(&mut OnDisk) {
             Ok(()) => Examination::default(),
             Err(error) => failed(format!("the migrated data cannot be used: {error}")),
         }

@@ -8,6 +8,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::folders::Folders;
 use super::of_slot;
 use crate::config::{CheckConfig, SlotmgrToml};
 use crate::health::directory;
@@ -118,24 +119,27 @@ impl Migration {
 
     /// All steps have passed: the copy becomes the data of the running system.
     ///
+    /// Safe to stop anywhere: no name leads to half a copy, and the next boot makes it anew.
+    ///
     /// # Errors
-    /// It cannot be renamed, or not be written down that it was.
-    pub fn publish(&self) -> io::Result<()> {
-        // Safe to stop anywhere: the next boot makes the copy anew.
-        if self.old.exists() {
-            fs_err::remove_dir_all(&self.old)?;
+    /// It is not on the medium, cannot be renamed, or it cannot be written down that it was.
+    pub fn publish(&self, folders: &mut dyn Folders) -> io::Result<()> {
+        // The last step has written everything out, but sync(1) does not tell what went wrong.
+        folders.sync_content(&self.copy)?;
+        if folders.exists(&self.old) {
+            folders.remove(&self.old)?;
         }
-        if self.own.exists() {
-            fs_err::rename(&self.own, &self.old)?;
+        if folders.exists(&self.own) {
+            folders.rename(&self.own, &self.old)?;
         }
-        fs_err::rename(&self.copy, &self.own)?;
+        folders.rename(&self.copy, &self.own)?;
         if let Some(home) = self.own.parent() {
-            fs_err::File::open(home)?.sync_all()?;
+            folders.sync_names(home)?;
         }
         fs_err::create_dir_all(&self.run)?;
         fs_err::write(self.run.join(DONE), &self.boot_id)?;
-        if self.old.exists() {
-            fs_err::remove_dir_all(&self.old)?;
+        if folders.exists(&self.old) {
+            folders.remove(&self.old)?;
         }
         Ok(())
     }

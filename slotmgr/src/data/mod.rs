@@ -1,6 +1,7 @@
 //! The applications' data across an update: each system has its own, and a new one gets a copy of
 //! the old one's ([`migrate`]); before an update it may be kept besides ([`snapshot`]).
 
+pub mod folders;
 pub mod migrate;
 pub mod snapshot;
 

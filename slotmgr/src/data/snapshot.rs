@@ -3,13 +3,15 @@
 //! Each snapshot is a numbered folder below the data-directory, which the hooks fill as they like.
 //! Nothing is ever restored by itself.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
+use super::folders::Folders;
 use super::of_slot;
 use crate::config::SlotmgrToml;
-use crate::health::check::Stop;
 use crate::health::directory;
 use crate::install::{Program, ProgramError};
+use crate::program::Stop;
 use crate::slot::SlotName;
 
 /// Hooks lie here, below each of the `[trial] directories`.
@@ -20,6 +22,9 @@ const HOME: &str = "snapshots";
 
 /// The end of the name of a snapshot that is not whole.
 const UNFINISHED: &str = ".new";
+
+/// The end of the name of a snapshot that is being removed.
+const GOING: &str = ".gone";
 
 /// Why there is no snapshot.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +45,7 @@ pub enum SnapshotError {
     },
     /// A folder.
     #[error("the snapshots cannot be kept in order")]
-    Folder(#[from] std::io::Error),
+    Folder(#[from] io::Error),
     /// No such snapshot.
     #[error("there is no snapshot {wanted}; there are: {known}")]
     Unknown {
@@ -108,10 +113,15 @@ impl<'s> Snapshots<'s> {
     /// The numbers of all whole snapshots, the oldest first.
     #[must_use]
     pub fn numbers(&self) -> Vec<u64> {
+        self.numbered("")
+    }
+
+    /// The numbers in the names that have this end, the lowest first.
+    fn numbered(&self, end: &str) -> Vec<u64> {
         let home = self.home.iter().map(std::fs::read_dir);
         let entries = home.flatten().flatten().flatten();
         let mut numbers: Vec<u64> = entries
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(end)?.parse().ok())
             .collect();
         numbers.sort_unstable();
         numbers
@@ -122,43 +132,64 @@ impl<'s> Snapshots<'s> {
     ///
     /// # Errors
     /// When a hook fails: what it left is removed, and older snapshots stay.
-    pub fn take(&self) -> Result<Option<u64>, SnapshotError> {
+    pub fn take(&self, folders: &mut dyn Folders) -> Result<Option<u64>, SnapshotError> {
         if directory::scripts(&self.own.trial, FOLDER).is_empty() {
             return Ok(None);
         }
         let home = self.home.as_ref().ok_or(SnapshotError::NoHome)?;
+        make_home(home, folders)?;
         let number = self
             .numbers()
             .last()
             .map_or(1, |last| last.saturating_add(1));
         let unfinished = home.join(format!("{number}{UNFINISHED}"));
-        if unfinished.exists() {
+        if folders.exists(&unfinished) {
             // Somebody was cut off.
-            fs_err::remove_dir_all(&unfinished)?;
+            folders.remove(&unfinished)?;
         }
-        fs_err::create_dir_all(&unfinished)?;
+        folders.create(&unfinished)?;
         if let Err(error) = self.ask(Verb::Create, &unfinished) {
-            fs_err::remove_dir_all(&unfinished)?;
+            folders.remove(&unfinished)?;
             return Err(error);
         }
-        fs_err::rename(&unfinished, home.join(number.to_string()))?;
-        self.let_go(home);
+        // A number is a promise: what it names is whole, also after a power cut.
+        folders.sync_content(&unfinished)?;
+        folders.rename(&unfinished, &home.join(number.to_string()))?;
+        folders.sync_names(home)?;
+        self.let_go(home, folders);
         Ok(Some(number))
     }
 
     /// A snapshot that cannot go costs room, and must not cost the update.
-    fn let_go(&self, home: &Path) {
+    fn let_go(&self, home: &Path, folders: &mut dyn Folders) {
         let numbers = self.numbers();
         let surplus = numbers.len().saturating_sub(self.own.data.snapshots.into());
         for number in &numbers[..surplus] {
-            let folder = home.join(number.to_string());
-            let gone = self
-                .ask(Verb::Remove, &folder)
-                .and_then(|()| Ok(fs_err::remove_dir_all(&folder)?));
-            if let Err(error) = gone {
+            if let Err(error) =
+                folders.rename(&home.join(number.to_string()), &going(home, *number))
+            {
                 tracing::warn!(%error, "snapshot {number} stays");
             }
         }
+        // Also those that somebody was cut off at.
+        for number in self.numbered(GOING) {
+            if let Err(error) = self.remove(home, number, folders) {
+                tracing::warn!(%error, "what is left of snapshot {number} stays");
+            }
+        }
+    }
+
+    /// It has lost its number already: half of it is never restored.
+    fn remove(
+        &self,
+        home: &Path,
+        number: u64,
+        folders: &mut dyn Folders,
+    ) -> Result<(), SnapshotError> {
+        let folder = going(home, number);
+        folders.sync_names(home)?;
+        self.ask(Verb::Remove, &folder)?;
+        Ok(folders.remove(&folder)?)
     }
 
     /// Lets the hooks bring back what a snapshot holds; gives its number.
@@ -204,4 +235,20 @@ impl<'s> Snapshots<'s> {
         }
         Ok(())
     }
+}
+
+fn going(home: &Path, number: u64) -> PathBuf {
+    home.join(format!("{number}{GOING}"))
+}
+
+/// The first time: a folder whose own name is lost takes everything in it along.
+fn make_home(home: &Path, folders: &mut dyn Folders) -> io::Result<()> {
+    if folders.exists(home) {
+        return Ok(());
+    }
+    folders.create(home)?;
+    if let Some(above) = home.parent() {
+        folders.sync_names(above)?;
+    }
+    Ok(())
 }

@@ -11,7 +11,7 @@ use zbus::connection::Builder;
 use zbus::message::Type;
 use zbus::{Connection, DynamicType, MatchRule, Message, MessageStream, OwnedVariant, Variant};
 
-use super::job::INTERFACE;
+use super::job::{BUSY, INTERFACE};
 use super::{Bus, NAME, PATH};
 use crate::boot::Mark;
 use crate::service::{Identity, InstallRequest, Marked, SlotStatus, Step};
@@ -25,6 +25,11 @@ pub enum RemoteError {
     /// It answered with an error.
     #[error("{0}")]
     Refused(String),
+    /// It installs already.
+    #[error(
+        "another installation is running in the service; wait for it, or stop it (`slotmgr cancel`)"
+    )]
+    Busy,
     /// The bus, or the service, is gone.
     #[error("the service cannot be reached: {0}")]
     Bus(zbus::Error),
@@ -36,6 +41,7 @@ pub enum RemoteError {
 impl From<zbus::Error> for RemoteError {
     fn from(error: zbus::Error) -> Self {
         match error {
+            zbus::Error::MethodError(_, Some(text), _) if text == BUSY => Self::Busy,
             zbus::Error::MethodError(_, Some(text), _) => Self::Refused(text),
             other => Self::Bus(other),
         }

@@ -14,7 +14,7 @@ use super::wire::Dict;
 use super::wire_job;
 use super::{MANAGER_PATH, NAME};
 use crate::events::Entry;
-use crate::health::check::Stop;
+use crate::program::Stop;
 use crate::service::{InstallRequest, JobStatus};
 
 const MANAGER: &str = "org.slotmgr.Manager1";

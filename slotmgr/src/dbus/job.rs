@@ -21,8 +21,8 @@ use super::manager::Manager;
 use super::wire_job;
 use super::{MANAGER_PATH, PATH};
 use crate::events::Entry;
-use crate::health::check::Stop;
 use crate::install::{Message, Progress, Stage};
+use crate::program::Stop;
 use crate::service::{
     InstallRequest, JobState, JobStatus, Meter, Service, Step, Steps, without_secrets,
 };

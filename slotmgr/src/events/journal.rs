@@ -117,7 +117,7 @@ impl Journal {
         let mut reading = Reading::default();
         let mut last: Option<(u64, String)> = None;
         for number in (0..FILES).rev() {
-            let Ok(bytes) = std::fs::read(self.numbered(number)) else {
+            let Ok(bytes) = read_file(&self.numbered(number)) else {
                 continue;
             };
             for text in whole_lines(&bytes) {
@@ -193,11 +193,30 @@ impl Listener for Journal {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    File::options()
+    let file = File::options()
         .read(true)
         .append(true)
         .create(true)
-        .open(path)
+        .open(path)?;
+    only_a_file(file)
+}
+
+/// What is not a file could be read without an end.
+fn only_a_file(file: File) -> io::Result<File> {
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("it is not a regular file")),
+    }
+}
+
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // A file grows by a line at most after it was found to have room.
+    let most = MAX_FILE.saturating_add(TAIL);
+    only_a_file(File::open(path)?)?
+        .take(most)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn is_at(file: &File, path: &Path) -> bool {

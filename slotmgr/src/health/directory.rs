@@ -97,7 +97,8 @@ fn greenboot_disabled(conf: &Path) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health::check::{Stop, Verdict, run};
+    use crate::health::check::{Verdict, run};
+    use crate::program::{End, Stop};
 
     fn write(path: &Path, text: &str, mode: u32) {
         fs_err::create_dir_all(path.parent().unwrap()).unwrap();
@@ -132,9 +133,9 @@ mod tests {
             .map(|check| (check.demand, run(check, &[], &Stop::default()).verdict))
             .collect();
         let expected = [
-            (Demand::Required, Verdict::ExitCode(3)),
+            (Demand::Required, Verdict::Failed(End::ExitCode(3))),
             (Demand::Required, Verdict::Passed),
-            (Demand::Wanted, Verdict::ExitCode(4)),
+            (Demand::Wanted, Verdict::Failed(End::ExitCode(4))),
         ];
         assert_eq!(ended, expected, "{checks:?}");
     }

@@ -4,10 +4,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use super::check::{self, OVERTIME, Report, Stop, Verdict};
+use super::check::{self, Report, Verdict};
 use super::probe;
 use super::window::{CheckId, CheckRules, Event, Millis, Reason, Rules, Step, Window};
 use crate::config::{CheckConfig, TrialConfig};
+use crate::program::{OVERTIME, Stop};
 
 /// The loop looks at the clock at least so often.
 const BEAT: Duration = Duration::from_millis(500);
@@ -237,6 +238,7 @@ pub(crate) fn millis(time: Duration) -> Millis {
 mod tests {
     use super::*;
     use crate::health::window::Demand;
+    use crate::program::End;
 
     fn check(name: &str, script: &str) -> CheckConfig {
         let command = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
@@ -272,7 +274,7 @@ mod tests {
         let end = examined(&TrialConfig::default(), &checks);
         let said = "check `app` failed with exit code 3: no";
         assert_eq!(end.failed, Some(Failure::TryAgain(said.to_owned())));
-        assert_eq!(end.reports[1].verdict, Verdict::Unfinished);
+        assert_eq!(end.reports[1].verdict, Verdict::Failed(End::Stopped));
         let mut wanted = check("app", "exit 3");
         wanted.demand = Demand::Wanted;
         let end = examined(&TrialConfig::default(), &[wanted]);

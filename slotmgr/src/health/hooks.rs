@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::check::{self, Report, Stop};
+use super::check::{self, Report};
 use super::directory;
 use crate::config::{CheckConfig, TrialConfig};
+use crate::program::Stop;
 
 /// When hooks run, and the folders that hold them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +55,7 @@ pub fn run(trial: &TrialConfig, occasion: Occasion, variables: &[(&str, &str)]) 
 mod tests {
     use super::*;
     use crate::health::Verdict;
+    use crate::program::End;
 
     #[test]
     fn they_share_their_time_and_a_hanging_one_keeps_nobody() {
@@ -77,7 +79,10 @@ mod tests {
             &[("SLOTMGR_REASON", "no database")],
         );
         assert_eq!(reports[0].output, "no database\n");
-        assert!(matches!(reports[1].verdict, Verdict::TimedOut(_)));
+        assert!(matches!(
+            reports[1].verdict,
+            Verdict::Failed(End::TimedOut(_))
+        ));
         assert_eq!(reports.len(), 2, "the third has no time left");
         assert_eq!(run(&trial, Occasion::Confirmed, &[]), []);
     }

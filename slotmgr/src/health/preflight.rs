@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use super::check::Stop;
 use super::probe::{Answer, Probe, free_bytes};
 use super::systemd;
 use crate::boot;
 use crate::config::{Action, CheckConfig};
 use crate::install::Machine;
+use crate::program::Stop;
 use crate::slot::SlotId;
 use crate::state::error_chain;
 use crate::storage::Area;

@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 
 use nix::sys::statvfs::statvfs;
 
-use super::check::{self, POLL, Report, Stop, Verdict};
+use super::check::{MAX_OUTPUT, Report, Verdict};
 use super::systemd;
 use super::vote::{self, Vote};
 use super::window::Demand;
 use crate::config::CheckConfig;
+use crate::program::{self, End, POLL, Stop, Streams, Terms};
 use crate::state::Baseline;
 
 /// Between two looks at something that is not there yet.
@@ -176,7 +177,10 @@ pub(super) fn run((config, probe): (&CheckConfig, &Probe), around: &Around, stop
         output,
     };
     if let Err(error) = thread::Builder::new().spawn(work) {
-        return report(Verdict::Broken(error.to_string()), String::new());
+        return report(
+            Verdict::Failed(End::NotRun(error.to_string())),
+            String::new(),
+        );
     }
     let mut last = String::new();
     loop {
@@ -185,15 +189,18 @@ pub(super) fn run((config, probe): (&CheckConfig, &Probe), around: &Around, stop
             Ok(Answer::No(text)) => return report(Verdict::Found, text),
             Ok(Answer::NotYet(text)) => last = text,
             Err(RecvTimeoutError::Disconnected) => {
-                return report(Verdict::Broken("it ended without an answer".into()), last);
+                return report(
+                    Verdict::Failed(End::NotRun("it ended without an answer".into())),
+                    last,
+                );
             }
             Err(RecvTimeoutError::Timeout) if stop.is_wanted() => {
-                return report(Verdict::Unfinished, last);
+                return report(Verdict::Failed(End::Stopped), last);
             }
             Err(RecvTimeoutError::Timeout) => {}
         }
         if Instant::now() >= deadline {
-            return report(Verdict::TimedOut(config.timeout), last);
+            return report(Verdict::Failed(End::TimedOut(config.timeout)), last);
         }
     }
 }
@@ -359,8 +366,12 @@ pub fn against(baseline: &Baseline, mut checks: Vec<CheckConfig>) -> Vec<CheckCo
 
 /// Runs a program to the end for its output; `None` if it fails or does not end in time.
 pub(super) fn output_of(command: &[&str], limit: Duration, stop: &Stop) -> Option<String> {
-    let words = command.iter().map(|word| (*word).to_owned()).collect();
-    let config = CheckConfig::new("query".to_owned(), words, limit);
-    let report = check::run(&config, &[], stop);
-    (report.verdict == Verdict::Passed).then_some(report.output)
+    let words: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
+    let terms = Terms {
+        limit,
+        keep: MAX_OUTPUT,
+        streams: Streams::Together,
+    };
+    let ran = program::run(&mut program::command(&words), &terms, stop);
+    ran.end.is_success().then_some(ran.output)
 }

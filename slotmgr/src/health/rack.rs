@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use devio::watchdog::{Facts, Watchdog, WatchdogError};
 
-use super::check::Stop;
 use super::probe::output_of;
 use super::watchdog::{Rack, Timer};
+use crate::program::Stop;
 
 /// What the kernel's own software watchdog calls itself: it does not notice a dead kernel.
 const SOFTWARE: &str = "Software Watchdog";

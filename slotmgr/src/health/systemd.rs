@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::check::Stop;
 use super::probe::{Answer, output_of};
+use crate::program::Stop;
 
 /// systemd answers at once, or it hangs.
 const LIMIT: Duration = Duration::from_secs(10);

@@ -5,10 +5,10 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use super::check::Stop;
 use super::probe::output_of;
 use super::rack::Kernel;
 use super::watchdog::Rack;
+use crate::program::Stop;
 use crate::state::Traces;
 
 /// The kernel's own places, and where systemd moves what it finds there.

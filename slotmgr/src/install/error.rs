@@ -4,6 +4,7 @@ use bundle_format::PayloadError;
 
 use super::{AssembleError, PlanError, ProgramError, ReadBackError, UnpackedError, Version};
 use crate::boot::BootError;
+use crate::program::End;
 use crate::slot::SelectError;
 
 /// Why an installation stopped. The running system is as it was.
@@ -71,7 +72,7 @@ impl InstallError {
     /// Whether it ended because somebody asked for it.
     #[must_use]
     pub fn was_stopped(&self) -> bool {
-        let ended = |error: &ProgramError| error.verdict == crate::health::Verdict::Unfinished;
+        let ended = |error: &ProgramError| error.end == End::Stopped;
         match self {
             InstallError::Stopped(_) | InstallError::Assemble(AssembleError::Stopped { .. }) => {
                 true

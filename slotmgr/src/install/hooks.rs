@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use bundle_format::manifest::{ImageHook, Manifest};
 
 use super::{AssembleError, Environment, Program, ProgramError, Site, Step};
+use crate::program::End;
 use crate::slot::{Slot, role};
 use crate::writer::Mounted;
 
@@ -88,8 +89,8 @@ impl<'h> Hooks<'h> {
             .run(&self.site.policy.stop)
         {
             Ok(_) => Ok(Verdict::Accepted),
-            Err(error) => match error.verdict {
-                crate::health::Verdict::ExitCode(REJECTED..) => Ok(Verdict::Rejected(error.last)),
+            Err(error) => match error.end {
+                End::ExitCode(REJECTED..) => Ok(Verdict::Rejected(error.last)),
                 _ => Err(error),
             },
         }

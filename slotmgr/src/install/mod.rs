@@ -40,9 +40,9 @@ use bundle_format::{Manifest, ReadAt, VerifiedBundle};
 
 use crate::boot::{self, Armed, BootEnv, Standing};
 use crate::config::Activation;
-use crate::health::check::Stop;
+use crate::program::Stop;
 use crate::slot::{Booted, Layout, Target};
-use crate::state::{Job, Record, Release, SlotChange, raucs};
+use crate::state::{Job, Record, Release, SlotChange, status_files};
 use crate::storage::Disks;
 use handlers::Telling;
 use hooks::{Hooks, Verdict};
@@ -86,14 +86,16 @@ pub fn install<R: ReadAt>(
     progress: &mut dyn Progress,
 ) -> Result<Installed, InstallError> {
     let manifest = bundle.manifest().manifest();
+    check_version(manifest, policy)?;
+    let status = status_files::before(policy, m.layout);
     let site = Site {
         layout: m.layout,
         booted: m.booted,
         policy,
+        status: &status,
     };
-    check_version(manifest, policy)?;
     let group = m.layout.targets(m.booted, &|id| {
-        raucs::history(m.record, policy.status_file.as_deref(), m.layout, id)
+        status_files::history(m.record, &status, m.layout, id)
     })?;
     let plan = match &manifest.handler {
         Some(_) => None,
@@ -164,7 +166,7 @@ fn into_slots<R: ReadAt>(
     let release = Release::of(bundle.manifest());
     m.record
         .begin(m.disks, Job::installing(m.layout, plan, release, policy));
-    raucs::record(policy, bundle.manifest(), plan, SlotChange::Pending);
+    status_files::record(policy, bundle.manifest(), plan, SlotChange::Pending);
     let installed = write_and_arm(m, (bundle, plan, opened), site, hooks, progress)
         .map_err(|error| as_stopped(error, policy));
     match &installed {
@@ -172,7 +174,7 @@ fn into_slots<R: ReadAt>(
         Ok(_) => m.record.written(m.disks),
         Err(error) => m.record.failed(m.disks, &error.to_string()),
     }
-    raucs::record(policy, bundle.manifest(), plan, SlotChange::of(&installed));
+    status_files::record(policy, bundle.manifest(), plan, SlotChange::of(&installed));
     installed
 }
 
@@ -202,6 +204,9 @@ fn write_and_arm<R: ReadAt>(
         .complete(hooks, m.disks, &policy.stop)?;
     if policy.stop.is_wanted() {
         return Err(InstallError::Stopped(UNUSABLE));
+    }
+    for step in proven.written() {
+        status_files::record_in_slot(site, bundle.manifest(), step, plan.boot_target())?;
     }
     if policy.activation == Activation::ByHand {
         return Ok(Installed::Waiting(proven.boot_target()));
@@ -300,8 +305,9 @@ const UNUSABLE: &str = "its target stays unusable until the next installation";
 /// Who is asked to stop gives up in the middle of what it does: that is how it ended, not what it
 /// met while giving up.
 fn as_stopped(error: InstallError, policy: &Policy) -> InstallError {
-    match policy.stop.is_wanted() && !error.was_stopped() {
-        true => InstallError::Stopped(UNUSABLE),
-        false => error,
+    match error {
+        InstallError::Stopped(_) | InstallError::Assemble(AssembleError::Stopped { .. }) => error,
+        _ if policy.stop.is_wanted() => InstallError::Stopped(UNUSABLE),
+        _ => error,
     }
 }

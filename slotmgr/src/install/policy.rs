@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{CHUNK, Environment, Version};
 use crate::boot::Tries;
-use crate::config::{Activation, Handlers};
-use crate::health::check::Stop;
+use crate::config::{Activation, Handlers, StatusPlace};
+use crate::program::Stop;
 
 /// How long a hook or handler may take when nothing is said.
 const PROGRAM_LIMIT: Duration = Duration::from_secs(15 * 60);
@@ -64,8 +64,8 @@ pub struct Policy {
     pub facts: Environment,
     /// How long a hook or handler may take.
     pub program_limit: Duration,
-    /// RAUC's central status file, if there is one.
-    pub status_file: Option<PathBuf>,
+    /// Where RAUC's status is kept; nowhere, if nobody reads it.
+    pub status: Option<StatusPlace>,
     /// Ends the installation early.
     pub stop: Stop,
 }
@@ -90,7 +90,7 @@ impl Policy {
             handlers: Handlers::default(),
             facts: Environment::new(),
             program_limit: PROGRAM_LIMIT,
-            status_file: None,
+            status: None,
             stop: Stop::default(),
         }
     }

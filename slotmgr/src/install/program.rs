@@ -1,19 +1,20 @@
 //! Programs that take part in an installation: hooks, handlers, and makers of file systems.
 //!
-//! Each has a time limit and a process group of its own; what it says is kept up to a cap.
+//! What they say to us in lines of a protocol is told to whoever watches.
 
 use std::fmt;
 use std::time::Duration;
 
-use crate::config::CheckConfig;
-use crate::health::Verdict;
-use crate::health::check::{self, Stop};
+use crate::program::{self, End, Stop, Streams, Terms};
 
 /// Variables that a program gets besides those of slotmgr itself.
 pub type Environment = Vec<(String, String)>;
 
 /// How long a program of this machine that makes or checks a file system may take.
 pub const TOOL_LIMIT: Duration = Duration::from_secs(600);
+
+/// Output that is kept of one program, in bytes.
+const MAX_OUTPUT: usize = 16 * 1024;
 
 /// A program to run.
 #[derive(Debug, Clone)]
@@ -30,12 +31,12 @@ pub struct Program {
 
 /// A program failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{name} {verdict}{}", said(last))]
+#[error("{name} {end}{}", said(last))]
 pub struct ProgramError {
     /// Which.
     pub name: String,
     /// How it ended.
-    pub verdict: Verdict,
+    pub end: End,
     /// The last line that it wrote.
     pub last: String,
     /// Everything that it wrote, up to the cap.
@@ -86,29 +87,26 @@ impl Program {
     /// # Errors
     /// When it does not end with 0, in time, by itself.
     pub fn run(&self, stop: &Stop) -> Result<String, ProgramError> {
-        let check = CheckConfig::new(self.name.clone(), self.command.clone(), self.limit);
-        let variables: Vec<(&str, &str)> = self
-            .environment
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
-        let report = check::run(&check, &variables, stop);
-        for message in messages(&report.output) {
+        let terms = Terms {
+            limit: self.limit,
+            keep: MAX_OUTPUT,
+            streams: Streams::Together,
+        };
+        let mut command = program::command(&self.command);
+        let variables = self.environment.iter().map(|(name, value)| (name, value));
+        let ran = program::run(command.envs(variables), &terms, stop);
+        for message in messages(&ran.output) {
             tell(&self.name, &message);
         }
-        if !report.failed() {
-            return Ok(report.output);
+        if ran.end.is_success() {
+            return Ok(ran.output);
         }
-        let last = report
-            .output
-            .lines()
-            .rfind(|line| !line.trim().is_empty())
-            .unwrap_or_default();
+        let last = program::last_line(&ran.output);
         Err(ProgramError {
             name: self.name.clone(),
-            verdict: report.verdict,
-            output: report.output.clone(),
-            last: message(last).map_or_else(|| last.trim().to_owned(), |message| message.text),
+            end: ran.end,
+            last: message(last).map_or_else(|| last.to_owned(), |message| message.text),
+            output: ran.output,
         })
     }
 }
@@ -175,7 +173,7 @@ mod tests {
         let error = program("sleep 1000", Duration::from_millis(200))
             .run(&stop)
             .unwrap_err();
-        assert!(matches!(error.verdict, Verdict::TimedOut(_)), "{error}");
+        assert!(matches!(error.end, End::TimedOut(_)), "{error}");
     }
 
     #[test]

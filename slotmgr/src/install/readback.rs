@@ -7,9 +7,9 @@ use bundle_format::Digest;
 
 use super::assemble::{Fate, OpenSlot, run_hook};
 use super::hooks::{Hooks, Point};
-use super::{AssembleError, Progress, Stage};
+use super::{AssembleError, Progress, Stage, Step};
 use crate::boot::Condemned;
-use crate::health::check::Stop;
+use crate::program::Stop;
 use crate::slot::{SlotName, Target};
 use crate::storage::Disks;
 use crate::writer::{FilesystemError, Proof};
@@ -37,6 +37,8 @@ pub struct Proven {
     boot_target: Target,
     /// Still open, and still ours alone.
     slots: Vec<OpenSlot>,
+    /// What was written, once everything is complete and let go of.
+    written: Vec<Step>,
 }
 
 /// Why a slot was not proven.
@@ -140,6 +142,7 @@ impl Synced {
         Ok(Proven {
             boot_target: self.condemned.target(),
             slots: self.slots,
+            written: Vec::new(),
         })
     }
 }
@@ -149,6 +152,11 @@ impl Proven {
     #[must_use]
     pub fn boot_target(&self) -> Target {
         self.boot_target
+    }
+
+    /// The slots that were written, complete and held by nobody.
+    pub(super) fn written(&self) -> &[Step] {
+        &self.written
     }
 
     /// What comes after the proof, slot by slot: file systems grow, post-install hooks run, boot
@@ -167,7 +175,9 @@ impl Proven {
             run_hook(slot, hooks, Point::PostInstall, disks)?;
             slot.writer.complete(stop)?;
         }
-        self.slots.clear();
+        let slots = std::mem::take(&mut self.slots).into_iter();
+        let written = slots.filter(|slot| slot.fate == Fate::Written);
+        self.written = written.map(|slot| slot.step).collect();
         Ok(self)
     }
 }

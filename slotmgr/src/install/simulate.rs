@@ -10,7 +10,7 @@ use super::{
 };
 use crate::boot;
 use crate::slot::Target;
-use crate::state::raucs;
+use crate::state::status_files;
 use crate::writer::Method;
 
 /// What an installation would write.
@@ -50,8 +50,9 @@ pub fn simulate<R: ReadAt>(
         }
         .into());
     }
+    let status = status_files::before(policy, m.layout);
     let group = m.layout.targets(m.booted, &|id| {
-        raucs::history(m.record, policy.status_file.as_deref(), m.layout, id)
+        status_files::history(m.record, &status, m.layout, id)
     })?;
     let plan = Plan::new(manifest, m.layout, &group, policy)?;
     boot::check_fallback(m.env, m.disks, m.layout, m.booted).map_err(|source| {
@@ -64,6 +65,7 @@ pub fn simulate<R: ReadAt>(
         layout: m.layout,
         booted: m.booted,
         policy,
+        status: &status,
     };
     Opened::open(&plan, &site, m.disks)?;
     check_payload(bundle, &policy.stop, progress)?;

@@ -2,6 +2,7 @@
 
 use super::{Environment, Policy};
 use crate::slot::{Booted, Layout};
+use crate::state::RaucStatus;
 
 /// The machine as it is while it is being worked on.
 #[derive(Clone, Copy)]
@@ -12,6 +13,8 @@ pub struct Site<'s> {
     pub booted: Booted,
     /// What the caller decided.
     pub policy: &'s Policy,
+    /// What RAUC's status said before.
+    pub status: &'s RaucStatus,
 }
 
 impl Site<'_> {

@@ -8,7 +8,7 @@ use bundle_format::{Digest, PayloadError, ReadAt, VerifiedBundle};
 use sha2::{Digest as _, Sha256};
 
 use super::{AssembleError, Step};
-use crate::health::check::Stop;
+use crate::program::Stop;
 
 /// Pieces that are read ahead of the writing.
 const AHEAD: usize = 4;

@@ -3,15 +3,15 @@
 use anyhow::{Context as _, Result, bail};
 use bundle_format::VerifiedManifest;
 
-use super::lock::InstallLock;
 use super::{InstallEnd, InstallRequest, InstallResult};
 use crate::cli::Surroundings;
 use crate::cli::args::Options;
 use crate::cli::install::{self, Fallen, Wishes};
+use crate::cli::lock::Patience;
 use crate::cli::session::Session;
 use crate::events::{Events, Facts, What, without_secrets};
-use crate::health::check::Stop;
 use crate::install::{InstallError, Installed, Message, Progress, Stage};
+use crate::program::Stop;
 use crate::slot::{Layout, SlotName};
 use crate::state::{EventKind, Release, Repair, missing_ends, outcome, repair};
 
@@ -34,7 +34,7 @@ impl Workplace<'_> {
         request: &InstallRequest,
         progress: &mut dyn Progress,
     ) -> Result<InstallResult> {
-        let _lock = InstallLock::take(&self.options.run_directory, &self.session.path)?;
+        let _alone = self.session.lock(Patience::ToWrite)?;
         reconcile(&mut self.session, &self.around, &mut self.events);
         let transaction = match &request.transaction {
             Some(transaction) => transaction,
@@ -229,11 +229,10 @@ pub(crate) fn pass_news(session: &mut Session, events: &mut Events) {
 /// Reconciles if nothing is being installed now.
 pub(super) fn reconcile_when_idle(
     session: &mut Session,
-    options: &Options,
     around: &Surroundings,
     events: &mut Events,
 ) {
-    if let Ok(_lock) = InstallLock::take(&options.run_directory, &session.path) {
+    if let Ok(_alone) = session.lock(Patience::ToLook) {
         reconcile(session, around, events);
     }
 }

@@ -8,7 +8,6 @@ use anyhow::{Context, Result, bail};
 use bundle_format::VerifiedManifest;
 
 use super::installing::{self, Workplace};
-use super::lock::{Busy, InstallLock};
 use super::{
     Happening, Heard, Identity, InstallRequest, InstallResult, JobState, JobStatus, Marked, Origin,
     Service, SlotStatus, TrialStatus, jobs_of,
@@ -16,16 +15,18 @@ use super::{
 use crate::boot::Mark;
 use crate::cli::Surroundings;
 use crate::cli::args::Options;
+use crate::cli::lock::{LockError, Patience};
 use crate::cli::machine_facts::MachineFacts;
 use crate::cli::session::Session;
 use crate::cli::{install, mark};
 use crate::events::{Entry, Events, Facts, Listener, What};
-use crate::health::check::Stop;
 use crate::health::probation::Place;
 use crate::install::{InstallError, Progress};
+use crate::program::Stop;
 use crate::slot::{Slot, SlotId, role};
 use crate::state::{Outcome, RaucStatus, outcome};
 use crate::storage::device::Mode;
+use crate::storage::mounts::Mounts;
 
 /// What a system-info handler tells of the system's version.
 const SYSTEM_VERSION: &str = "RAUC_SYSTEM_VERSION";
@@ -117,8 +118,7 @@ impl Service for Local {
     fn slots(&self) -> Result<Vec<SlotStatus>> {
         let (mut session, _) = self.session(Mode::ReadOnly)?;
         let state = session.known_state()?;
-        let known = session.status_file().map(|path| RaucStatus::load(&path));
-        let known = known.unwrap_or_default();
+        let (known, mounts) = (session.rauc_status(), Mounts::now());
         let slots = session.conf.layout.iter();
         Ok(slots
             .map(|(id, slot)| SlotStatus {
@@ -127,6 +127,7 @@ impl Service for Local {
                     (Some(_), Some(_)) => Some("bad".into()),
                     _ => None,
                 },
+                mountpoint: mounts.of(&slot.device).map(|at| at.display().to_string()),
                 ..status(&session, &known, id, slot)
             })
             .collect())
@@ -181,7 +182,7 @@ impl Service for Local {
         let entries = session.journal().map(|journal| journal.read().entries);
         let entries = entries.unwrap_or_default();
         let mut jobs = jobs_of(entries.iter().map(|(_, entry)| entry));
-        if !InstallLock::is_taken(&self.options.run_directory, &session.path) {
+        if !matches!(session.lock(Patience::ToLook), Err(LockError::Busy)) {
             // Written down by the next installation; known already.
             for job in jobs.iter_mut().filter(|job| !job.state.is_over()) {
                 job.state = JobState::Interrupted;
@@ -196,7 +197,7 @@ impl Service for Local {
 
     fn begin(&self) {
         self.with_events(|session, around, events| {
-            installing::reconcile_when_idle(session, &self.options, around, events);
+            installing::reconcile_when_idle(session, around, events);
             if is_first_of_boot(&self.options.run_directory) {
                 events.tell(What::Booted, session.booted_facts());
             }
@@ -211,10 +212,7 @@ impl Service for Local {
     fn mark(&self, mark: Mark, slot: &str) -> Result<Marked> {
         let (mut session, around) = self.session(Mode::ReadWrite)?;
         let mut events = self.events(&session, &around);
-        // The installation has the bootloader's environment in its hands.
-        let _lock = InstallLock::take(&self.options.run_directory, &session.path)
-            .map_err(|Busy| anyhow::anyhow!("an installation is running; nothing was marked"))?;
-        let id = mark::apply(&mut session, mark, slot, &mut events)?;
+        let id = mark::apply(&mut session, mark, slot, around.now, &mut events)?;
         let slot = session.conf.layout.slot(id).name.to_string();
         let message = match mark {
             Mark::Good => format!("marked slot {slot} as good"),

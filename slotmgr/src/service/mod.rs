@@ -6,19 +6,16 @@
 mod installing;
 mod job;
 mod local;
-mod lock;
 mod meter;
 mod steps;
 
 pub use crate::cli::signals::ask_to_stop;
 #[cfg(feature = "dbus")]
 pub use crate::cli::signals::until_asked;
-pub use crate::health::check::Stop;
+pub use crate::program::Stop;
 pub(crate) use installing::pass_news;
 pub use job::{JobState, JobStatus, jobs_of};
 pub use local::{Local, was_stopped};
-pub use lock::Busy;
-pub(crate) use lock::InstallLock;
 pub use meter::{Meter, Pace};
 pub use steps::{Step, Steps};
 

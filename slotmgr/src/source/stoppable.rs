@@ -4,7 +4,7 @@ use std::io;
 
 use bundle_format::ReadAt;
 
-use crate::health::check::Stop;
+use crate::program::Stop;
 
 /// Reads on until it is asked to stop.
 pub struct Stoppable<R> {

@@ -12,6 +12,7 @@ mod outcome;
 pub mod raucs;
 mod reconcile;
 mod record;
+pub mod status_files;
 
 pub(crate) use date::utc_timestamp;
 pub(crate) use history::tail;
@@ -21,6 +22,7 @@ pub use outcome::{Outcome, outcome};
 pub use raucs::{RaucStatus, SlotChange};
 pub use reconcile::{Repair, missing_ends, repair};
 pub use record::{RECORD_SIZE, Record};
+pub use status_files::StatusFiles;
 
 /// An error with all its causes, in one line.
 pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {

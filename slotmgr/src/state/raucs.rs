@@ -1,4 +1,4 @@
-//! RAUC's status file (`central.raucs`), so that RAUC and what reads its file find what they know.
+//! RAUC's status file (`central.raucs`, or `slot.raucs` in a slot), so that RAUC and what reads its file find what they know.
 //!
 //! The file is RAUC's, and stays readable for it: the checksum over the rest stands in a comment on
 //! the first line. A second copy lies beside it. Each is written anew, synced and renamed, one
@@ -16,10 +16,9 @@ use bundle_format::encode_hex;
 use bundle_format::keyfile::{KeyFile, escape};
 use sha2::{Digest as _, Sha256};
 
-use super::Record;
 use super::date::{seconds_of, utc_timestamp};
-use crate::install::{InstallError, Installed, Plan, Policy, Step};
-use crate::slot::{History, Layout, SlotId};
+use crate::install::{InstallError, Installed, Policy, Step};
+use crate::slot::History;
 
 /// Before the checksum, on the first line.
 const MARK: &str = "# slotmgr sha256=";
@@ -30,8 +29,14 @@ const MAX_SIZE: u64 = 1 << 20;
 /// Everything in the file: groups, and keys with values in them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RaucStatus {
-    groups: BTreeMap<String, BTreeMap<String, String>>,
+    groups: BTreeMap<String, Keys>,
 }
+
+/// Keys of one slot, with their values.
+pub(super) type Keys = BTreeMap<String, String>;
+
+/// The group of the file that lies in a slot.
+const IN_SLOT: &str = "slot";
 
 /// What an installation means for the slots that it writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +96,36 @@ impl RaucStatus {
         keys.into_iter()
             .flatten()
             .map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    pub(super) fn keys(&self, slot: &str) -> Keys {
+        self.groups.get(&group(slot)).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn put(&mut self, slot: &str, keys: Keys) {
+        self.groups.insert(group(slot), keys);
+    }
+
+    /// The file of one slot alone.
+    pub(super) fn in_slot(keys: Keys) -> RaucStatus {
+        RaucStatus {
+            groups: BTreeMap::from([(IN_SLOT.to_owned(), keys)]),
+        }
+    }
+
+    /// The keys in the file of one slot alone.
+    pub(super) fn into_slot(mut self) -> Keys {
+        self.groups.remove(IN_SLOT).unwrap_or_default()
+    }
+
+    /// What is known of a slot, for the choice among several.
+    pub(super) fn history(&self, slot: &str) -> History {
+        let installed = self.get(slot, "installed.timestamp").and_then(seconds_of);
+        match (self.get(slot, "status"), installed) {
+            (Some("ok"), Some(time)) => History::Installed(time),
+            (Some("failed" | "pending"), _) => History::Failed,
+            _ => History::Never,
+        }
     }
 
     fn set(&mut self, slot: &str, key: &str, value: Option<&str>) {
@@ -215,55 +250,6 @@ impl RaucStatus {
             }
         }
         Ok(status)
-    }
-}
-
-/// What is known of a slot: by our record, else by what RAUC left behind.
-#[must_use]
-pub fn history(
-    record: &Record,
-    status_file: Option<&Path>,
-    layout: &Layout,
-    id: SlotId,
-) -> History {
-    let known = record.history(layout, id);
-    let (History::Never, Some(path)) = (known, status_file) else {
-        return known;
-    };
-    let status = RaucStatus::load(path);
-    let slot = layout.slot(id).name.to_string();
-    let installed = status
-        .get(&slot, "installed.timestamp")
-        .and_then(seconds_of);
-    match (status.get(&slot, "status"), installed) {
-        (Some("ok"), Some(time)) => History::Installed(time),
-        (Some("failed" | "pending"), _) => History::Failed,
-        _ => History::Never,
-    }
-}
-
-/// Brings the file up to date. Nobody's installation fails because this does.
-pub(crate) fn record(
-    policy: &Policy,
-    manifest: &VerifiedManifest,
-    plan: &Plan,
-    change: SlotChange,
-) {
-    let Some(path) = &policy.status_file else {
-        return;
-    };
-    let mut status = RaucStatus::load(path);
-    for step in plan.steps() {
-        status.change(step, manifest, policy, change);
-        if change == SlotChange::Activated && step.target == plan.boot_target() {
-            status.activated(&step.slot.to_string(), policy.now);
-        }
-    }
-    if let Err(error) = status.save(path) {
-        tracing::warn!(
-            "cannot write RAUC's status file {}: {error}",
-            path.display()
-        );
     }
 }
 

@@ -5,6 +5,7 @@
 //! operation, and so that the order of operations can be written down and reviewed ([`record`]).
 
 pub mod device;
+pub mod mounts;
 pub mod record;
 pub mod sim;
 pub mod uboot_copy;

@@ -9,7 +9,7 @@ use bundle_format::Digest;
 use sha2::{Digest as _, Sha256};
 
 use super::compression::decompress;
-use super::filesystem::{self, Access, FilesystemError, Mounted, exclusive};
+use super::filesystem::{self, FilesystemError, Mounted, exclusive};
 use super::unpack::Keep;
 use super::{Method, Proof, Writer};
 use crate::install::{AssembleError, ImageStream, ReadBackError, Step};
@@ -91,8 +91,7 @@ impl Writer for Archive {
             slot: slot.clone(),
             source,
         };
-        let mounted =
-            Mounted::new(&self.slot, &self.work_directory, Access::Read).map_err(mount)?;
+        let mounted = Mounted::readable(&self.slot, &self.work_directory).map_err(mount)?;
         let total = self.files.len().max(1) as u64;
         for (number, (path, expected)) in (1..).zip(&self.files) {
             let whole = mounted.path().join(path);

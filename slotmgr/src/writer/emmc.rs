@@ -7,9 +7,9 @@ use devio::mmc::{BootArea, MmcError, Unprotected};
 
 use super::raw::Raw;
 use super::{Proof, Writer, too_large};
-use crate::health::check::Stop;
 use crate::install::{AssembleError, Environment, ImageStream, ReadBackError, Step};
 use crate::partition::emmc::{BootAreaSwitch, Card, target};
+use crate::program::Stop;
 use crate::slot::{Slot, SlotName};
 use crate::storage::device::FileStorage;
 use crate::storage::{Area, OpenError, Storage as _};

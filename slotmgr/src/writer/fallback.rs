@@ -12,12 +12,12 @@ use std::ops::Range;
 use super::changes::Changes;
 use super::half::{Half, SwitchError};
 use super::{Proof, Writer, hash, write_error};
-use crate::health::check::Stop;
 use crate::install::{AssembleError, CHUNK, Environment, ImageStream, ReadBackError, Step};
 use crate::partition::SectorSize;
 use crate::partition::gpt::{Gpt, GptError};
 use crate::partition::mbr::{self, Protection};
 use crate::partition::region::Region;
+use crate::program::Stop;
 use crate::slot::Slot;
 use crate::storage::{Disks, SECTOR, Storage};
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-use crate::health::check::Stop;
 use crate::install::{Environment, Program, ProgramError, TOOL_LIMIT};
+use crate::program::Stop;
 use crate::slot::{Slot, SlotKind};
 
 /// Longest label of an ext4 file system.
@@ -61,6 +61,15 @@ pub enum FilesystemError {
     Device {
         /// Which.
         device: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// A status file that is not on the medium, or only in part.
+    #[error("cannot write {}", path.display())]
+    StatusFile {
+        /// The file.
+        path: PathBuf,
         /// What the kernel said.
         #[source]
         source: io::Error,
@@ -157,7 +166,7 @@ pub fn exclusive(device: &Path) -> Result<(), FilesystemError> {
 
 /// Whether a mounted slot may be changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
+enum Access {
     Read,
     Write,
 }
@@ -177,11 +186,15 @@ impl Mounted {
         Mounted::new(slot, directory, Access::Write)
     }
 
-    pub(super) fn new(
-        slot: &Slot,
-        directory: &Path,
-        access: Access,
-    ) -> Result<Mounted, FilesystemError> {
+    /// The same, for reading. Nothing in the slot is changed, its journal neither.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn readable(slot: &Slot, directory: &Path) -> Result<Mounted, FilesystemError> {
+        Mounted::new(slot, directory, Access::Read)
+    }
+
+    fn new(slot: &Slot, directory: &Path, access: Access) -> Result<Mounted, FilesystemError> {
         let at = directory.join(slot.name.to_string());
         let failed = |source: io::Error| FilesystemError::Mount {
             device: slot.device.clone(),
@@ -189,11 +202,15 @@ impl Mounted {
             source,
         };
         fs_err::create_dir_all(&at).map_err(failed)?;
-        let (mut flags, data) =
-            split_options(slot.options.mount_options.as_deref().unwrap_or_default());
+        let mut options = slot.options.mount_options.clone().unwrap_or_default();
         if access == Access::Read {
-            flags |= MsFlags::MS_RDONLY;
+            options.push_str(",ro");
+            // Else the kernel replays its journal first: a write.
+            if slot.kind == SlotKind::Ext4 {
+                options.push_str(",noload");
+            }
         }
+        let (flags, data) = split_options(&options);
         let kind = slot.kind.to_string();
         mount(
             Some(&slot.device),

@@ -30,8 +30,8 @@ use std::path::Path;
 use bundle_format::Digest;
 use sha2::{Digest as _, Sha256};
 
-use crate::health::check::Stop;
 use crate::install::{AssembleError, Environment, ImageStream, ReadBackError, Step};
+use crate::program::Stop;
 use crate::slot::{Slot, SlotKind, SlotName};
 use crate::storage::{Area, Disks};
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use super::changes::Changes;
 use super::filesystem::{self, exclusive};
 use super::{Proof, Writer, too_large, write_error};
-use crate::health::check::Stop;
 use crate::install::{AssembleError, ImageStream, ReadBackError, Step};
+use crate::program::Stop;
 use crate::slot::{Resize, Slot, SlotKind, SlotName};
 use crate::storage::{Area, Disks, OpenError, Storage};
 

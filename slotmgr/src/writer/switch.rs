@@ -12,12 +12,12 @@ use devio::partition::{Partition, lock_disk};
 
 use super::half::{Half, SwitchError};
 use super::{Proof, Writer};
-use crate::health::check::Stop;
 use crate::install::{AssembleError, Environment, ImageStream, ReadBackError, Step};
 use crate::partition::gpt::{self, Gpt, GptError};
 use crate::partition::live::{self, LiveError};
 use crate::partition::region::Region;
 use crate::partition::{SectorSize, mbr};
+use crate::program::Stop;
 use crate::slot::{Slot, SlotKind};
 use crate::storage::{Disks, Storage};
 

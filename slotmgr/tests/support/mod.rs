@@ -9,6 +9,7 @@
 pub mod bus;
 pub mod cuts;
 pub mod faults;
+pub mod folder_cuts;
 pub mod grub_model;
 pub mod grub_pair_model;
 pub mod labs;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use bundle_format::manifest::Format;
 use bundle_format::{Bundle, Limits, Trust, VerifiedBundle};
 use bundle_tool::create::{
-    CreateRequest, ImageSource, Input, NewManifest, PackOptions, Signature, create,
+    CreateRequest, ImageSource, Input, NewManifest, PackOptions, Salt, Signature, create,
 };
 use bundle_tool::keys::demo_pki;
 use bundle_tool::output::Overwrite;
@@ -150,7 +151,7 @@ fn create_as(format: Format, dir: &Path, input: Input, output: &Path) -> (PathBu
             keyring: None,
             recipients: Vec::new(),
         },
-        salt: [7; 32],
+        salt: Salt::Is([7; 32]),
         crypt_key: [0; 32],
         pack: PackOptions::default(),
     };

@@ -152,7 +152,8 @@ pub struct CreateArgs {
     /// An image for the slots of a class, like rootfs=rootfs.ext4; may be given several times
     #[arg(long, value_name = "CLASS[.VARIANT]=FILE", value_parser = parse::image, requires = "compatible")]
     pub image: Vec<ImageSource>,
-    /// Salt of the hash tree (64 hex digits) instead of a random one, for reproducible bundles
+    /// Salt of the hash tree (64 hex digits), instead of a random one or, with SOURCE_DATE_EPOCH,
+    /// one made from the manifest
     #[arg(long, value_name = "HEX", value_parser = parse::salt)]
     pub salt: Option<[u8; 32]>,
     /// Compressor of the payload: gzip, xz or zstd
@@ -181,8 +182,8 @@ With a key on a token (smart card, HSM), through the PKCS#11 module of its maker
   export RAUC_PKCS11_MODULE=/usr/lib/softhsm/libsofthsm2.so RAUC_PKCS11_PIN=…
   bundle-tool create --cert signer.cert.pem --key 'pkcs11:token=Release;object=signer' …
 
-With the same input, key, --salt and SOURCE_DATE_EPOCH, RSA and Ed25519 keys give the same bundle
-byte for byte; ECDSA signatures hold a random number, and so do encrypted bundles. RAUC devices
+With the same input, key and SOURCE_DATE_EPOCH, RSA and Ed25519 keys give the same bundle byte for
+byte; ECDSA signatures hold a random number, and so do encrypted bundles. RAUC devices
 accept RSA and ECDSA; Ed25519 is for devices with slotmgr only.";
 
 /// `sign …`.

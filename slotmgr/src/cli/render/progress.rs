@@ -75,11 +75,16 @@ impl<'o> Bar<'o> {
             Style::Nothing => {}
             Style::Terminal => print(&format!("{CLEAR}{}", line(pace))),
             Style::Lines => {
-                let tenth = tenth(pace);
-                if (new && pace.stage == Stage::Sync) || (!new && tenth > self.tenth) {
+                let before = if new { 0 } else { self.tenth };
+                self.tenth = tenth(pace);
+                // Nothing but the beginning is known of a sync.
+                let tell = match pace.stage {
+                    Stage::Sync => new,
+                    _ => self.tenth > before,
+                };
+                if tell {
                     print(&format!("{}\n", line(pace)));
                 }
-                self.tenth = tenth;
             }
         }
     }

@@ -1,0 +1,138 @@
+//! Where slots are mounted, by what the kernel says of this process's mounts.
+
+use std::fs::Metadata;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+/// All mounts at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Mounts(Vec<Line>);
+
+/// A line of `mountinfo`, as far as it is of use here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Line {
+    /// Of the device: `254:1`.
+    number: String,
+    /// What was mounted, as whoever mounted it said.
+    source: String,
+    at: PathBuf,
+}
+
+impl Mounts {
+    /// What is mounted now; nothing where there is no `/proc`.
+    #[must_use]
+    pub fn now() -> Mounts {
+        Mounts::parse(&std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
+    }
+
+    /// Whole file systems only: a directory of one that is mounted somewhere else is no slot.
+    fn parse(text: &str) -> Mounts {
+        let line = |line: &str| {
+            let (mount, source) = line.split_once(" - ")?;
+            let mut words = mount.split(' ').skip(2);
+            let (number, root, at) = (words.next()?, words.next()?, words.next()?);
+            let source = source.split(' ').nth(1)?;
+            (root == "/").then(|| Line {
+                number: number.to_owned(),
+                source: plain(source),
+                at: plain(at).into(),
+            })
+        };
+        Mounts(text.lines().filter_map(line).collect())
+    }
+
+    /// Where the content of this device is mounted first.
+    #[must_use]
+    pub fn of(&self, device: &Path) -> Option<PathBuf> {
+        let metadata = std::fs::metadata(device).ok()?;
+        let numbers = numbers(device, &metadata);
+        let sources = match metadata.file_type().is_char_device() {
+            true => flash_sources(device),
+            false => Vec::new(),
+        };
+        let fits = |line: &&Line| numbers.contains(&line.number) || sources.contains(&line.source);
+        self.0.iter().find(fits).map(|line| line.at.clone())
+    }
+}
+
+/// The numbers that the device is mounted by: its own, or those of the loop devices over a file.
+fn numbers(device: &Path, metadata: &Metadata) -> Vec<String> {
+    if metadata.file_type().is_block_device() {
+        let number = metadata.rdev();
+        let (major, minor) = (nix::sys::stat::major(number), nix::sys::stat::minor(number));
+        return vec![format!("{major}:{minor}")];
+    }
+    if !metadata.is_file() {
+        return Vec::new();
+    }
+    let real = device.canonicalize().unwrap_or_else(|_| device.to_owned());
+    let devices = std::fs::read_dir("/sys/block").into_iter().flatten();
+    let over_it = devices.flatten().filter(|entry| {
+        let backing = std::fs::read_to_string(entry.path().join("loop/backing_file"));
+        backing.is_ok_and(|backing| Path::new(backing.trim_end()) == real)
+    });
+    over_it
+        .filter_map(|entry| std::fs::read_to_string(entry.path().join("dev")).ok())
+        .map(|number| number.trim_end().to_owned())
+        .collect()
+}
+
+/// How UBI volumes and raw flash are named when they are mounted.
+fn flash_sources(device: &Path) -> Vec<String> {
+    let Some(name) = device.file_name().and_then(|name| name.to_str()) else {
+        return Vec::new();
+    };
+    let mut sources = vec![name.to_owned(), device.display().to_string()];
+    if let Some(number) = name.strip_prefix("mtd") {
+        sources.push(format!("/dev/mtdblock{number}"));
+    }
+    let volume = Path::new("/sys/class/ubi").join(name).join("name");
+    if let (Some((ubi, _)), Ok(called)) = (name.split_once('_'), std::fs::read_to_string(volume)) {
+        sources.push(format!("{ubi}:{}", called.trim_end()));
+    }
+    sources
+}
+
+/// Without the octal numbers that stand for blanks and the like.
+fn plain(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let code = after
+            .get(..3)
+            .filter(|_| *first == b'\\')
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        bytes.push(code.unwrap_or(*first));
+        rest = if code.is_some() { &after[3..] } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_mountinfo() {
+        let text = "22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/root rw\n\
+                    30 22 254:2 /home /srv rw - ext4 /dev/vda2 rw\n\
+                    31 22 254:2 / /my\\040disk\\134x rw shared:7 master:2 - ext4 /dev/vda2 rw\n\
+                    32 22 0:40 / /data rw - ubifs ubi0:data rw\nnonsense\n";
+        let found = Mounts::parse(text).0;
+        let line = |number: &str, source: &str, at: &str| Line {
+            number: number.into(),
+            source: source.into(),
+            at: at.into(),
+        };
+        assert_eq!(
+            found,
+            [
+                line("254:1", "/dev/root", "/"),
+                line("254:2", "/dev/vda2", "/my disk\\x"),
+                line("0:40", "ubi0:data", "/data"),
+            ]
+        );
+        assert_eq!(Mounts(found).of(Path::new("/dev/null")), None);
+    }
+}
