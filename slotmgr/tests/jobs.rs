@@ -8,6 +8,7 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -30,7 +31,7 @@ impl Machine {
         let made = tempfile::tempdir().unwrap();
         let manifest = "[update]\ncompatible=board\nversion=2\n[bundle]\nformat=verity\n[hooks]\n\
                         filename=hook\n[image.rootfs]\nfilename=r.img\nhooks=pre-install\n";
-        let hook = "#!/bin/sh\ncd \"$RAUC_MOUNT_PREFIX\" || exit 1\ntouch started\n\
+        let hook = "#!/bin/sh\ncd \"$RAUC_MOUNT_PREFIX\" || exit 1\necho '<< image 50 half of it'\ntouch started\n\
                     while [ ! -e go ]; do sleep 0.05; done\n";
         let content = image(2);
         let files = [("r.img", &content[..]), ("hook", hook.as_bytes())];
@@ -301,7 +302,7 @@ fn one_at_a_time_whoever_asks() {
     // Without the service, it is the lock that says so.
     let here = machine.rig.run(&["install", bundle]);
     assert_eq!(here.status.code(), Some(6), "{}", stderr(&here));
-    assert!(stderr(&here).contains("another installation is running"));
+    assert!(stderr(&here).contains("another installation"));
     let mark = machine.rig.run(&["mark", "bad", "B"]);
     assert_eq!(mark.status.code(), Some(1), "{}", stderr(&mark));
     machine.let_go();
@@ -433,4 +434,19 @@ fn neither_a_full_disk_nor_a_broken_journal_fails_an_installation() {
         let history = machine.rig.run(&["history"]);
         assert!(history.status.success(), "{}", stderr(&history));
     }
+}
+
+#[test]
+fn what_a_hook_says_is_told_while_it_runs() {
+    let machine = Machine::new();
+    let bundle = machine.bundle.to_str().unwrap();
+    let mut here = machine.rig.command("A", &["install", bundle]);
+    let mut child = here.stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let said = lines
+        .map(Result::unwrap)
+        .find(|line| line == "50 half of it");
+    assert!(said.is_some(), "it waits for us, and we heard nothing");
+    machine.let_go();
+    assert!(child.wait().unwrap().success());
 }

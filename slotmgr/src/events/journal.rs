@@ -239,7 +239,10 @@ fn cut_torn_tail(file: &mut File) -> io::Result<Option<(u64, String)>> {
     file.take(TAIL).read_to_end(&mut tail)?;
     let end = tail.iter().rposition(|byte| *byte == b'\n');
     let whole = end.map_or(0, |end| end + 1);
-    if whole < tail.len() {
+    if end.is_none() && from > 0 {
+        // No line is so long: noise, which ends here.
+        file.write_all(b"\n")?;
+    } else if whole < tail.len() {
         file.set_len(from + whole as u64)?;
     }
     let lines = whole_lines(&tail).rev();

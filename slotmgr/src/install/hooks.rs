@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bundle_format::manifest::{ImageHook, Manifest};
 
-use super::{AssembleError, Environment, Program, ProgramError, Site, Step};
+use super::{AssembleError, Environment, Program, ProgramError, Progress, Site, Step};
 use crate::program::End;
 use crate::slot::{Slot, role};
 use crate::writer::Mounted;
@@ -74,7 +74,7 @@ impl<'h> Hooks<'h> {
     ///
     /// # Errors
     /// When the check itself goes wrong.
-    pub fn install_check(&self) -> Result<Verdict, ProgramError> {
+    pub fn install_check(&self, progress: &mut dyn Progress) -> Result<Verdict, ProgramError> {
         let update = &self.manifest.update;
         let mut environment = self.site.facts();
         let mut add = |name: &str, value: Option<&str>| {
@@ -86,8 +86,9 @@ impl<'h> Hooks<'h> {
         environment.extend(meta(self.manifest));
         match self
             .program("install-check", environment)
-            .run(&self.site.policy.stop)
-        {
+            .run_and_tell(&self.site.policy.stop, &mut |message| {
+                progress.said(message)
+            }) {
             Ok(_) => Ok(Verdict::Accepted),
             Err(error) => match error.end {
                 End::ExitCode(REJECTED..) => Ok(Verdict::Rejected(error.last)),
@@ -103,6 +104,7 @@ impl<'h> Hooks<'h> {
         step: &Step,
         point: Point,
         told: Environment,
+        progress: &mut dyn Progress,
     ) -> Result<(), AssembleError> {
         let slot = self.site.layout.slot(step.target.id());
         let mounted = match point {
@@ -121,7 +123,9 @@ impl<'h> Hooks<'h> {
         let argument = format!("slot-{}", point.hook().name());
         let ended = self
             .program(&argument, environment)
-            .run(&self.site.policy.stop);
+            .run_and_tell(&self.site.policy.stop, &mut |message| {
+                progress.said(message)
+            });
         ended.map_err(|source| AssembleError::Hook {
             slot: slot.name.clone(),
             source,

@@ -106,17 +106,18 @@ pub fn install<R: ReadAt>(
         .as_ref()
         .map_or(policy.work_directory.as_path(), Unpacked::path);
     let hooks = Hooks::new(manifest, directory, &site);
-    check_compatible(manifest, hooks.as_ref(), policy)?;
+    check_compatible(manifest, hooks.as_ref(), policy, progress)?;
     let telling = Telling {
         site: &site,
         manifest,
         group: &group,
         bundle: directory,
     };
-    telling.handler("pre-install", policy.handlers.pre_install.as_deref(), None)?;
+    let pre_install = policy.handlers.pre_install.as_deref();
+    telling.handler("pre-install", pre_install, None, progress)?;
     let installed = match (&plan, &manifest.handler) {
         (Some(plan), _) => into_slots(m, (bundle, plan), &site, hooks.as_ref(), progress),
-        (None, Some(handler)) => by_handler(&telling, handler),
+        (None, Some(handler)) => by_handler(&telling, handler, progress),
         (None, None) => Err(PlanError::NoImage.into()),
     };
     let told = match &installed {
@@ -124,10 +125,11 @@ pub fn install<R: ReadAt>(
             "post-install",
             policy.handlers.post_install.as_deref(),
             None,
+            progress,
         ),
         Err(error) => {
             let failed = policy.handlers.install_failed.as_deref();
-            telling.handler("install-failed", failed, Some(&error.to_string()))
+            telling.handler("install-failed", failed, Some(&error.to_string()), progress)
         }
     };
     // The slots are what they are by now: a handler that only hears of it changes nothing.
@@ -201,7 +203,7 @@ fn write_and_arm<R: ReadAt>(
     let proven = written
         .sync(progress)?
         .read_back(policy.chunk, &policy.stop, progress)?
-        .complete(hooks, m.disks, &policy.stop)?;
+        .complete(hooks, m.disks, &policy.stop, progress)?;
     if policy.stop.is_wanted() {
         return Err(InstallError::Stopped(UNUSABLE));
     }
@@ -221,8 +223,9 @@ fn write_and_arm<R: ReadAt>(
 fn by_handler(
     telling: &Telling<'_>,
     handler: &bundle_format::manifest::Handler,
+    progress: &mut dyn Progress,
 ) -> Result<Installed, InstallError> {
-    telling.full(handler)?;
+    telling.full(handler, progress)?;
     Ok(Installed::ByHandler)
 }
 
@@ -247,13 +250,14 @@ fn check_compatible(
     manifest: &Manifest,
     hooks: Option<&Hooks<'_>>,
     policy: &Policy,
+    progress: &mut dyn Progress,
 ) -> Result<(), InstallError> {
     let checks = manifest
         .hooks
         .as_ref()
         .is_some_and(|hooks| hooks.install_check);
     if let Some(hooks) = hooks.filter(|_| checks) {
-        return match hooks.install_check()? {
+        return match hooks.install_check(progress)? {
             Verdict::Accepted => Ok(()),
             Verdict::Rejected(reason) => Err(InstallError::Rejected(reason)),
         };

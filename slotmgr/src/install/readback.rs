@@ -166,13 +166,14 @@ impl Proven {
         hooks: Option<&Hooks<'_>>,
         disks: &mut dyn Disks,
         stop: &Stop,
+        progress: &mut dyn Progress,
     ) -> Result<Proven, AssembleError> {
         for slot in self
             .slots
             .iter_mut()
             .filter(|slot| slot.fate == Fate::Written)
         {
-            run_hook(slot, hooks, Point::PostInstall, disks)?;
+            run_hook(slot, hooks, Point::PostInstall, disks, progress)?;
             slot.writer.complete(stop)?;
         }
         let slots = std::mem::take(&mut self.slots).into_iter();

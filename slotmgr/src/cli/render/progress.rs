@@ -6,7 +6,7 @@ use std::time::Instant;
 use bundle_format::VerifiedManifest;
 
 use super::Output;
-use crate::install::{Progress, Stage};
+use crate::install::{Message, MessageKind, Progress, Stage};
 use crate::service::{JobStatus, Meter, Pace};
 use crate::state::Release;
 
@@ -111,8 +111,10 @@ impl Progress for Bar<'_> {
         self.output.bundle_accepted(manifest);
     }
 
-    fn said(&mut self, message: &crate::install::Message) {
-        self.say(&message.to_string());
+    fn said(&mut self, message: &Message) {
+        if message.kind != MessageKind::Debug {
+            self.say(&message.to_string());
+        }
     }
 }
 
@@ -179,7 +181,7 @@ mod tests {
             stage: Stage::Write,
             done: 160 << 20,
             total: 400 << 20,
-            rate: 54_630_809,
+            rate: 54_700_000,
             left: Some(64),
         };
         assert_eq!(
