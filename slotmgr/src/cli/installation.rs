@@ -3,7 +3,9 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
+#[cfg(feature = "dbus")]
+use anyhow::bail;
 
 #[cfg(feature = "dbus")]
 use super::args::Cancel;

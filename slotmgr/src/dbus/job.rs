@@ -20,12 +20,10 @@ use super::installer::Installer;
 use super::manager::Manager;
 use super::wire_job;
 use super::{MANAGER_PATH, PATH};
-use crate::events::Entry;
+use crate::events::{Entry, without_secrets};
 use crate::install::{Message, Progress, Stage};
 use crate::program::Stop;
-use crate::service::{
-    InstallRequest, JobState, JobStatus, Meter, Service, Step, Steps, without_secrets,
-};
+use crate::service::{InstallRequest, JobState, JobStatus, Meter, Service, Step, Steps};
 use crate::state::Release;
 
 pub(super) const INTERFACE: &str = "de.pengutronix.rauc.Installer";

@@ -84,11 +84,12 @@ impl<'h> Hooks<'h> {
         add("RAUC_MF_VERSION", update.version.as_deref());
         add("RAUC_MF_BUILD", update.build.as_deref());
         environment.extend(meta(self.manifest));
-        match self
-            .program("install-check", environment)
-            .run_and_tell(&self.site.policy.stop, &mut |message| {
-                progress.said(message)
-            }) {
+        match self.program("install-check", environment).run_and_tell(
+            &self.site.policy.stop,
+            &mut |message| {
+                progress.said(message);
+            },
+        ) {
             Ok(_) => Ok(Verdict::Accepted),
             Err(error) => match error.end {
                 End::ExitCode(REJECTED..) => Ok(Verdict::Rejected(error.last)),
@@ -121,11 +122,12 @@ impl<'h> Hooks<'h> {
             ));
         }
         let argument = format!("slot-{}", point.hook().name());
-        let ended = self
-            .program(&argument, environment)
-            .run_and_tell(&self.site.policy.stop, &mut |message| {
-                progress.said(message)
-            });
+        let ended = self.program(&argument, environment).run_and_tell(
+            &self.site.policy.stop,
+            &mut |message| {
+                progress.said(message);
+            },
+        );
         ended.map_err(|source| AssembleError::Hook {
             slot: slot.name.clone(),
             source,

@@ -27,7 +27,6 @@ use bundle_format::VerifiedManifest;
 
 use crate::boot::Mark;
 use crate::events::Entry;
-pub(crate) use crate::events::without_secrets;
 use crate::install::Progress;
 use crate::state::Release;
 

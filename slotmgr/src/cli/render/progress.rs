@@ -7,7 +7,10 @@ use bundle_format::VerifiedManifest;
 
 use super::Output;
 use crate::install::{Message, MessageKind, Progress, Stage};
-use crate::service::{JobStatus, Meter, Pace};
+#[cfg(feature = "dbus")]
+use crate::service::JobStatus;
+use crate::service::{Meter, Pace};
+#[cfg(feature = "dbus")]
 use crate::state::Release;
 
 /// Shows how far an installation is; on stderr, so that an answer can be piped.
