@@ -26,7 +26,7 @@ use slotmgr::storage::sim::World;
 use slotmgr::storage::{Area, EnvCopy};
 use support::cuts::{Tried, cut_everywhere};
 use support::rig::{Rig, stderr, stdout};
-use support::{bundle, bundle_file, image, layout, policy, running, slot_id};
+use support::{bundle, bundle_file, image, layout, policy, slot_id};
 
 const GOOD: Standing = Standing::Good;
 const ON_TRIAL: Standing = Standing::Trial { left: 1 };
@@ -141,7 +141,7 @@ fn an_installation_in_raucs_protocol() {
     assert_eq!(standings(&custom), [GOOD, ON_TRIAL]);
     place.calls();
     let layout = layout();
-    boot::confirm(&custom, &mut World::new(), running(&layout, "B")).unwrap();
+    boot::confirm(&custom, &mut World::new(), support::booted(&layout, "B")).unwrap();
     insta::assert_snapshot!(place.calls(), @r"
     set-state B good
     get-state B
@@ -152,7 +152,7 @@ fn an_installation_in_raucs_protocol() {
         Some(slot_id(&layout, "B"))
     );
     place.calls();
-    boot::confirm_alone(&custom, &mut World::new(), running(&layout, "B")).unwrap();
+    boot::confirm_alone(&custom, &mut World::new(), support::booted(&layout, "B")).unwrap();
     insta::assert_snapshot!(place.calls(), @r"
     set-state B good
     set-state A bad
@@ -291,9 +291,9 @@ fn barebox_in_raucs_numbers() {
         read(&barebox).unwrap().primary(),
         Some(slot_id(&layout, "B"))
     );
-    boot::confirm(&barebox, &mut World::new(), running(&layout, "B")).unwrap();
+    boot::confirm(&barebox, &mut World::new(), support::booted(&layout, "B")).unwrap();
     insta::assert_snapshot!(changes(), @"-n state -i /boot/board.dtb -s bootstate.B.remaining_attempts=3");
-    boot::confirm(&barebox, &mut World::new(), running(&layout, "B")).unwrap();
+    boot::confirm(&barebox, &mut World::new(), support::booted(&layout, "B")).unwrap();
     assert_eq!(changes(), "", "equal content writes nothing");
     mark(&barebox, "B", Mark::Bad).unwrap();
     mark(&barebox, "A", Mark::Active).unwrap();
@@ -483,7 +483,7 @@ fn tryboot_from_arm_to_confirmation() {
 
     let mut tried = Tried::default();
     let confirm = |world: &World| {
-        let _ = boot::confirm(&env, &mut world.clone(), running(&layout, "3"));
+        let _ = boot::confirm(&env, &mut world.clone(), support::booted(&layout, "3"));
     };
     let begin = || world.power_on(slotmgr::storage::sim::Keep::None);
     cut_everywhere(&begin, &confirm, &mut tried, &mut |found, _| {

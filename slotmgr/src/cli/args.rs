@@ -115,6 +115,8 @@ pub enum Verb {
     Preflight,
     /// Do everything that an installation does but write
     Simulate(Simulate),
+    /// Write an image that is in no bundle into a slot; the slot is not started by itself
+    WriteSlot(WriteSlot),
     /// Tell what happened: installations, trials, falls back to the old system
     History,
 }
@@ -161,6 +163,22 @@ pub struct Monitor {
     /// Go on telling what happens, until stopped
     #[arg(short, long)]
     pub follow: bool,
+}
+
+/// `slotmgr write-slot`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct WriteSlot {
+    /// A boot name (B) or a slot name (rootfs.1)
+    #[arg(value_name = "SLOT")]
+    pub slot: String,
+
+    /// The image: a file
+    #[arg(value_name = "IMAGE")]
+    pub image: PathBuf,
+
+    /// What the image is (raw, ext4, tar, ...), where the end of its name does not tell
+    #[arg(short = 't', long, value_name = "TYPE")]
+    pub image_type: Option<String>,
 }
 
 /// `slotmgr simulate`

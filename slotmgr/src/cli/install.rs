@@ -100,11 +100,14 @@ pub(crate) fn perform(
     let baseline = probe::baseline(&session.own.checks);
     session.record.set_baseline(baseline);
     let policy = policy(session, around, opened.place, wishes)?;
-    let running = &session.conf.layout.slot(session.booted.id()).name;
-    let home = session.conf.system.data_directory.as_deref();
-    Snapshots::new(&session.own, home, running, &wishes.stop)
-        .take(&mut OnDisk)
-        .context("nothing was written")?;
+    // The data of a system from outside is its own affair.
+    if let Some(id) = session.booted.id() {
+        let running = &session.conf.layout.slot(id).name;
+        let home = session.conf.system.data_directory.as_deref();
+        Snapshots::new(&session.own, home, running, &wishes.stop)
+            .take(&mut OnDisk)
+            .context("nothing was written")?;
+    }
     let mut machine = session.machine();
     Ok(install::install(
         &mut machine,
@@ -245,6 +248,7 @@ pub(super) fn policy(
         boot_id: around.boot_id.clone(),
         work_directory: system.mount_prefix.clone(),
         handlers: session.conf.handlers.clone(),
+        repositories: session.conf.repositories.clone(),
         facts: facts.told,
         status: Some(session.conf.system.status.clone()),
         stop: wishes.stop.clone(),

@@ -104,6 +104,7 @@ fn result(layout: &Layout, manifest: &VerifiedManifest, installed: &Installed) -
             Some(armed.tries().count()),
         ),
         Installed::Waiting(target) => (InstallEnd::Waiting, Some(*target), None),
+        Installed::Artifacts => (InstallEnd::Artifacts, None, None),
         Installed::ByHandler => (InstallEnd::ByHandler, None, None),
     };
     let slot = target.map(|target| layout.slot(target.id()));
@@ -136,7 +137,9 @@ impl Teller<'_> {
         let error = match result {
             Ok(result) => {
                 let what = match result.end {
-                    InstallEnd::Armed | InstallEnd::ByHandler => What::Installed,
+                    InstallEnd::Armed | InstallEnd::Artifacts | InstallEnd::ByHandler => {
+                        What::Installed
+                    }
                     InstallEnd::Waiting => What::Written,
                 };
                 return self.tell(what, |facts| {

@@ -5,6 +5,7 @@
 
 mod installing;
 mod job;
+mod links;
 mod local;
 mod meter;
 mod steps;
@@ -25,7 +26,9 @@ use std::sync::Arc;
 use anyhow::Result;
 use bundle_format::VerifiedManifest;
 
+use crate::artifact::Stock;
 use crate::boot::Mark;
+use crate::config::Repository;
 use crate::events::Entry;
 use crate::install::Progress;
 use crate::state::Release;
@@ -126,6 +129,8 @@ pub enum InstallEnd {
     Armed,
     /// It is not started before somebody says so.
     Waiting,
+    /// Only artifacts were in the bundle, and they are used.
+    Artifacts,
     /// The bundle's own handler did everything.
     ByHandler,
 }
@@ -191,6 +196,12 @@ pub trait Service: Send + Sync {
     /// # Errors
     /// The bootloader's environment cannot be read.
     fn slots(&self) -> Result<Vec<SlotStatus>>;
+
+    /// What is in the artifact repositories.
+    ///
+    /// # Errors
+    /// The machine is not configured rightly.
+    fn artifacts(&self) -> Result<Vec<(Repository, Stock)>>;
 
     /// Name of the slot that is started next.
     ///

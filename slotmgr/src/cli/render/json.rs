@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{SCHEMA, StatusView};
+use crate::artifact::Stock;
 use crate::boot::{BootState, Mark, Standing};
+use crate::config::Repository;
 use crate::events::Entry;
 use crate::health::preflight::Finding;
 use crate::health::{Report, TrialEnd};
-use crate::install::{Simulated, Step};
+use crate::install::{LocalImage, Simulated, Step};
 use crate::service::{InstallEnd, InstallResult, JobStatus};
 use crate::slot::{Booted, Layout, Slot, SlotId, role};
 use crate::state::{FellBack, Job, Outcome, SlotRecord};
@@ -32,6 +34,7 @@ impl Installed {
         let word = match result.end {
             InstallEnd::Armed => "installed",
             InstallEnd::Waiting => "written",
+            InstallEnd::Artifacts => "artifacts",
             InstallEnd::ByHandler => "by-handler",
         };
         let release = &result.release;
@@ -161,6 +164,26 @@ impl Marked {
             slot: layout.slot(slot).name.to_string(),
             marked: mark_name(mark),
             primary: primary.map(|id| layout.slot(id).name.to_string()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct SlotWritten {
+    schema: u32,
+    slot: String,
+    size: u64,
+    sha256: Option<String>,
+}
+
+impl SlotWritten {
+    pub fn new(layout: &Layout, slot: SlotId, image: &LocalImage) -> Self {
+        SlotWritten {
+            schema: SCHEMA,
+            slot: layout.slot(slot).name.to_string(),
+            size: image.size(),
+            sha256: image.sha256().map(|digest| digest.to_string()),
         }
     }
 }
@@ -318,7 +341,7 @@ impl<'v> History<'v> {
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Trial {
     schema: u32,
-    slot: String,
+    slot: Option<String>,
     result: &'static str,
     reason: Option<String>,
     checks: Vec<Check>,
@@ -334,6 +357,16 @@ struct Check {
 }
 
 impl Trial {
+    pub fn outside() -> Self {
+        Trial {
+            schema: SCHEMA,
+            slot: None,
+            result: "not-on-trial",
+            reason: None,
+            checks: Vec::new(),
+        }
+    }
+
     pub fn new(layout: &Layout, booted: Booted, end: &TrialEnd) -> Self {
         let (result, reason, reports): (_, _, &[Report]) = match end {
             TrialEnd::NotOnTrial { .. } => ("not-on-trial", None, &[]),
@@ -351,7 +384,7 @@ impl Trial {
         let slot = layout.slot(booted.id()).name.to_string();
         Trial {
             schema: SCHEMA,
-            slot,
+            slot: Some(slot),
             result,
             reason,
             checks: checks.collect(),
@@ -365,13 +398,24 @@ pub(super) struct Status<'v> {
     schema: u32,
     compatible: &'v str,
     bootloader: &'v str,
-    booted: String,
+    /// Nothing when the running system lies in no slot.
+    booted: Option<String>,
     primary: Option<String>,
     outcome: OutcomeView<'v>,
     last_update: Option<&'v Job>,
     fell_back: Option<&'v FellBack>,
     watchdog: Option<&'v str>,
     slots: Vec<SlotView<'v>>,
+    repositories: Vec<RepositoryView<'v>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct RepositoryView<'v> {
+    name: &'v str,
+    path: String,
+    /// By name, each instance by its digest, and whether it is used.
+    artifacts: &'v BTreeMap<String, BTreeMap<String, bool>>,
 }
 
 #[derive(Serialize)]
@@ -406,7 +450,7 @@ impl<'v> Status<'v> {
             schema: SCHEMA,
             compatible: view.compatible,
             bootloader: view.bootloader,
-            booted: layout.slot(view.booted.id()).name.to_string(),
+            booted: view.booted.id().map(|id| layout.slot(id).name.to_string()),
             primary: view
                 .state
                 .primary()
@@ -419,6 +463,7 @@ impl<'v> Status<'v> {
                 .iter()
                 .map(|(id, slot)| SlotView::new(view, id, slot))
                 .collect(),
+            repositories: view.repositories.iter().map(RepositoryView::new).collect(),
         }
     }
 }
@@ -427,6 +472,16 @@ impl<'v> OutcomeView<'v> {
     fn new(outcome: &'v Outcome) -> Self {
         let (state, reason) = (outcome.word(), outcome.reason());
         OutcomeView { state, reason }
+    }
+}
+
+impl<'v> RepositoryView<'v> {
+    fn new((repository, stock): &'v (Repository, Stock)) -> Self {
+        RepositoryView {
+            name: &repository.name,
+            path: repository.path.display().to_string(),
+            artifacts: &stock.artifacts,
+        }
     }
 }
 

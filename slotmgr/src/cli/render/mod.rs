@@ -22,7 +22,7 @@ use crate::config::SystemConf;
 use crate::events::Entry;
 use crate::health::preflight::Finding;
 use crate::health::{Report, TrialEnd};
-use crate::install::Simulated;
+use crate::install::{LocalImage, Simulated};
 use crate::service::{InstallEnd, InstallResult, JobStatus};
 use crate::slot::{Booted, Layout, SlotId};
 use crate::state::FellBack;
@@ -103,6 +103,10 @@ impl Output {
                  next       it is not started by itself (activate-installed=false): \
                  slotmgr mark active {slot}"
             ),
+            InstallEnd::Artifacts => format!(
+                "installed  the artifacts of {label}: written, synced, read back, and used from now \
+                 on\nnext       restart the programs that use them"
+            ),
             InstallEnd::ByHandler => format!(
                 "installed  {label}, by the bundle's own handler; slotmgr has neither written nor \
                  checked a slot\nnext       slotmgr status"
@@ -141,6 +145,26 @@ impl Output {
         self.json(&json::EventLine::new(entry));
     }
 
+    pub fn slot_written(&self, layout: &Layout, slot: SlotId, image: &LocalImage) {
+        let root = layout.root_of(slot);
+        self.human(|| {
+            let name = &layout.slot(slot).name;
+            let next = match layout.slot(root).boot_name {
+                Some(_) => format!(
+                    "{} is not started by itself: slotmgr mark active {}",
+                    layout.slot(root).name,
+                    layout.slot(root).name
+                ),
+                None => "slotmgr status".to_owned(),
+            };
+            format!(
+                "written    {} bytes are in {name}: synced, read back\nnext       {next}",
+                image.size()
+            )
+        });
+        self.json(&json::SlotWritten::new(layout, slot, image));
+    }
+
     pub fn marked(&self, layout: &Layout, slot: SlotId, mark: Mark, state: Option<&BootState>) {
         self.human(|| {
             let next = match state.map(BootState::primary) {
@@ -165,6 +189,12 @@ impl Output {
 
     pub fn check_ended(&self, report: &Report) {
         self.human(|| format!("{} {report}", if report.failed() { '✗' } else { '✓' }));
+    }
+
+    /// A system that lies in no slot is never on trial.
+    pub fn nothing_to_try(&self) {
+        self.human(|| "this system lies in no slot: there is nothing to confirm".to_owned());
+        self.json(&json::Trial::outside());
     }
 
     pub fn trial_ended(&self, layout: &Layout, booted: Booted, end: &TrialEnd) {
