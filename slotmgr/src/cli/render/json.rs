@@ -1,15 +1,16 @@
 //! The JSON answers. Field names are a promise; `schema` changes when one goes.
 
-use bundle_format::VerifiedManifest;
 use serde::Serialize;
 
 use super::SCHEMA;
 use crate::boot::{BootState, Mark};
+use crate::events::Entry;
 use crate::health::preflight::Finding;
 use crate::health::{Report, TrialEnd};
-use crate::install;
+use crate::install::{LocalImage, Simulated, Step};
+use crate::service::{InstallEnd, InstallResult, JobStatus};
 use crate::slot::{Booted, Layout, SlotId};
-use crate::state::{Event, FellBack, Record};
+use crate::state::FellBack;
 
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -25,34 +26,111 @@ pub(super) struct Installed {
 }
 
 impl Installed {
-    pub fn new(
-        layout: &Layout,
-        manifest: &VerifiedManifest,
-        installed: &install::Installed,
-    ) -> Self {
-        let update = &manifest.manifest().update;
-        let (result, slot, tries) = match installed {
-            install::Installed::Armed(armed) => (
-                "installed",
-                Some(armed.target()),
-                Some(armed.tries().count()),
-            ),
-            install::Installed::Waiting(target) => ("written", Some(*target), None),
-            install::Installed::Artifacts => ("artifacts", None, None),
-            install::Installed::ByHandler => ("by-handler", None, None),
+    pub fn new(result: &InstallResult) -> Self {
+        let word = match result.end {
+            InstallEnd::Armed => "installed",
+            InstallEnd::Waiting => "written",
+            InstallEnd::Artifacts => "artifacts",
+            InstallEnd::ByHandler => "by-handler",
         };
-        let slot = slot.map(|target| layout.slot(target.id()));
+        let release = &result.release;
         Installed {
             schema: SCHEMA,
-            result,
-            slot: slot.map(|slot| slot.name.to_string()),
-            bootname: slot
-                .and_then(|slot| slot.boot_name.as_ref())
-                .map(ToString::to_string),
-            compatible: update.compatible.clone(),
-            version: update.version.clone(),
-            manifest_sha256: manifest.hash().to_string(),
-            tries,
+            result: word,
+            slot: result.slot.clone(),
+            bootname: result.bootname.clone(),
+            compatible: release.compatible.clone(),
+            version: release.version.clone(),
+            manifest_sha256: release.manifest_sha256.clone(),
+            tries: result.tries,
+        }
+    }
+}
+
+#[cfg(feature = "dbus")]
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Cancelled<'v> {
+    schema: u32,
+    job: &'v str,
+    result: &'static str,
+}
+
+#[cfg(feature = "dbus")]
+impl<'v> Cancelled<'v> {
+    pub fn new(job: &'v str) -> Self {
+        Cancelled {
+            schema: SCHEMA,
+            job,
+            result: "stopping",
+        }
+    }
+}
+
+/// A job, a line for a program that follows.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct JobLine<'v> {
+    schema: u32,
+    job: &'v str,
+    transaction: &'v str,
+    source: &'v str,
+    state: &'static str,
+    stage: Option<&'static str>,
+    done: Option<u64>,
+    total: Option<u64>,
+    bytes_per_second: Option<u64>,
+    seconds_left: Option<u64>,
+    version: Option<&'v str>,
+    manifest_sha256: Option<&'v str>,
+    slot: Option<&'v str>,
+    bootname: Option<&'v str>,
+    tries: Option<u8>,
+    error: Option<&'v str>,
+    started: i64,
+    ended: Option<i64>,
+}
+
+impl<'v> JobLine<'v> {
+    pub fn new(job: &'v JobStatus) -> Self {
+        let release = job.release.as_ref();
+        JobLine {
+            schema: SCHEMA,
+            job: &job.id,
+            transaction: &job.transaction,
+            source: &job.source,
+            state: job.state.word(),
+            stage: job.pace.map(|pace| pace.stage.name()),
+            done: job.pace.map(|pace| pace.done),
+            total: job.pace.map(|pace| pace.total),
+            bytes_per_second: job.pace.map(|pace| pace.rate),
+            seconds_left: job.pace.and_then(|pace| pace.left),
+            version: release.and_then(|release| release.version.as_deref()),
+            manifest_sha256: release.map(|release| release.manifest_sha256.as_str()),
+            slot: job.slot.as_deref(),
+            bootname: job.bootname.as_deref(),
+            tries: job.tries,
+            error: job.error.as_deref(),
+            started: job.started,
+            ended: job.ended,
+        }
+    }
+}
+
+/// Something that happened, a line for a program that follows.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct EventLine<'v> {
+    schema: u32,
+    #[serde(flatten)]
+    entry: &'v Entry,
+}
+
+impl<'v> EventLine<'v> {
+    pub fn new(entry: &'v Entry) -> Self {
+        EventLine {
+            schema: SCHEMA,
+            entry,
         }
     }
 }
@@ -96,7 +174,7 @@ pub(super) struct SlotWritten {
 }
 
 impl SlotWritten {
-    pub fn new(layout: &Layout, slot: SlotId, image: &install::LocalImage) -> Self {
+    pub fn new(layout: &Layout, slot: SlotId, image: &LocalImage) -> Self {
         SlotWritten {
             schema: SCHEMA,
             slot: layout.slot(slot).name.to_string(),
@@ -194,12 +272,8 @@ struct Write<'v> {
 }
 
 impl<'v> Simulation<'v> {
-    pub fn new(
-        layout: &Layout,
-        findings: &'v [Finding],
-        simulated: &'v install::Simulated,
-    ) -> Self {
-        let write = |step: &'v install::Step| Write {
+    pub fn new(layout: &Layout, findings: &'v [Finding], simulated: &'v Simulated) -> Self {
+        let write = |step: &'v Step| Write {
             image: &step.filename,
             size: step.size,
             sha256: step.sha256.to_string(),
@@ -245,16 +319,16 @@ impl Restored {
 #[serde(rename_all = "kebab-case")]
 pub(super) struct History<'v> {
     schema: u32,
-    events: &'v [Event],
+    events: &'v [Entry],
     fell_back: Option<&'v FellBack>,
 }
 
 impl<'v> History<'v> {
-    pub fn new(record: &'v Record) -> Self {
+    pub fn new(events: &'v [Entry], fell_back: Option<&'v FellBack>) -> Self {
         History {
             schema: SCHEMA,
-            events: record.events(),
-            fell_back: record.fell_back(),
+            events,
+            fell_back,
         }
     }
 }
