@@ -20,7 +20,7 @@ const MODULES: [&str; 4] = ["virtio_net", "vfat", "nls_cp437", "nls_ascii"];
 
 const INIT: &str = include_str!("../guest/init");
 const APP: &str = include_str!("../guest/demo-app");
-const SYSTEM_CONF: &str = include_str!("../guest/system.conf");
+pub(crate) const SYSTEM_CONF: &str = include_str!("../guest/system.conf");
 const SLOTMGR_TOML: &str = include_str!("../guest/slotmgr.toml");
 
 /// What is particular to the systems of a test.
@@ -134,7 +134,7 @@ impl Version<'_> {
             let name = format!("rootfs{}-v{}.tree", self.variant.name, self.number);
             let tree = Tree::new(dir.join(name))?;
             self.fill(&tree, &archive)?;
-            tree.squash(part)?;
+            tree.squash(part, &[])?;
             remove(&tree.root)
         })
     }
@@ -189,31 +189,31 @@ pub fn kernel_only(kernel: &Kernel, dir: &Path) -> Result<PathBuf> {
     cached(&dir.join("kernel-only.squashfs"), &inputs, |part| {
         let tree = Tree::new(dir.join("kernel-only.tree"))?;
         tree.boot_files(kernel, &archive)?;
-        tree.squash(part)?;
+        tree.squash(part, &[])?;
         remove(&tree.root)
     })
 }
 
 /// A folder for files that are only needed in between.
-fn scratch(dir: &Path) -> Result<PathBuf> {
+pub(crate) fn scratch(dir: &Path) -> Result<PathBuf> {
     let path = dir.join("scratch");
     fs_err::create_dir_all(&path)?;
     Ok(path)
 }
 
 /// The files of an image before they are packed.
-struct Tree {
-    root: PathBuf,
+pub(crate) struct Tree {
+    pub(crate) root: PathBuf,
 }
 
 impl Tree {
-    fn new(root: PathBuf) -> Result<Self> {
+    pub(crate) fn new(root: PathBuf) -> Result<Self> {
         remove(&root)?;
         fs_err::create_dir_all(&root)?;
         Ok(Self { root })
     }
 
-    fn place(&self, name: &str) -> Result<PathBuf> {
+    pub(crate) fn place(&self, name: &str) -> Result<PathBuf> {
         let path = self.root.join(name);
         if let Some(dir) = path.parent() {
             fs_err::create_dir_all(dir)?;
@@ -221,11 +221,11 @@ impl Tree {
         Ok(path)
     }
 
-    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> Result<()> {
+    pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> Result<()> {
         self.new_file(name, content.as_ref(), 0o644)
     }
 
-    fn program(&self, name: &str, content: &[u8]) -> Result<()> {
+    pub(crate) fn program(&self, name: &str, content: &[u8]) -> Result<()> {
         self.new_file(name, content, 0o755)
     }
 
@@ -253,12 +253,12 @@ impl Tree {
         Ok(())
     }
 
-    fn boot_files(&self, kernel: &Kernel, archive: &[u8]) -> Result<()> {
+    pub(crate) fn boot_files(&self, kernel: &Kernel, archive: &[u8]) -> Result<()> {
         self.file("boot/vmlinuz", fs_err::read(kernel.image())?)?;
         self.file("boot/initrd.img", archive)
     }
 
-    fn modules(&self, kernel: &Kernel, more: &[&str]) -> Result<()> {
+    pub(crate) fn modules(&self, kernel: &Kernel, more: &[&str]) -> Result<()> {
         let dir = format!("lib/modules/{}", kernel.release);
         let names = [&initramfs::MODULES[..], &MODULES, more].concat();
         for module in kernel.with_dependencies(&names)? {
@@ -284,15 +284,21 @@ impl Tree {
         Ok(())
     }
 
-    fn squash(&self, image: &Path) -> Result<()> {
-        captured(Command::new("mksquashfs").arg(&self.root).arg(image).args([
+    /// Packs it, without `left_out`: paths in the tree, and patterns.
+    pub(crate) fn squash(&self, image: &Path, left_out: &[&str]) -> Result<()> {
+        let mut command = Command::new("mksquashfs");
+        command.arg(&self.root).arg(image).args([
             "-comp",
             "gzip",
             "-all-root",
             "-noappend",
             "-no-progress",
             "-quiet",
-        ]))?;
+        ]);
+        if !left_out.is_empty() {
+            command.args(["-wildcards", "-e"]).args(left_out);
+        }
+        captured(&mut command)?;
         Ok(())
     }
 }

@@ -9,12 +9,14 @@
 //! behind [`storage::Storage`], what a bootloader remembers behind [`boot::BootEnv`], where bundles
 //! come from behind [`bundle_format::ReadAt`].
 
+pub mod artifact;
 pub mod boot;
 pub mod cli;
 pub mod config;
 pub mod data;
 #[cfg(feature = "dbus")]
 pub mod dbus;
+pub mod events;
 pub mod health;
 pub mod install;
 pub mod partition;

@@ -17,7 +17,7 @@ use slotmgr::storage::record::RecordingDisks;
 use slotmgr::storage::sim::{Keep, World};
 use support::cuts::{Tried, cut_everywhere};
 use support::labs::{self, Lab};
-use support::{BOTH_GOOD, image, layout, policy, running, slot_id};
+use support::{BOTH_GOOD, booted, image, layout, policy, slot_id};
 
 const OLD: u8 = 1;
 const OLDER: u8 = 2;
@@ -51,13 +51,13 @@ fn mark(lab: &Lab, world: &World, name: &str, mark: Mark) -> bool {
 
 fn confirm(lab: &Lab, world: &World, name: &str) -> bool {
     let layout = layout();
-    let booted = running(&layout, name);
+    let booted = support::booted(&layout, name);
     boot::confirm((lab.env)(world).as_ref(), &mut world.clone(), booted).is_ok()
 }
 
 fn confirm_alone(lab: &Lab, world: &World, name: &str) -> bool {
     let layout = layout();
-    let booted = running(&layout, name);
+    let booted = support::booted(&layout, name);
     boot::confirm_alone((lab.env)(world).as_ref(), &mut world.clone(), booted).is_ok()
 }
 
@@ -283,6 +283,60 @@ fn the_order_of_writes_is_a_contract() {
     sync      boot-env
     read-back boot-env
     write     boot-env @512 +1024
+    sync      boot-env
+    read-back boot-env
+    ");
+}
+
+/// `prevent-late-fallback` in the bootloader's memory: what decides is written once. (EFI variables
+/// are no disk; how much is done to them is counted.)
+#[test]
+fn confirming_and_giving_up_is_one_update() {
+    let mut lists = String::new();
+    for lab in labs::all() {
+        let mut armed = start(&lab);
+        assert!(install(&lab, &armed));
+        assert_eq!((lab.boot)(&armed).as_deref(), Some("B"), "{}", lab.name);
+        let (env, world, layout) = ((lab.env)(&armed), armed.clone(), layout());
+        let before = world.operations();
+        let mut disks = RecordingDisks::new(&mut armed);
+        let log = disks.log();
+        boot::confirm_alone(env.as_ref(), &mut disks, booted(&layout, "B")).unwrap();
+        let after = world.operations();
+        lists.push_str(&format!(
+            "{}: {}\n{}",
+            lab.name,
+            after - before,
+            log.render()
+        ));
+        assert!(confirm_alone(&lab, &world, "B"));
+        assert_eq!(world.operations(), after, "{}: once", lab.name);
+    }
+    insta::assert_snapshot!(lists, @r"
+    grub: 2
+    write     boot-env @0 +512
+    sync      boot-env
+    read-back boot-env
+    efi: 2
+    efi, efi-use-bootnext=false: 2
+    gpt-priority, Bottlerocket's GRUB: 5
+    write     boot-env @65024 +512
+    write     boot-env @81408 +512
+    sync      boot-env
+    read-back boot-env
+    write     boot-env @512 +1024
+    sync      boot-env
+    read-back boot-env
+    gpt-priority, ChromeOS's firmware: 5
+    write     boot-env @65024 +512
+    write     boot-env @81408 +512
+    sync      boot-env
+    read-back boot-env
+    write     boot-env @512 +1024
+    sync      boot-env
+    read-back boot-env
+    grub, paired files: 2
+    write     boot-env @0 +512
     sync      boot-env
     read-back boot-env
     ");

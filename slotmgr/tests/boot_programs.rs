@@ -22,11 +22,12 @@ use slotmgr::boot::tryboot::{FirmwareFiles, Tryboot};
 use slotmgr::boot::{self, BootEnv, BootError, BootState, Mark, Standing, Tries};
 use slotmgr::program::End;
 use slotmgr::slot::{BootName, Layout, Slot};
+use slotmgr::storage::record::RecordingDisks;
 use slotmgr::storage::sim::World;
 use slotmgr::storage::{Area, EnvCopy};
 use support::cuts::{Tried, cut_everywhere};
 use support::rig::{Rig, stderr, stdout};
-use support::{bundle, bundle_file, image, layout, policy, running, slot_id};
+use support::{booted, bundle, bundle_file, image, layout, policy, slot_id};
 
 const GOOD: Standing = Standing::Good;
 const ON_TRIAL: Standing = Standing::Trial { left: 1 };
@@ -141,7 +142,7 @@ fn an_installation_in_raucs_protocol() {
     assert_eq!(standings(&custom), [GOOD, ON_TRIAL]);
     place.calls();
     let layout = layout();
-    boot::confirm(&custom, &mut World::new(), running(&layout, "B")).unwrap();
+    boot::confirm(&custom, &mut World::new(), support::booted(&layout, "B")).unwrap();
     insta::assert_snapshot!(place.calls(), @r"
     set-state B good
     get-state B
@@ -152,7 +153,7 @@ fn an_installation_in_raucs_protocol() {
         Some(slot_id(&layout, "B"))
     );
     place.calls();
-    boot::confirm_alone(&custom, &mut World::new(), running(&layout, "B")).unwrap();
+    boot::confirm_alone(&custom, &mut World::new(), support::booted(&layout, "B")).unwrap();
     insta::assert_snapshot!(place.calls(), @r"
     set-state B good
     set-state A bad
@@ -291,9 +292,9 @@ fn barebox_in_raucs_numbers() {
         read(&barebox).unwrap().primary(),
         Some(slot_id(&layout, "B"))
     );
-    boot::confirm(&barebox, &mut World::new(), running(&layout, "B")).unwrap();
+    boot::confirm(&barebox, &mut World::new(), support::booted(&layout, "B")).unwrap();
     insta::assert_snapshot!(changes(), @"-n state -i /boot/board.dtb -s bootstate.B.remaining_attempts=3");
-    boot::confirm(&barebox, &mut World::new(), running(&layout, "B")).unwrap();
+    boot::confirm(&barebox, &mut World::new(), support::booted(&layout, "B")).unwrap();
     assert_eq!(changes(), "", "equal content writes nothing");
     mark(&barebox, "B", Mark::Bad).unwrap();
     mark(&barebox, "A", Mark::Active).unwrap();
@@ -310,6 +311,34 @@ fn barebox_in_raucs_numbers() {
 
 /// Debian's program takes the options that we give it, as far as it can be asked without a device
 /// tree of a board.
+/// `prevent-late-fallback`: one call of the program, which writes its state once.
+#[test]
+fn barebox_confirms_and_gives_up_in_one_call() {
+    let place = Place::new();
+    place.put(
+        "state",
+        "bootstate.A.priority=10\nbootstate.A.remaining_attempts=3\n\
+         bootstate.B.priority=20\nbootstate.B.remaining_attempts=1\n",
+    );
+    let name = StateName {
+        state: None,
+        dtb: None,
+    };
+    let program = place.program(BAREBOX);
+    let barebox = Barebox::new(&layout(), program, name, Tries::new(3).unwrap());
+    let layout = layout();
+    let confirm_alone = || {
+        boot::confirm_alone(&barebox, &mut World::new(), booted(&layout, "B")).unwrap();
+        let calls = place.calls();
+        let changes = calls.lines().filter(|call| call.contains("-s "));
+        changes.map(|call| format!("{call}\n")).collect::<String>()
+    };
+    assert_eq!(standings(&barebox), [GOOD, ON_TRIAL]);
+    insta::assert_snapshot!(confirm_alone(), @"-s bootstate.A.priority=0 -s bootstate.A.remaining_attempts=0 -s bootstate.B.remaining_attempts=3");
+    assert_eq!(standings(&barebox), [Standing::Bad, GOOD]);
+    assert_eq!(confirm_alone(), "", "equal content writes nothing");
+}
+
 #[test]
 fn the_real_barebox_state_knows_these_options() {
     let output = std::process::Command::new("barebox-state")
@@ -444,6 +473,31 @@ fn firmware_files(place: &Path) -> FirmwareFiles {
     }
 }
 
+/// `prevent-late-fallback`: the two digits change places in one sector.
+#[test]
+fn tryboot_confirms_and_gives_up_in_one_write() {
+    let (place, layout) = (Place::new(), pi());
+    let world = World::new();
+    world.add(AUTOBOOT, autoboot(2, 3));
+    fs_err::write(place.path("tryboot"), [0, 0, 0, 1]).unwrap();
+    fs_err::write(place.path("partition"), [0, 0, 0, 3]).unwrap();
+    let env = Tryboot::new(&layout, firmware_files(place.0.path()));
+    let recorded = || {
+        let mut world = world.clone();
+        let mut disks = RecordingDisks::new(&mut world);
+        let log = disks.log();
+        boot::confirm_alone(&env, &mut disks, booted(&layout, "3")).unwrap();
+        log.render()
+    };
+    insta::assert_snapshot!(recorded(), @r"
+    write     boot-env @0 +64
+    sync      boot-env
+    read-back boot-env
+    ");
+    assert_eq!(world.current(AUTOBOOT), autoboot(3, 2));
+    assert_eq!(recorded(), "", "equal content writes nothing");
+}
+
 #[test]
 fn tryboot_from_arm_to_confirmation() {
     let (place, layout) = (Place::new(), pi());
@@ -483,7 +537,7 @@ fn tryboot_from_arm_to_confirmation() {
 
     let mut tried = Tried::default();
     let confirm = |world: &World| {
-        let _ = boot::confirm(&env, &mut world.clone(), running(&layout, "3"));
+        let _ = boot::confirm(&env, &mut world.clone(), support::booted(&layout, "3"));
     };
     let begin = || world.power_on(slotmgr::storage::sim::Keep::None);
     cut_everywhere(&begin, &confirm, &mut tried, &mut |found, _| {

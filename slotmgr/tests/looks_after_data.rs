@@ -8,6 +8,7 @@
 
 mod support;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Output;
 
@@ -39,6 +40,13 @@ impl Machine {
     fn configure(&self, more: &str) {
         let home = self.rig.path("app");
         let data = format!("[data]\ndirectory = \"{}\"\n{more}", home.display());
+        self.rig.configure(&data);
+    }
+
+    /// The same, with settings of the trial.
+    fn configure_trial(&self, trial: &str) {
+        let home = self.rig.path("app");
+        let data = format!("{trial}[data]\ndirectory = \"{}\"\n", home.display());
         self.rig.configure(&data);
     }
 
@@ -162,6 +170,95 @@ fn slotmgr_started_again_in_the_same_boot_does_not_migrate_again() {
     assert_eq!(machine.read("app/rootfs.1/db"), "in use\n");
 }
 
+/// What is in the way of a copy: the real `cp`, stopped in the middle, or a hook.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Killed {
+    InTheCopy,
+    InTheHook,
+}
+
+impl Machine {
+    /// Starts a trial, and kills slotmgr when it is in the middle of the migration, as systemd
+    /// does: with everything that it has started.
+    fn killed(&self, when: Killed) {
+        let (marker, programs) = (self.rig.path("there"), self.rig.path("programs"));
+        let hang = format!("touch {}; exec sleep 1000", marker.display());
+        match when {
+            Killed::InTheHook => {
+                self.hook("migrate.d/10-db.sh", &format!("echo half >> $1/db; {hang}"));
+            }
+            Killed::InTheCopy => {
+                let cp = programs.join("cp");
+                let script = format!("#!/bin/sh\nfor to; do :; done; echo half > $to/db; {hang}\n");
+                fs_err::create_dir_all(&programs).unwrap();
+                fs_err::write(&cp, script).unwrap();
+                fs_err::set_permissions(&cp, PermissionsExt::from_mode(0o755)).unwrap();
+            }
+        }
+        let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+        let mut trial = self.rig.command("B", &["trial", "--no-reboot"]);
+        let mut trial = trial.env("PATH", path).spawn().unwrap();
+        while !marker.exists() {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        let children = format!("/proc/{0}/task/{0}/children", trial.id());
+        let children = fs_err::read_to_string(children).unwrap_or_default();
+        trial.kill().unwrap();
+        trial.wait().unwrap();
+        for child in children.split_whitespace() {
+            let _ = std::process::Command::new("kill")
+                .args(["-9", child])
+                .status();
+        }
+        fs_err::remove_file(&marker).unwrap();
+        if programs.exists() {
+            fs_err::remove_dir_all(programs).unwrap();
+        }
+        self.hook("migrate.d/10-db.sh", CHANGE);
+    }
+}
+
+#[test]
+fn killed_in_the_migration_the_new_system_begins_anew_and_is_confirmed() {
+    for when in [Killed::InTheCopy, Killed::InTheHook] {
+        for another_boot in [false, true] {
+            let machine = Machine::new("");
+            machine.hook("migrate.d/10-db.sh", CHANGE);
+            machine.install_and_start();
+            machine.killed(when);
+            assert!(!machine.rig.path("app/rootfs.1").exists(), "no half of it");
+            assert!(!machine.rig.path("run/data").exists());
+            if another_boot {
+                assert_eq!(machine.rig.start(), "B");
+            }
+            let output = machine.trial();
+            assert!(output.status.success(), "{when:?}: {}", stderr(&output));
+            assert_eq!(
+                machine.read("app/rootfs.1/db"),
+                "version 1\nmigrated from '' to '3'\n"
+            );
+            assert_eq!(machine.read("app/rootfs.0/db"), "version 1\n");
+            assert_eq!(machine.rig.start(), "B", "confirmed");
+        }
+    }
+}
+
+#[test]
+fn killed_in_the_migration_on_its_last_try_the_old_system_is_back_with_its_data() {
+    for when in [Killed::InTheCopy, Killed::InTheHook] {
+        let machine = Machine::new("");
+        machine.configure_trial("tries = 1\n");
+        machine.hook("migrate.d/10-db.sh", CHANGE);
+        machine.install_and_start();
+        machine.killed(when);
+        assert_eq!(machine.rig.start(), "A", "{when:?}");
+        let output = machine.rig.run(&["trial", "--no-reboot"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert_eq!(machine.read("run/data/db"), "version 1\n");
+        assert!(!machine.rig.path("app/rootfs.1").exists());
+    }
+}
+
 #[test]
 fn hooks_without_data_to_migrate_keep_no_system() {
     let machine = Machine::new("");
@@ -215,6 +312,32 @@ fn snapshots_are_taken_before_an_update_and_restored_only_when_asked() {
         "{}",
         stderr(&wrong)
     );
+}
+
+/// Each snapshot pushes out an older one: what is refused anyway takes none.
+#[test]
+fn a_bundle_that_is_refused_takes_no_snapshot() {
+    let machine = Machine::new("");
+    machine.hook("snapshot.d/db.sh", SNAPSHOT);
+    let conf = fs_err::read_to_string(machine.rig.path("system.conf")).unwrap();
+    let refusing = [
+        conf.replace("compatible=board", "compatible=another"),
+        conf.replace("compatible=board", "compatible=board\nmin-bundle-version=4"),
+    ];
+    for conf in refusing {
+        fs_err::write(machine.rig.path("system.conf"), conf).unwrap();
+        assert_eq!(machine.install().status.code(), Some(1));
+    }
+    fs_err::write(machine.rig.path("system.conf"), conf).unwrap();
+    let mut bytes = fs_err::read(&machine.bundle).unwrap();
+    bytes[5_000] ^= 1;
+    let whole = fs_err::read(&machine.bundle).unwrap();
+    fs_err::write(&machine.bundle, bytes).unwrap();
+    assert_eq!(machine.install().status.code(), Some(1), "it is damaged");
+    fs_err::write(&machine.bundle, whole).unwrap();
+    assert!(!machine.rig.path("data/snapshots").exists());
+    assert!(machine.install().status.success());
+    assert!(machine.rig.path("data/snapshots/1/db").exists());
 }
 
 #[test]

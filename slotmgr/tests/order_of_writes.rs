@@ -47,7 +47,7 @@ fn install_over_an_older_release() {
     write     boot-env @0 +512
     sync      boot-env
     read-back boot-env
-    write     record.1 @0 +995
+    write     record.1 @0 +1016
     sync      record.1
     ");
 }
@@ -84,7 +84,7 @@ fn install_two_images() {
     write     boot-env @0 +512
     sync      boot-env
     read-back boot-env
-    write     record.1 @0 +1376
+    write     record.1 @0 +1397
     sync      record.1
     ");
 }
@@ -153,10 +153,11 @@ fn trial(disks: &mut RecordingDisks<'_>, slot: &str, confirmed: usize) {
     let layout = layout();
     let env = Grub::new(&layout);
     let mut record = Record::load(disks);
-    let booted = running(&layout, slot);
+    let running = running(&layout, slot);
+    let booted = running.slot().unwrap();
     let mut machine = Machine {
         layout: &layout,
-        booted,
+        booted: running,
         env: &env,
         disks,
         record: &mut record,
@@ -165,7 +166,14 @@ fn trial(disks: &mut RecordingDisks<'_>, slot: &str, confirmed: usize) {
         boot_id: "boot",
         now: 2_000,
     };
-    let end = health::trial(&mut machine, when, LateFallback::Allowed, &mut NoChecks).unwrap();
+    let end = health::trial(
+        &mut machine,
+        booted,
+        when,
+        LateFallback::Allowed,
+        &mut NoChecks,
+    )
+    .unwrap();
     assert_eq!(
         usize::from(matches!(end, TrialEnd::Confirmed { .. })),
         confirmed

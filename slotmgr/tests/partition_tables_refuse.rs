@@ -255,6 +255,8 @@ proptest! {
         let mut disk = world.clone().open(DISK).unwrap();
         let sector = SectorSize::new([512, 1024, 2048, 4096][sector]).unwrap();
         prop_assert!(Gpt::load(disk.as_mut(), sector).is_err());
-        prop_assert!(mbr::load(disk.as_mut(), sector).is_err());
+        // An MBR is known by two bytes only, which noise has now and then.
+        let signature = seed.get(510..512) == Some(&[0x55, 0xaa]);
+        prop_assert!(signature || mbr::load(disk.as_mut(), sector).is_err());
     }
 }

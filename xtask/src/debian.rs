@@ -151,8 +151,8 @@ impl Debian<'_> {
         }
         fs_err::create_dir_all(work.join("lists/partial"))?;
         fs_err::create_dir_all(work.join("parts"))?;
-        let text =
-            sources::source_packages(&sources::read(Path::new("/etc/apt"))?, &release.codename)?;
+        let files = sources::read(Path::new("/etc/apt"))?;
+        let text = sources::packages(&files, &release.codename, sources::Kind::Source)?;
         fs_err::write(work.join("parts/source.sources"), text)?;
         let apt = |arguments: &[&str]| {
             let mut command = Command::new("apt-get");
@@ -188,6 +188,34 @@ impl Debian<'_> {
         unpack.args(["--no-copy", "-x"]).arg(description).arg(into);
         logged(&mut unpack, &self.log)?;
         Ok(fs_err::remove_dir_all(&work)?)
+    }
+
+    /// Makes a root file system of this release in the new folder `into`: what every Debian has,
+    /// and `packages`; without documentation, translations and a package manager. Needs root.
+    ///
+    /// # Errors
+    /// A package cannot be downloaded or installed.
+    pub fn bootstrap(&self, packages: &[&str], into: &Path) -> Result<()> {
+        let release = Release::parse(&fs_err::read_to_string("/etc/os-release")?);
+        let files = sources::read(Path::new("/etc/apt"))?;
+        let text = sources::packages(&files, &release.codename, sources::Kind::Binary)?;
+        let mut list = into.as_os_str().to_owned();
+        list.push(".sources");
+        let list = PathBuf::from(list);
+        fs_err::write(&list, text)?;
+        // In a mount namespace of its own: whatever ends it, nothing stays mounted in the folder.
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "mmdebstrap"]);
+        command.args(["--mode=root", "--variant=essential", "--quiet"]);
+        // A root that was cut off is thrown away: nothing needs to be on the disk in between.
+        command.arg("--dpkgopt=force-unsafe-io");
+        command.arg(format!("--include={}", packages.join(",")));
+        for folder in ["doc", "info", "locale", "man", "zoneinfo"] {
+            command.arg(format!("--dpkgopt=path-exclude=/usr/share/{folder}/*"));
+        }
+        command.arg(&release.codename).arg(into).arg(&list);
+        logged(&mut command, &self.log)?;
+        Ok(fs_err::remove_file(&list)?)
     }
 
     fn announce(&self, sets: &[PackageSet], missing: &[Package]) {

@@ -148,6 +148,7 @@ impl Suite<'_> {
             ("GRUB's choice of slot", "boots_the_right_slot"),
             ("U-Boot's choice of slot", "uboot_boots_what_we_write"),
             ("who notices a hang", "notices_hangs"),
+            ("a trial under systemd", "under_systemd"),
         ] {
             self.cargo(what, &[&package[..], &[test], &threads].concat())?;
         }

@@ -1,23 +1,18 @@
-//! `slotmgr install`
+//! What an installation needs of this machine: the bundle that may be trusted, and the policy.
 
 use std::fs::File;
-use std::process::ExitCode;
-use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use bundle_format::cms::DecryptionKey;
 use bundle_format::manifest::Format;
 use bundle_format::{Bundle, Limits, ReadAt, Trust, VerifiedBundle, VerifiedManifest};
 
-use super::args::{Install, Options};
-use super::lock::Patience;
+use super::args::Options;
 use super::machine_facts::MachineFacts;
+use super::preflight;
 use super::remote::{self, Remote};
-use super::render::Output;
 use super::session::{Session, Surroundings};
-use super::{exit, preflight, signals};
 use crate::config::VersionFloor;
-use crate::data::folders::OnDisk;
 use crate::data::snapshot::Snapshots;
 use crate::health::{self, probe, traces};
 use crate::install::{
@@ -25,9 +20,8 @@ use crate::install::{
 };
 use crate::program::Stop;
 use crate::service::Origin;
-use crate::source::{HttpReader, Location, open_file, portion, protect};
+use crate::source::{HttpReader, Location, Stoppable, open_file, portion, protect};
 use crate::state::{Release, When};
-use crate::storage::device::Mode;
 
 /// A bundle with a trusted signature, wherever it is read from.
 pub(crate) struct OpenBundle {
@@ -61,90 +55,19 @@ impl OpenBundle {
     pub fn manifest(&self) -> &VerifiedManifest {
         self.bundle.manifest()
     }
-}
 
-pub(super) fn run(
-    options: &Options,
-    verb: &Install,
-    around: &Surroundings,
-    output: &Output,
-) -> Result<ExitCode> {
-    let stop = Stop::default();
-    signals::ask_to_stop(&stop)?;
-    let mode = match verb.dry_run {
-        true => Mode::ReadOnly,
-        false => Mode::ReadWrite,
-    };
-    let mut session = Session::open(options, around, mode)?;
-    let around = Surroundings {
-        transaction: verb
-            .transaction_id
-            .clone()
-            .unwrap_or_else(|| around.transaction.clone()),
-        ..around.clone()
-    };
-    let opening = Opening {
-        options,
-        around: &around,
-        stop: &stop,
-    };
-    let opened = opening.open(&session, &verb.source.origin())?;
-    output.bundle_accepted(opened.manifest());
-    if verb.dry_run {
-        return dry_run(&mut session, &around, (&opened, verb, &stop), output);
+    /// How it is installed here.
+    pub(super) fn policy(
+        &self,
+        session: &Session,
+        around: &Surroundings,
+        wishes: &Wishes,
+    ) -> Result<Policy> {
+        Ok(Policy {
+            supply: self.supply.clone(),
+            ..policy(session, around, self.place, wishes)?
+        })
     }
-    let wishes = Wishes {
-        ignore_compatible: verb.ignore_compatible,
-        ignore_version_limit: verb.ignore_version_limit,
-        fallen: if verb.try_again {
-            Fallen::TriedAgain
-        } else {
-            Fallen::Refused
-        },
-        stop,
-    };
-    let mut progress = output.progress();
-    let installed = perform(&mut session, &around, &opened, &wishes, &mut progress);
-    progress.finish();
-    match installed {
-        Ok(installed) => {
-            output.installed(&session.conf.layout, opened.manifest(), &installed);
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(error) => match error.downcast_ref::<install::InstallError>() {
-            Some(stopped) if stopped.was_stopped() => {
-                eprintln!("slotmgr: {stopped}");
-                Ok(ExitCode::from(exit::STOPPED))
-            }
-            _ => Err(error),
-        },
-    }
-}
-
-/// Tells what an installation would fetch and write.
-fn dry_run(
-    session: &mut Session,
-    around: &Surroundings,
-    (opened, verb, stop): (&OpenBundle, &Install, &Stop),
-    output: &Output,
-) -> Result<ExitCode> {
-    let wishes = Wishes {
-        ignore_compatible: verb.ignore_compatible,
-        ignore_version_limit: verb.ignore_version_limit,
-        stop: stop.clone(),
-        ..Wishes::default()
-    };
-    let policy = policy(session, around, opened, &wishes)?;
-    let begin = Instant::now();
-    let before = opened.remote.as_ref().map_or(0, Remote::received);
-    let estimate = install::estimate(&mut session.machine(), &opened.bundle, &policy)?;
-    let remote = opened.remote.as_ref();
-    let seconds = remote.and_then(|remote| {
-        let sample = remote.received() - before;
-        remote.seconds(estimate.total().fetch, (sample, begin.elapsed()))
-    });
-    output.estimated(&estimate, seconds);
-    Ok(ExitCode::SUCCESS)
 }
 
 /// What it takes to open a bundle.
@@ -178,6 +101,7 @@ impl Opening<'_> {
             Some(_) => Place::Local,
             None => Place::Remote { len: reader.len() },
         };
+        let reader: Box<dyn ReadAt> = Box::new(Stoppable::new(reader, self.stop));
         let bundle = verify(reader, local.as_ref(), session, &trust)
             .with_context(|| format!("the bundle {location} is refused; nothing was written"))?;
         refuse_format(session, bundle.manifest().manifest().bundle.format)?;
@@ -222,25 +146,19 @@ pub(crate) fn perform(
     wishes: &Wishes,
     progress: &mut dyn Progress,
 ) -> Result<Installed> {
-    let _alone = session.lock(Patience::ToWrite)?;
     let mut found = preflight::look(session).into_iter();
     if let Some(wrong) = found.find_map(|finding| finding.found.err()) {
         bail!("nothing was written: {wrong}");
     }
     note_fall(session, around)?;
     if wishes.fallen == Fallen::Refused {
-        refuse_fallen(session, opened)?;
+        refuse_fallen(session, around, opened)?;
     }
     // By the old system's checks, before anything is changed: what does not work now is not the
     // new system's fault.
     let baseline = probe::baseline(&session.own.checks);
     session.record.set_baseline(baseline);
-    let policy = policy(session, around, opened, wishes)?;
-    let running = &session.conf.layout.slot(session.booted.id()).name;
-    let home = session.conf.system.data_directory.as_deref();
-    Snapshots::new(&session.own, home, running, &wishes.stop)
-        .take(&mut OnDisk)
-        .context("nothing was written")?;
+    let policy = opened.policy(session, around, wishes)?;
     let mut machine = session.machine();
     Ok(install::install(
         &mut machine,
@@ -277,9 +195,17 @@ fn note_fall(session: &mut Session, around: &Surroundings) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn refuse_fallen(session: &Session, opened: &OpenBundle) -> Result<()> {
+pub(super) fn refuse_fallen(
+    session: &mut Session,
+    around: &Surroundings,
+    opened: &OpenBundle,
+) -> Result<()> {
     let release = Release::of(opened.manifest());
-    if session.record.falls(&release) < MAX_FALLS {
+    let falls = match session.known_state()? {
+        Some(state) => health::falls(&session.machine(), &state, &around.boot_id, &release),
+        None => session.record.falls(&release),
+    };
+    if falls < MAX_FALLS {
         return Ok(());
     }
     bail!(
@@ -351,13 +277,19 @@ fn oldest_allowed(session: &Session) -> Option<Version> {
     floor.max(configured)
 }
 
+/// The data of a system from outside is its own affair.
+fn snapshots(session: &Session, wishes: &Wishes) -> Option<Snapshots> {
+    let running = &session.conf.layout.slot(session.booted.id()?).name;
+    let home = session.conf.system.data_directory.as_deref();
+    Some(Snapshots::new(&session.own, home, running, &wishes.stop))
+}
+
 pub(super) fn policy(
     session: &Session,
     around: &Surroundings,
-    opened: &OpenBundle,
+    place: Place,
     wishes: &Wishes,
 ) -> Result<Policy> {
-    let place = opened.place;
     let system = &session.conf.system;
     // Reading a local file twice costs little. What comes over a network is not fetched twice unless
     // somebody wants that: each block is checked before it is written, and a link that fails is less
@@ -384,6 +316,7 @@ pub(super) fn policy(
         boot_id: around.boot_id.clone(),
         work_directory: system.mount_prefix.clone(),
         handlers: session.conf.handlers.clone(),
+        repositories: session.conf.repositories.clone(),
         facts: facts.told,
         status: Some(session.conf.system.status.clone()),
         home: system.data_directory.clone(),
@@ -391,11 +324,11 @@ pub(super) fn policy(
             Place::Local => Distance::Near,
             Place::Remote { .. } => Distance::Far,
         },
-        supply: opened.supply.clone(),
         chunk: match place {
             Place::Local => CHUNK,
             Place::Remote { len } => portion(len),
         },
+        snapshots: snapshots(session, wishes),
         stop: wishes.stop.clone(),
         ..Policy::new(&system.compatible)
     })

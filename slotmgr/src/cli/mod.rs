@@ -5,12 +5,15 @@ mod bootloader;
 mod check_config;
 #[cfg(feature = "dbus")]
 mod daemon;
+mod dry_run;
 mod evidence;
 mod history;
 pub(crate) mod install;
-mod lock;
+mod installation;
+pub(crate) mod lock;
 pub(crate) mod machine_facts;
 pub(crate) mod mark;
+mod monitor;
 mod preflight;
 pub(crate) mod remote;
 mod render;
@@ -22,6 +25,7 @@ mod simulate;
 mod status;
 mod trial;
 mod vote;
+pub(crate) mod write_slot;
 
 use std::process::ExitCode;
 
@@ -38,9 +42,12 @@ pub mod exit {
     pub const FAILED: u8 = 1;
     /// The command line is wrong.
     pub const USAGE: u8 = 2;
+    /// Another installation is running.
+    pub const BUSY: u8 = 6;
     /// An installation had better not begin; the list says why.
     pub const PREFLIGHT: u8 = 9;
-    /// Stopped by Ctrl-C or SIGTERM; the running system is untouched.
+    /// The installation was stopped: by Ctrl-C, SIGTERM, or `Cancel` of the service. The running
+    /// system is untouched.
     pub const STOPPED: u8 = 130;
 }
 
@@ -51,7 +58,11 @@ pub mod exit {
 pub fn run(options: &Options, surroundings: &Surroundings) -> anyhow::Result<ExitCode> {
     let output = Output::new(options.format());
     match &options.verb {
-        Verb::Install(verb) => install::run(options, verb, surroundings, &output),
+        Verb::Install(verb) if verb.dry_run => dry_run::run(options, verb, surroundings, &output),
+        Verb::Install(verb) => installation::install(options, verb, surroundings, &output),
+        #[cfg(feature = "dbus")]
+        Verb::Cancel(verb) => installation::cancel(options, verb, surroundings, &output),
+        Verb::Monitor(verb) => monitor::run(options, verb, surroundings, &output),
         #[cfg(feature = "dbus")]
         Verb::Daemon => daemon::run(options, surroundings),
         Verb::Status => status::run(options, surroundings, &output),
@@ -63,6 +74,7 @@ pub fn run(options: &Options, surroundings: &Surroundings) -> anyhow::Result<Exi
         Verb::RestoreData(verb) => restore_data::run(options, verb, surroundings, &output),
         Verb::Preflight => preflight::run(options, surroundings, &output),
         Verb::Simulate(verb) => simulate::run(options, verb, surroundings, &output),
+        Verb::WriteSlot(verb) => write_slot::run(options, verb, surroundings, &output),
         Verb::History => history::run(options, surroundings, &output),
     }
 }

@@ -29,14 +29,14 @@ pub(super) fn run(
     };
     let opened = opening.open(&session, &verb.source.origin())?;
     let findings = preflight::look(&mut session);
-    install::refuse_fallen(&session, &opened)?;
+    install::refuse_fallen(&mut session, around, &opened)?;
     let wishes = Wishes {
         ignore_compatible: verb.ignore_compatible,
         ignore_version_limit: verb.ignore_version_limit,
         stop,
         ..Wishes::default()
     };
-    let policy = install::policy(&session, around, &opened, &wishes)?;
+    let policy = opened.policy(&session, around, &wishes)?;
     let mut progress = output.progress();
     let simulated = simulate(
         &mut session.machine(),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::folders::Folders;
 use super::of_slot;
-use crate::config::SlotmgrToml;
+use crate::config::{DataConfig, SlotmgrToml, TrialConfig};
 use crate::health::directory;
 use crate::install::{Program, ProgramError};
 use crate::program::Stop;
@@ -83,30 +83,32 @@ impl Verb {
 }
 
 /// The snapshots of a machine.
-#[derive(Debug)]
-pub struct Snapshots<'s> {
-    own: &'s SlotmgrToml,
+#[derive(Debug, Clone)]
+pub struct Snapshots {
+    trial: TrialConfig,
+    settings: DataConfig,
     home: Option<PathBuf>,
     /// The running system's.
     data: Option<PathBuf>,
-    stop: &'s Stop,
+    stop: Stop,
 }
 
-impl<'s> Snapshots<'s> {
+impl Snapshots {
     /// Below the machine's `data-directory`.
     #[must_use]
     pub fn new(
-        own: &'s SlotmgrToml,
+        own: &SlotmgrToml,
         data_directory: Option<&Path>,
         running: &SlotName,
-        stop: &'s Stop,
+        stop: &Stop,
     ) -> Self {
         let data = own.data.directory.as_deref();
         Snapshots {
-            own,
+            trial: own.trial.clone(),
+            settings: own.data.clone(),
             home: data_directory.map(|directory| directory.join(HOME)),
             data: data.map(|directory| of_slot(directory, running)),
-            stop,
+            stop: stop.clone(),
         }
     }
 
@@ -133,7 +135,7 @@ impl<'s> Snapshots<'s> {
     /// # Errors
     /// When a hook fails: what it left is removed, and older snapshots stay.
     pub fn take(&self, folders: &mut dyn Folders) -> Result<Option<u64>, SnapshotError> {
-        if directory::scripts(&self.own.trial, FOLDER).is_empty() {
+        if directory::scripts(&self.trial, FOLDER).is_empty() {
             return Ok(None);
         }
         let home = self.home.as_ref().ok_or(SnapshotError::NoHome)?;
@@ -163,7 +165,7 @@ impl<'s> Snapshots<'s> {
     /// A snapshot that cannot go costs room, and must not cost the update.
     fn let_go(&self, home: &Path, folders: &mut dyn Folders) {
         let numbers = self.numbers();
-        let surplus = numbers.len().saturating_sub(self.own.data.snapshots.into());
+        let surplus = numbers.len().saturating_sub(self.settings.snapshots.into());
         for number in &numbers[..surplus] {
             if let Err(error) =
                 folders.rename(&home.join(number.to_string()), &going(home, *number))
@@ -218,7 +220,7 @@ impl<'s> Snapshots<'s> {
     }
 
     fn ask(&self, verb: Verb, folder: &Path) -> Result<(), SnapshotError> {
-        for hook in directory::scripts(&self.own.trial, FOLDER) {
+        for hook in directory::scripts(&self.trial, FOLDER) {
             let mut command = directory::command(&hook);
             command.extend([verb.word().to_owned(), folder.display().to_string()]);
             let data = self.data.iter();
@@ -227,10 +229,10 @@ impl<'s> Snapshots<'s> {
                 name: format!("the snapshot hook {}", hook.display()),
                 command,
                 environment: data.collect(),
-                limit: self.own.data.hook_limit,
+                limit: self.settings.hook_limit,
             };
             let doing = verb.participle();
-            let asked = program.run(self.stop);
+            let asked = program.run(&self.stop);
             asked.map_err(|source| SnapshotError::Hook { doing, source })?;
         }
         Ok(())

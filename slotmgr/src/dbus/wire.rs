@@ -1,36 +1,38 @@
 //! Our answers as D-Bus values, in the shapes that RAUC's clients read.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bundle_format::manifest::{Image, ImageType, Manifest};
 use bundle_format::{Digest, VerifiedManifest};
 use zbus::{OwnedVariant, Variant};
 
 use super::failure::Failure;
+use crate::artifact::Stock;
+use crate::config::Repository;
 use crate::service::{Happening, InstallRequest, Origin, SlotStatus, TrialStatus};
 
 /// `a{sv}`.
 pub(super) type Dict = HashMap<String, OwnedVariant>;
 
-struct Builder(HashMap<String, Variant<'static>>);
+pub(super) struct Builder(HashMap<String, Variant<'static>>);
 
 impl Builder {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self(HashMap::new())
     }
 
-    fn put(&mut self, key: &str, value: impl Into<Variant<'static>>) {
+    pub fn put(&mut self, key: &str, value: impl Into<Variant<'static>>) {
         self.0.insert(key.to_owned(), value.into());
     }
 
     /// Absent keys are left out: RAUC's clients take an empty text for a value.
-    fn maybe(&mut self, key: &str, value: Option<impl Into<Variant<'static>>>) {
+    pub fn maybe(&mut self, key: &str, value: Option<impl Into<Variant<'static>>>) {
         if let Some(value) = value {
             self.put(key, value);
         }
     }
 
-    fn finish(self) -> Result<Dict, Failure> {
+    pub fn finish(self) -> Result<Dict, Failure> {
         let owned = self
             .0
             .into_iter()
@@ -61,8 +63,9 @@ pub(super) fn history(events: Vec<Happening>) -> Result<HashMap<String, Dict>, F
         let mut dict = Builder::new();
         dict.put("what", event.what);
         dict.put("at", event.at);
-        dict.put("slot", event.slot);
-        dict.put("release", event.release);
+        dict.maybe("slot", event.slot);
+        dict.maybe("release", event.release);
+        dict.maybe("job", event.job);
         dict.maybe("why", event.why);
         Ok((format!("{number:04}"), dict.finish()?))
     };
@@ -90,6 +93,33 @@ pub(super) fn slot(slot: SlotStatus) -> Result<(String, Dict), Failure> {
         }
     }
     Ok((slot.name, dict.finish()?))
+}
+
+/// One repository of `GetArtifactStatus`.
+pub(super) fn repository((repository, stock): (Repository, Stock)) -> Result<Dict, Failure> {
+    let artifact = |(name, instances): (String, BTreeMap<String, bool>)| {
+        let instance = |(checksum, used): (String, bool)| {
+            let mut dict = Builder::new();
+            dict.put("checksum", checksum);
+            // A link in the repository itself is a reference without a name.
+            let references: Vec<String> = used.then(String::new).into_iter().collect();
+            dict.put("references", references);
+            dict.0
+        };
+        let instances: Vec<_> = instances.into_iter().map(instance).collect();
+        let mut dict = Builder::new();
+        dict.put("name", name);
+        dict.put("instances", Variant::from(instances));
+        dict.0
+    };
+    let artifacts: Vec<_> = stock.artifacts.into_iter().map(artifact).collect();
+    let mut dict = Builder::new();
+    dict.put("name", repository.name);
+    dict.maybe("description", repository.description);
+    dict.put("path", repository.path.display().to_string());
+    dict.put("type", repository.kind.name());
+    dict.put("artifacts", Variant::from(artifacts));
+    dict.finish()
 }
 
 /// The answer of `InspectBundle`: the parts of the manifest, each wrapped twice.
@@ -187,6 +217,7 @@ pub(super) fn install_request(source: String, arguments: Dict) -> Result<Install
             "ignore-compatible" => request.ignore_compatible = read(&key, value)?,
             "ignore-version-limit" => request.ignore_version_limit = read(&key, value)?,
             "transaction-id" => request.transaction = Some(read(&key, value)?),
+            "try-again" => request.try_again = read(&key, value)?,
             "require-manifest-hash" => request.manifest_hash = Some(read(&key, value)?),
             _ => origin_argument(&mut request.origin, &key, value)?,
         }

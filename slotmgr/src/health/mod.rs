@@ -26,8 +26,8 @@ pub use restart::restart;
 use crate::boot::{self, BootError, BootState, Mark, Standing, Tries};
 use crate::config::LateFallback;
 use crate::install::Machine;
-use crate::slot::SlotId;
-use crate::state::{CheckWords, Job, JobStage, Outcome, Traces, When, outcome};
+use crate::slot::{Booted, SlotId};
+use crate::state::{CheckWords, Job, JobStage, Outcome, Release, Traces, When, outcome};
 
 /// How a trial ended.
 #[derive(Debug)]
@@ -63,19 +63,20 @@ pub trait Examiner {
     fn traces(&mut self) -> Traces;
 }
 
-/// Runs the trial of the running system, if it is on one. A failed trial is recorded; restarting
+/// Runs the trial of the system in `booted`, if it is on one. A failed trial is recorded; restarting
 /// the machine is left to the caller ([`restart`]).
 ///
 /// # Errors
 /// When the bootloader's memory cannot be read: then nobody knows whether this is a trial.
 pub fn trial(
     m: &mut Machine<'_>,
+    booted: Booted,
     when: When<'_>,
     late_fallback: LateFallback,
     examiner: &mut dyn Examiner,
 ) -> Result<TrialEnd, BootError> {
     let state = m.env.read(m.disks)?;
-    let standing = state.standing(m.booted.id());
+    let standing = state.standing(booted.id());
     let Standing::Trial { left } = standing else {
         note_confirmation(m, &state, when);
         note_fall(m, &state, when, &mut || examiner.traces());
@@ -87,7 +88,7 @@ pub fn trial(
             LateFallback::Allowed => boot::confirm,
             LateFallback::Prevented => boot::confirm_alone,
         };
-        let error = confirm(m.env, m.disks, m.booted).err()?;
+        let error = confirm(m.env, m.disks, booted).err()?;
         Some(Failure::TryAgain(format!(
             "it could not be confirmed: {error}"
         )))
@@ -97,7 +98,7 @@ pub fn trial(
             .unhealthy(m.disks, failure.reason(), words(&reports), when);
         let left = match failure {
             Failure::TryAgain(_) => left,
-            Failure::GiveUp(_) => give_up(m, &state, left),
+            Failure::GiveUp(_) => give_up(m, booted, &state, left),
         };
         let reason = failure.reason().to_owned();
         return Ok(TrialEnd::Failed {
@@ -129,21 +130,34 @@ pub fn note_fall(
     when: When<'_>,
     traces: &mut dyn FnMut() -> Traces,
 ) {
-    let found = outcome(m.record.job(), m.layout, m.booted, state, when.boot_id);
-    let Outcome::FellBack { reason } = found else {
-        return;
-    };
-    if m.record.fell_back().is_none() {
+    if let Some(reason) = unnoted_fall(m, state, when.boot_id) {
         m.record
             .note_fall(m.disks, reason.as_deref(), traces(), when);
     }
 }
 
+/// How often a release did not stay; a fall that nobody has noted yet counts.
+#[must_use]
+pub fn falls(m: &Machine<'_>, state: &BootState, boot_id: &str, release: &Release) -> u32 {
+    let job = m.record.job();
+    let this = job.is_some_and(|job| job.release.manifest_sha256 == release.manifest_sha256);
+    let unnoted = this && unnoted_fall(m, state, boot_id).is_some();
+    m.record.falls(release).saturating_add(u32::from(unnoted))
+}
+
+/// The last update did not stay, and that is not in the record; why, where that is known.
+fn unnoted_fall(m: &Machine<'_>, state: &BootState, boot_id: &str) -> Option<Option<String>> {
+    match outcome(m.record.job(), m.layout, m.booted, state, boot_id) {
+        Outcome::FellBack { reason } if m.record.fell_back().is_none() => Some(reason),
+        _ => None,
+    }
+}
+
 /// No further try, in one transaction; but never when nothing else could be started. Returns the
 /// tries that are left.
-fn give_up(m: &mut Machine<'_>, state: &BootState, left: u8) -> u8 {
-    let booted = m.booted.id();
-    let other = others(m, state).next().is_some();
+fn give_up(m: &mut Machine<'_>, booted: Booted, state: &BootState, left: u8) -> u8 {
+    let booted = booted.id();
+    let other = others(booted, state).next().is_some();
     if !other {
         tracing::warn!("no other system could be started: this one keeps its tries");
         return left;
@@ -164,8 +178,7 @@ fn give_up(m: &mut Machine<'_>, state: &BootState, left: u8) -> u8 {
 }
 
 /// Slots beside the running one that the bootloader would start.
-fn others<'s>(m: &Machine<'_>, state: &'s BootState) -> impl Iterator<Item = SlotId> + use<'s> {
-    let booted = m.booted.id();
+fn others(booted: SlotId, state: &BootState) -> impl Iterator<Item = SlotId> {
     let order = state.order.iter().copied();
     order.filter(move |id| *id != booted && state.standing(*id).can_start())
 }

@@ -218,8 +218,12 @@ fn ask(probe: &Probe, name: &str, around: &Around, stop: &Stop) -> Answer {
             Err(error) => Answer::No(format!("{}: {error}", folder.display())),
         },
         Probe::FreeSpace { path, at_least } => free_space(path, *at_least),
-        Probe::Memory { worse_by_percent } => memory(*worse_by_percent, &around.baseline),
-        Probe::Temperature { warmer_by } => temperature(*warmer_by, &around.baseline),
+        Probe::Memory { worse_by_percent } => {
+            memory(memory_available_kib(), *worse_by_percent, &around.baseline)
+        }
+        Probe::Temperature { warmer_by } => {
+            temperature(hottest_millidegrees(), *warmer_by, &around.baseline)
+        }
         Probe::Vote => match vote::read(&around.run, name, &around.boot_id) {
             Some(Vote::Ok) => Answer::Yes("voted ok".to_owned()),
             Some(Vote::Bad(why)) => Answer::No(format!("voted bad: {why}")),
@@ -272,8 +276,8 @@ fn free_space(path: &Path, at_least: u64) -> Answer {
 
 const NOTHING_BEFORE: &str = "nothing is known from before the update";
 
-fn memory(worse_by_percent: u8, baseline: &Baseline) -> Answer {
-    let Some(now) = memory_available_kib() else {
+fn memory(now_kib: Option<u64>, worse_by_percent: u8, baseline: &Baseline) -> Answer {
+    let Some(now) = now_kib else {
         return Answer::No("/proc/meminfo does not tell".to_owned());
     };
     let Some(before) = baseline.memory_available_kib else {
@@ -292,8 +296,8 @@ fn memory(worse_by_percent: u8, baseline: &Baseline) -> Answer {
     }
 }
 
-fn temperature(warmer_by: u32, baseline: &Baseline) -> Answer {
-    let Some(now) = hottest_millidegrees() else {
+fn temperature(now_millidegrees: Option<i64>, warmer_by: u32, baseline: &Baseline) -> Answer {
+    let Some(now) = now_millidegrees else {
         return Answer::Yes("this machine has no temperature sensor".to_owned());
     };
     let Some(before) = baseline.hottest_millidegrees else {
@@ -374,4 +378,108 @@ pub(super) fn output_of(command: &[&str], limit: Duration, stop: &Stop) -> Optio
     };
     let ran = program::run(&mut program::command(&words), &terms, stop);
     ran.end.is_success().then_some(ran.output)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+    const SHORT: Duration = Duration::from_millis(300);
+
+    fn looked(probe: &Probe, limit: Duration) -> Report {
+        let config = CheckConfig::new("probe".to_owned(), Vec::new(), limit);
+        run((&config, probe), &Around::default(), &Stop::default())
+    }
+
+    #[test]
+    fn a_file_system_that_takes_a_file_and_one_that_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let here = Probe::Writable(dir.path().to_owned());
+        assert_eq!(looked(&here, LONG).verdict, Verdict::Passed);
+        assert_eq!(fs_err::read_dir(dir.path()).unwrap().count(), 0, "no trace");
+        for folder in ["/no/such/folder", "/proc"] {
+            let report = looked(&Probe::Writable(folder.into()), LONG);
+            assert_eq!(report.verdict, Verdict::Found);
+            assert!(report.output.starts_with(folder), "{report}");
+        }
+    }
+
+    /// As a dead network file system does: the call does not return.
+    #[test]
+    fn one_that_hangs_in_the_kernel_ends_at_its_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let trap = dir.path().join(TRACE);
+        nix::unistd::mkfifo(&trap, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let report = looked(&Probe::Writable(dir.path().to_owned()), SHORT);
+        assert_eq!(report.verdict, Verdict::Failed(End::TimedOut(SHORT)));
+    }
+
+    #[test]
+    fn room_that_is_asked_for() {
+        let free = |at_least| Probe::FreeSpace {
+            path: "/tmp".into(),
+            at_least,
+        };
+        assert_eq!(looked(&free(1), LONG).verdict, Verdict::Passed);
+        let report = looked(&free(u64::MAX), LONG);
+        assert_eq!(report.verdict, Verdict::Found);
+        assert!(report.output.contains("MiB left"), "{report}");
+        let nowhere = Probe::FreeSpace {
+            path: "/no/such/folder".into(),
+            at_least: 1,
+        };
+        assert_eq!(looked(&nowhere, LONG).verdict, Verdict::Found);
+    }
+
+    #[test]
+    fn what_answers_and_what_does_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let tcp = Probe::Reachable(Address::Tcp(address.to_string()));
+        assert_eq!(looked(&tcp, LONG).verdict, Verdict::Passed);
+        drop(listener);
+        let report = looked(&tcp, SHORT);
+        assert_eq!(report.verdict, Verdict::Failed(End::TimedOut(SHORT)));
+        assert!(report.output.contains("refused"), "{report}");
+    }
+
+    #[test]
+    fn a_server_is_reached_when_it_answers_without_an_error() {
+        for (status, reached) in [("200 OK", true), ("503 Service Unavailable", false)] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let server = thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = [0; 4096];
+                let _ = io::Read::read(&mut stream, &mut request).unwrap();
+                write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").unwrap();
+            });
+            let address = Address::Http(format!("http://{address}/health"));
+            assert_eq!(address.reach().is_ok(), reached, "{status}");
+            server.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn memory_and_temperature_against_the_time_before() {
+        let before = Baseline {
+            memory_available_kib: Some(1_000_000),
+            hottest_millidegrees: Some(40_000),
+            ..Baseline::default()
+        };
+        let unknown = Baseline::default();
+        let yes = |answer: Answer| matches!(answer, Answer::Yes(_));
+        assert!(yes(memory(Some(800_000), 20, &before)));
+        assert!(!yes(memory(Some(799_999), 20, &before)));
+        assert!(!yes(memory(None, 20, &before)));
+        assert!(yes(memory(Some(1), 20, &unknown)));
+        assert!(yes(temperature(Some(55_000), 15, &before)));
+        assert!(!yes(temperature(Some(55_001), 15, &before)));
+        assert!(yes(temperature(Some(-40_000), 15, &before)));
+        assert!(yes(temperature(None, 15, &before)), "no sensor");
+        assert!(yes(temperature(Some(99_000), 15, &unknown)));
+    }
 }

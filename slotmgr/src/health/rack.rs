@@ -1,6 +1,7 @@
 //! The kernel's watchdogs, and systemd as who feeds them after a trial.
 
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use devio::watchdog::{Facts, Watchdog, WatchdogError};
@@ -14,6 +15,12 @@ const SOFTWARE: &str = "Software Watchdog";
 
 /// Where the kernel lists them.
 const CLASS: &str = "/sys/class/watchdog";
+
+/// What systemd has open: it feeds one device, and tells nobody which one it really has.
+const SYSTEMD_FILES: &str = "/proc/1/fd";
+
+/// Before systemd is asked again.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// systemd answers at once, or it hangs.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -55,7 +62,7 @@ impl Rack for Kernel {
     }
 
     fn has_successor(&self) -> bool {
-        systemd_runs()
+        systemd_runs() && !has_open(Path::new(SYSTEMD_FILES))
     }
 
     /// `RuntimeWatchdogUSec` of the manager: it opens its device and feeds it from then on.
@@ -71,14 +78,48 @@ impl Rack for Kernel {
             "t",
             &value,
         ];
-        match output_of(&asked, LIMIT, &Stop::default()) {
+        // While it is asked, nobody feeds.
+        match output_of(&asked, LIMIT.min(timeout / 2), &Stop::default()) {
             Some(_) => Ok(()),
             None => Err("busctl could not set RuntimeWatchdogUSec".to_owned()),
         }
     }
+
+    fn pause(&mut self) {
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Whether a process whose open files are listed in `files` feeds a watchdog.
+fn has_open(files: &Path) -> bool {
+    let entries = std::fs::read_dir(files).into_iter().flatten().flatten();
+    let mut targets = entries.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    targets.any(|target| {
+        let name = target.to_string_lossy();
+        name.starts_with("/dev/watchdog")
+    })
 }
 
 /// Whether systemd is the init of this machine.
 pub(super) fn systemd_runs() -> bool {
     Path::new("/run/systemd/system").exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_files_tell_who_feeds() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = |name: &str, target: &str| {
+            fs_err::os::unix::fs::symlink(target, dir.path().join(name)).unwrap();
+        };
+        assert!(!has_open(&dir.path().join("none")));
+        link("0", "/dev/null");
+        link("1", "socket:[17]");
+        assert!(!has_open(dir.path()));
+        link("2", "/dev/watchdog0");
+        assert!(has_open(dir.path()));
+    }
 }

@@ -15,6 +15,9 @@ use crate::config::{Afterwards, WatchdogConfig, WatchdogDemand};
 /// The shortest timeout that is asked for; the loop feeds several times a second.
 const SHORTEST: Duration = Duration::from_secs(2);
 
+/// How often somebody who cannot be asked is asked again: early in a boot there is no bus yet.
+const ATTEMPTS: u32 = 30;
+
 /// A running timer. Dropped, it goes on running, unfed.
 pub trait Timer: Send {
     /// Sets the timeout; the answer is what the device took.
@@ -73,13 +76,15 @@ pub trait Rack {
     /// # Errors
     /// It is not there, or in use.
     fn open(&mut self, device: &Path) -> Result<Box<dyn Timer>, WatchdogError>;
-    /// Whether there is somebody who can take over.
+    /// Whether there is somebody who can take over, and feeds no other one already.
     fn has_successor(&self) -> bool;
     /// Asks that somebody to feed it from now on.
     ///
     /// # Errors
-    /// Why not, for people.
+    /// It cannot be asked: why, for people.
     fn succeed(&mut self, timeout: Duration) -> Result<(), String>;
+    /// Lets some time pass, less than any watchdog's timeout.
+    fn pause(&mut self);
 }
 
 /// Our hold on a watchdog, if there is one.
@@ -125,10 +130,16 @@ impl Guard {
         } else {
             config.devices.clone()
         };
-        let mut refusals = Vec::new();
+        let mut refusals: Vec<String> = Vec::new();
         for device in devices {
             match take_one(config, rack, &device) {
-                Ok(guard) => return Ok(guard),
+                Ok(mut guard) => {
+                    for refused in refusals {
+                        guard.told.push_str("; ");
+                        guard.told.push_str(&refused);
+                    }
+                    return Ok(guard);
+                }
                 Err(why) => refusals.push(why),
             }
         }
@@ -174,35 +185,47 @@ impl Guard {
     /// After the commit: somebody else feeds it, without a moment in which it stands still, or it
     /// is stopped. Says what became of it.
     pub fn release(self, afterwards: Afterwards, rack: &mut dyn Rack) -> String {
-        let Some(Held {
-            device,
-            timer,
-            timeout,
-        }) = self.held
-        else {
-            return self.told;
-        };
-        let name = device.display().to_string();
-        if afterwards == Afterwards::Stop || !rack.has_successor() {
-            return stopped(&name, timer.stop());
-        }
-        if let Err(error) = timer.hand_over() {
-            tracing::warn!(%error, "the watchdog could not be fed before it was handed over");
-        }
-        let asked = rack.succeed(timeout.unwrap_or(SHORTEST));
-        // Whoever feeds it has it open: that is the proof.
-        match (rack.open(&device), asked) {
-            (Err(WatchdogError::InUse { .. }), _) => format!("{name} is fed by systemd now"),
-            (Err(error), _) => format!("{name} was left running: {error}"),
-            (Ok(timer), asked) => {
-                let why = asked
-                    .err()
-                    .unwrap_or_else(|| "it did not open it".to_owned());
-                format!(
-                    "systemd did not take over ({why}); {}",
-                    stopped(&name, timer.stop())
-                )
+        match self.held {
+            None => self.told,
+            Some(held) if afterwards == Afterwards::Systemd && rack.has_successor() => {
+                held.pass_on(rack)
             }
+            Some(held) => stopped(&held.device.display().to_string(), held.timer.stop()),
+        }
+    }
+}
+
+impl Held {
+    /// Somebody else feeds it, or nobody can be found and it is stopped.
+    fn pass_on(self, rack: &mut dyn Rack) -> String {
+        let Held {
+            device,
+            mut timer,
+            timeout,
+        } = self;
+        let name = device.display().to_string();
+        let mut attempt = 1;
+        loop {
+            if let Err(error) = timer.hand_over() {
+                tracing::warn!(%error, "the watchdog could not be fed before it was handed over");
+            }
+            let asked = rack.succeed(timeout.unwrap_or(SHORTEST));
+            // Whoever feeds it has it open: that is the proof. Else we have it again, and it was fed.
+            match (rack.open(&device), asked) {
+                (Err(WatchdogError::InUse { .. }), _) => {
+                    return format!("{name} is fed by systemd now");
+                }
+                (Err(error), _) => return format!("{name} was left running: {error}"),
+                (Ok(again), Err(_)) if attempt < ATTEMPTS => timer = again,
+                (Ok(again), asked) => {
+                    let why = asked.err();
+                    let why = why.as_deref().unwrap_or("it did not open it");
+                    let end = stopped(&name, again.stop());
+                    return format!("systemd did not take over ({why}); {end}");
+                }
+            }
+            attempt += 1;
+            rack.pause();
         }
     }
 }
@@ -282,12 +305,15 @@ mod tests {
         log: Arc<Mutex<Vec<String>>>,
         systemd: Option<Takes>,
         taken: Rc<Cell<bool>>,
+        pauses: u32,
     }
 
     #[derive(Clone, Copy, PartialEq)]
     enum Takes {
         Yes,
         No,
+        /// There is no bus before it was paused so often.
+        Later(u32),
     }
 
     #[derive(Clone, Default)]
@@ -393,12 +419,17 @@ mod tests {
                 .unwrap()
                 .push(format!("systemd {}", timeout.as_secs()));
             match self.systemd {
-                Some(Takes::Yes) => {
+                Some(Takes::Later(pauses)) if self.pauses < pauses => Err("no bus".into()),
+                Some(Takes::Yes | Takes::Later(_)) => {
                     self.taken.set(true);
                     Ok(())
                 }
-                _ => Err("no bus".into()),
+                Some(Takes::No) => Ok(()),
+                None => Err("no bus".into()),
             }
+        }
+        fn pause(&mut self) {
+            self.pauses += 1;
         }
     }
 
@@ -423,7 +454,8 @@ mod tests {
         let guard = Guard::take(&auto(), &mut rack).unwrap();
         assert_eq!(
             guard.to_string(),
-            "/dev/b (dog) restarts the machine after 30 s unfed"
+            "/dev/b (dog) restarts the machine after 30 s unfed; /dev/a is in use by another \
+             program (systemd's RuntimeWatchdogSec=?)"
         );
     }
 
@@ -515,8 +547,13 @@ mod tests {
             ),
             (
                 Some(Takes::No),
-                "systemd did not take over (no bus); /dev/a is stopped",
+                "systemd did not take over (it did not open it); /dev/a is stopped",
                 "feed, hand over, systemd 30, stop",
+            ),
+            (
+                Some(Takes::Later(2)),
+                "/dev/a is fed by systemd now",
+                "feed, hand over, systemd 30, hand over, systemd 30, hand over, systemd 30",
             ),
             (None, "/dev/a is stopped", "feed, stop"),
         ];
@@ -527,6 +564,19 @@ mod tests {
             assert_eq!(guard.release(Afterwards::Systemd, &mut rack), told);
             assert_eq!(rack.log.lock().unwrap().join(", "), log);
         }
+    }
+
+    #[test]
+    fn where_there_is_never_a_bus_it_is_stopped_in_the_end() {
+        let mut rack = bench(&[("/dev/a", Dog::default())]);
+        rack.systemd = Some(Takes::Later(u32::MAX));
+        let guard = Guard::take(&auto(), &mut rack).unwrap();
+        let told = guard.release(Afterwards::Systemd, &mut rack);
+        assert_eq!(
+            told,
+            "systemd did not take over (no bus); /dev/a is stopped"
+        );
+        assert_eq!(rack.pauses + 1, ATTEMPTS);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::hooks::{Hooks, Point};
 use super::notes::Notes;
 use super::plan::Form;
 use super::policy::Distance;
-use super::stream::{Origin, Wanted};
+use super::stream::{Images, Origin, Wanted};
 use super::{AssembleError, Plan, Progress, Site, Stage, Step, Synced};
 use crate::boot::Condemned;
 use crate::slot::InstallSame;
@@ -79,6 +79,7 @@ impl Opened {
             let mut proof = Proof {
                 step: &slot.step,
                 chunk: CHUNK,
+                stop: &site.policy.stop,
                 tell: &mut |_| {},
             };
             let same = match slot.step.method {
@@ -119,10 +120,10 @@ pub(super) fn assemble<R: ReadAt>(
     let total = opened.total();
     let mut before = 0;
     for slot in &mut opened.slots {
-        let mut tell = |done| progress.at(Stage::Write, before + done, total);
         if slot.fate == Fate::Written {
-            run_hook(slot, hooks, Point::PreInstall, disks)?;
-            write(slot, origin, hooks, &mut tell)?;
+            progress.slot(&slot.step.slot);
+            run_hook(slot, hooks, Point::PreInstall, disks, progress)?;
+            write(slot, origin, hooks, (progress, before, total))?;
         }
         before += slot.step.size;
     }
@@ -132,19 +133,28 @@ pub(super) fn assemble<R: ReadAt>(
     })
 }
 
+/// `before` of the `total` bytes of all images are through.
 fn write<R: ReadAt>(
     slot: &mut OpenSlot,
     origin: &Origin<'_, R>,
     hooks: Option<&Hooks<'_>>,
-    tell: &mut dyn FnMut(u64),
+    (progress, before, total): (&mut dyn Progress, u64, u64),
 ) -> Result<(), AssembleError> {
     let OpenSlot { step, writer, .. } = slot;
     match (step.method, hooks) {
-        (Method::Hook, Some(hooks)) => hooks.run(step, Point::Install, writer.told()),
+        (Method::Hook, Some(hooks)) => hooks.run(step, Point::Install, writer.told(), progress),
         // An image without data.
         (Method::EmptyFs, _) => origin.nothing(step, &mut |image| writer.write(image)),
-        (Method::Copy, _) => copy(slot, origin, tell),
-        _ => origin.stream(&Wanted::all(step), tell, &mut |image| writer.write(image)),
+        (Method::Copy, _) => {
+            let mut tell = |done| progress.at(Stage::Write, before + done, total);
+            copy(slot, origin, &mut tell)
+        }
+        _ => {
+            let mut tell = |done| progress.at(Stage::Write, before + done, total);
+            origin.stream(&Wanted::all(step), &mut tell, &mut |image| {
+                writer.write(image)
+            })
+        }
     }
 }
 
@@ -162,7 +172,12 @@ fn copy<R: ReadAt>(
         Form::Blocks => policy.distance == Distance::Far,
         Form::Chunks => true,
     };
-    let Some(storage) = writer.anywhere().filter(|_| by_index) else {
+    let bundle = match origin.images {
+        Images::Bundle(bundle) if by_index => Some(bundle),
+        _ => None,
+    };
+    let Some((bundle, storage)) = bundle.and_then(|bundle| Some((bundle, writer.anywhere()?)))
+    else {
         return match policy.distance {
             Distance::Far => copy_from_afar(slot, origin, tell),
             Distance::Near => {
@@ -171,7 +186,7 @@ fn copy<R: ReadAt>(
         };
     };
     let assembly = Assembly {
-        bundle: origin.bundle,
+        bundle,
         site: origin.site,
         step,
     };
@@ -236,12 +251,13 @@ pub(super) fn run_hook(
     hooks: Option<&Hooks<'_>>,
     point: Point,
     disks: &mut dyn Disks,
+    progress: &mut dyn Progress,
 ) -> Result<(), AssembleError> {
     let Some(hooks) = hooks.filter(|_| slot.step.hooks.contains(&point.hook())) else {
         return Ok(());
     };
     slot.writer.release();
-    hooks.run(&slot.step, point, slot.writer.told())?;
+    hooks.run(&slot.step, point, slot.writer.told(), progress)?;
     slot.writer.acquire(disks)
 }
 

@@ -3,7 +3,9 @@
 use bundle_format::PayloadError;
 
 use super::{AssembleError, PlanError, ProgramError, ReadBackError, UnpackedError, Version};
+use crate::artifact::ArtifactError;
 use crate::boot::BootError;
+use crate::data::snapshot::SnapshotError;
 use crate::program::End;
 use crate::slot::SelectError;
 
@@ -42,6 +44,18 @@ pub enum InstallError {
     /// Reading the target back.
     #[error(transparent)]
     ReadBack(#[from] ReadBackError),
+    /// The repositories that artifacts go to.
+    #[error(transparent)]
+    Repositories(ArtifactError),
+    /// An artifact. The running slot, and the artifacts that are used, are as they were.
+    #[error("artifact {artifact}")]
+    Artifact {
+        /// `REPOSITORY/NAME`.
+        artifact: String,
+        /// What happened to it.
+        #[source]
+        source: ArtifactError,
+    },
     /// Too old for this machine.
     #[error(
         "the bundle's version is {found}, and this machine takes {wanted} or newer (min-bundle-version, \
@@ -60,6 +74,12 @@ pub enum InstallError {
     /// A hook or handler.
     #[error("a program that takes part in the installation failed")]
     Program(#[from] ProgramError),
+    /// The applications' data is to be kept before the update, and cannot be.
+    #[error("nothing was written")]
+    Data(#[from] SnapshotError),
+    /// Somebody asked for it before the first write, or after the last one.
+    #[error("the installation was stopped; {0}")]
+    Stopped(&'static str),
     /// What programs need cannot be unpacked.
     #[error(transparent)]
     Unpacked(#[from] UnpackedError),
@@ -71,10 +91,27 @@ impl InstallError {
     pub fn was_stopped(&self) -> bool {
         let ended = |error: &ProgramError| error.end == End::Stopped;
         match self {
-            InstallError::Assemble(AssembleError::Stopped { .. }) => true,
+            InstallError::Stopped(_)
+            | InstallError::Assemble(AssembleError::Stopped { .. })
+            | InstallError::Artifact {
+                source: ArtifactError::Stopped,
+                ..
+            } => true,
             InstallError::Assemble(AssembleError::Hook { source, .. })
+            | InstallError::Data(SnapshotError::Hook { source, .. })
             | InstallError::Program(source) => ended(source),
             _ => false,
         }
+    }
+
+    /// Whether the bundle is not for this machine, rather than something went wrong.
+    #[must_use]
+    pub fn was_rejected(&self) -> bool {
+        matches!(
+            self,
+            InstallError::Compatible { .. }
+                | InstallError::Rejected(_)
+                | InstallError::TooOld { .. }
+        )
     }
 }

@@ -6,8 +6,8 @@ use super::assemble::Opened;
 use super::chunked::{Assembly, Cost};
 use super::notes::Notes;
 use super::{
-    AssembleError, Distance, Form, InstallError, Machine, Plan, PlanError, Policy, Site, Step,
-    check_compatible, check_version,
+    AssembleError, Distance, Form, InstallError, Machine, Plan, PlanError, Policy, Silent, Site,
+    Step, check_compatible, check_version,
 };
 use crate::state::status_files;
 use crate::writer::{Method, Writer};
@@ -47,7 +47,7 @@ pub fn estimate<R: ReadAt>(
         .as_ref()
         .is_some_and(|hooks| hooks.install_check)
     {
-        check_compatible(manifest, None, policy)?;
+        check_compatible(manifest, None, policy, &mut Silent)?;
     }
     if manifest.handler.is_some() {
         let what = "its own handler to be run to know what it writes".to_owned();

@@ -5,6 +5,7 @@
 //! has been written anywhere but in our own record; from there to [`arm`](boot::arm) the
 //! bootloader ignores the target, and stopping anywhere leaves the running system as it is.
 
+mod artifacts;
 mod assemble;
 mod assemble_error;
 mod chunked;
@@ -12,6 +13,7 @@ mod error;
 mod estimate;
 mod handlers;
 mod hooks;
+mod local_image;
 mod notes;
 mod plan;
 mod policy;
@@ -22,6 +24,7 @@ mod simulate;
 mod site;
 mod stream;
 mod unpacked;
+mod write_slot;
 
 pub use assemble::{CHUNK, Opened, Written};
 pub use assemble_error::AssembleError;
@@ -29,6 +32,7 @@ pub use bundle_format::Version;
 pub use chunked::{ChunkedError, Cost, Supply};
 pub use error::InstallError;
 pub use estimate::{Estimate, estimate};
+pub use local_image::{LocalImage, LocalImageError};
 pub use plan::{Form, Plan, PlanError, Step};
 pub use policy::{CheckFirst, Compatibility, Distance, Policy};
 pub use program::{Environment, Message, MessageKind, Program, ProgramError, TOOL_LIMIT, messages};
@@ -38,6 +42,7 @@ pub use simulate::{Simulated, simulate};
 pub use site::Site;
 pub use stream::ImageStream;
 pub use unpacked::{Unpacked, UnpackedError};
+pub use write_slot::write_slot;
 
 use std::path::Path;
 
@@ -45,20 +50,22 @@ use bundle_format::{Manifest, ReadAt, VerifiedBundle};
 
 use crate::boot::{self, Armed, BootEnv, Standing};
 use crate::config::Activation;
-use crate::slot::{Booted, Layout, Target};
+use crate::data::folders::OnDisk;
+use crate::program::Stop;
+use crate::slot::{Layout, Running, Target};
 use crate::state::{Job, Record, Release, SlotChange, status_files};
 use crate::storage::Disks;
 use handlers::Telling;
 use hooks::{Hooks, Verdict};
 use notes::Notes;
-use stream::Origin;
+use stream::{Images, Origin};
 
 /// The machine that is worked on.
 pub struct Machine<'m> {
     /// Its slots.
     pub layout: &'m Layout,
-    /// The running one.
-    pub booted: Booted,
+    /// What runs.
+    pub booted: Running,
     /// Its bootloader.
     pub env: &'m dyn BootEnv,
     /// Its disks.
@@ -76,6 +83,8 @@ pub enum Installed {
     /// Written and proven; the bootloader ignores it until somebody marks it active
     /// (`activate-installed=false`).
     Waiting(Target),
+    /// The bundle has artifacts only: they are used from now on, and nothing has to be restarted.
+    Artifacts,
     /// The bundle's own handler did everything, and says that it went well.
     ByHandler,
 }
@@ -111,17 +120,21 @@ pub fn install<R: ReadAt>(
         .as_ref()
         .map_or(policy.work_directory.as_path(), Unpacked::path);
     let hooks = Hooks::new(manifest, directory, &site);
-    check_compatible(manifest, hooks.as_ref(), policy)?;
+    check_compatible(manifest, hooks.as_ref(), policy, progress)?;
     let telling = Telling {
         site: &site,
         manifest,
         group: &group,
         bundle: directory,
     };
-    telling.handler("pre-install", policy.handlers.pre_install.as_deref(), None)?;
+    let pre_install = policy.handlers.pre_install.as_deref();
+    telling.handler("pre-install", pre_install, None, progress)?;
     let installed = match (&plan, &manifest.handler) {
+        (Some(plan), _) if plan.steps().is_empty() => {
+            artifacts_alone(plan, bundle, policy, progress)
+        }
         (Some(plan), _) => into_slots(m, (bundle, plan), &site, hooks.as_ref(), progress),
-        (None, Some(handler)) => by_handler(&telling, handler),
+        (None, Some(handler)) => by_handler(&telling, handler, progress),
         (None, None) => Err(PlanError::NoImage.into()),
     };
     let told = match &installed {
@@ -129,17 +142,36 @@ pub fn install<R: ReadAt>(
             "post-install",
             policy.handlers.post_install.as_deref(),
             None,
+            progress,
         ),
         Err(error) => {
             let failed = policy.handlers.install_failed.as_deref();
-            telling.handler("install-failed", failed, Some(&error.to_string()))
+            telling.handler("install-failed", failed, Some(&error.to_string()), progress)
         }
     };
+    if installed.is_ok() {
+        artifacts::prune(policy);
+    }
     // The slots are what they are by now: a handler that only hears of it changes nothing.
     if let Err(error) = told {
         tracing::warn!("{error}");
     }
     installed
+}
+
+/// Without an image for a slot the bootloader has nothing to be told.
+fn artifacts_alone<R: ReadAt>(
+    plan: &Plan,
+    bundle: &VerifiedBundle<R>,
+    policy: &Policy,
+    progress: &mut dyn Progress,
+) -> Result<Installed, InstallError> {
+    if policy.check_first == CheckFirst::Always {
+        check_payload(bundle, &policy.stop, progress)?;
+    }
+    artifacts::store(plan, bundle, policy, progress)?;
+    artifacts::activate(plan)?;
+    Ok(Installed::Artifacts)
 }
 
 /// The ordinary way: slotmgr writes the slots itself.
@@ -157,20 +189,25 @@ fn into_slots<R: ReadAt>(
     let mut opened = Opened::open(plan, site, m.disks)?;
     let startable = state.standing(plan.boot_target().id()) != Standing::Bad;
     match policy.check_first {
-        CheckFirst::Always => check_payload(bundle, progress)?,
-        CheckFirst::WhenItMatters if startable => check_payload(bundle, progress)?,
+        CheckFirst::Always => check_payload(bundle, &policy.stop, progress)?,
+        CheckFirst::WhenItMatters if startable => {
+            check_payload(bundle, &policy.stop, progress)?;
+        }
         CheckFirst::WhenItMatters | CheckFirst::Never => {}
     }
+    artifacts::store(plan, bundle, policy, progress)?;
     opened.find_same(site, &|step| {
         m.record
             .holds(&step.slot.to_string(), &step.sha256.to_string())
     });
 
+    keep_data(policy)?;
     let release = Release::of(bundle.manifest());
     m.record
         .begin(m.disks, Job::installing(m.layout, plan, release, policy));
-    status_files::record(policy, bundle.manifest(), plan, SlotChange::Pending);
-    let installed = write_and_arm(m, (bundle, plan, opened), site, hooks, progress);
+    status_files::record(policy, Some(bundle.manifest()), plan, SlotChange::Pending);
+    let installed = write_and_arm(m, (bundle, plan, opened), site, hooks, progress)
+        .map_err(|error| as_stopped(error, policy));
     if let Some(home) = policy.home.as_deref().filter(|_| is_over(&installed)) {
         Notes::forget(home);
     }
@@ -179,7 +216,12 @@ fn into_slots<R: ReadAt>(
         Ok(_) => m.record.written(m.disks),
         Err(error) => m.record.failed(m.disks, &error.to_string()),
     }
-    status_files::record(policy, bundle.manifest(), plan, SlotChange::of(&installed));
+    status_files::record(
+        policy,
+        Some(bundle.manifest()),
+        plan,
+        SlotChange::of(&installed),
+    );
     installed
 }
 
@@ -207,15 +249,20 @@ fn write_and_arm<R: ReadAt>(
     let condemned = boot::condemn(m.env, m.disks, plan.boot_target())
         .map_err(boot("taking the target out of the boot order"))?;
     // Safe to stop until `arm`: the bootloader ignores the target, whatever is in it.
-    let origin = Origin { bundle, site };
+    let images = Images::Bundle(bundle);
+    let origin = Origin { images, site };
     let written = assemble::assemble(condemned, opened, &origin, (hooks, m.disks), progress)?;
     let proven = written
         .sync(progress)?
-        .read_back(policy.chunk, progress)?
-        .complete(hooks, m.disks, &policy.stop)?;
-    for step in proven.written() {
-        status_files::record_in_slot(site, bundle.manifest(), step, plan.boot_target())?;
+        .read_back(policy.chunk, &policy.stop, progress)?
+        .complete(hooks, m.disks, &policy.stop, progress)?;
+    if policy.stop.is_wanted() {
+        return Err(InstallError::Stopped(UNUSABLE));
     }
+    for step in proven.written() {
+        status_files::record_in_slot(site, Some((bundle.manifest(), plan)), step)?;
+    }
+    artifacts::activate(plan)?;
     if policy.activation == Activation::ByHand {
         return Ok(Installed::Waiting(proven.boot_target()));
     }
@@ -229,9 +276,19 @@ fn write_and_arm<R: ReadAt>(
 fn by_handler(
     telling: &Telling<'_>,
     handler: &bundle_format::manifest::Handler,
+    progress: &mut dyn Progress,
 ) -> Result<Installed, InstallError> {
-    telling.full(handler)?;
+    keep_data(telling.site.policy)?;
+    telling.full(handler, progress)?;
     Ok(Installed::ByHandler)
+}
+
+/// After everything that may refuse the bundle, and before the first write.
+fn keep_data(policy: &Policy) -> Result<(), InstallError> {
+    if let Some(snapshots) = &policy.snapshots {
+        snapshots.take(&mut OnDisk)?;
+    }
+    Ok(())
 }
 
 /// What hooks and handlers need of the bundle; nothing if there are none.
@@ -255,13 +312,14 @@ fn check_compatible(
     manifest: &Manifest,
     hooks: Option<&Hooks<'_>>,
     policy: &Policy,
+    progress: &mut dyn Progress,
 ) -> Result<(), InstallError> {
     let checks = manifest
         .hooks
         .as_ref()
         .is_some_and(|hooks| hooks.install_check);
     if let Some(hooks) = hooks.filter(|_| checks) {
-        return match hooks.install_check()? {
+        return match hooks.install_check(progress)? {
             Verdict::Accepted => Ok(()),
             Verdict::Rejected(reason) => Err(InstallError::Rejected(reason)),
         };
@@ -297,9 +355,25 @@ fn check_version(manifest: &Manifest, policy: &Policy) -> Result<(), InstallErro
 
 fn check_payload<R: ReadAt>(
     bundle: &VerifiedBundle<R>,
+    stop: &Stop,
     progress: &mut dyn Progress,
 ) -> Result<(), InstallError> {
     bundle
         .verify_payload(&mut |done, total| progress.at(Stage::Check, done, total))
-        .map_err(InstallError::Payload)
+        .map_err(|error| match stop.is_wanted() {
+            true => InstallError::Stopped("nothing was written"),
+            false => InstallError::Payload(error),
+        })
+}
+
+const UNUSABLE: &str = "its target stays unusable until the next installation";
+
+/// Who is asked to stop gives up in the middle of what it does: that is how it ended, not what it
+/// met while giving up.
+fn as_stopped(error: InstallError, policy: &Policy) -> InstallError {
+    match error {
+        InstallError::Stopped(_) | InstallError::Assemble(AssembleError::Stopped { .. }) => error,
+        _ if policy.stop.is_wanted() => InstallError::Stopped(UNUSABLE),
+        _ => error,
+    }
 }

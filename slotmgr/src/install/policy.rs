@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::{CHUNK, Environment, Supply, Version};
 use crate::boot::Tries;
-use crate::config::{Activation, Handlers, StatusPlace};
+use crate::config::{Activation, Handlers, Repository, StatusPlace};
+use crate::data::snapshot::Snapshots;
 use crate::program::Stop;
 
 /// How long a hook or handler may take when nothing is said.
@@ -69,6 +70,8 @@ pub struct Policy {
     pub work_directory: PathBuf,
     /// Programs of this machine.
     pub handlers: Handlers,
+    /// `[artifacts.NAME]` of `system.conf`.
+    pub repositories: Vec<Repository>,
     /// What hooks and handlers are told besides the installation itself.
     pub facts: Environment,
     /// How long a hook or handler may take.
@@ -82,6 +85,8 @@ pub struct Policy {
     pub distance: Distance,
     /// Where the chunks of indexed images come from.
     pub supply: Supply,
+    /// Keep the applications' data before the first write.
+    pub snapshots: Option<Snapshots>,
     /// Ends the installation early.
     pub stop: Stop,
 }
@@ -104,12 +109,14 @@ impl Policy {
             boot_id: String::new(),
             work_directory: PathBuf::from("/run/rauc/mnt"),
             handlers: Handlers::default(),
+            repositories: Vec::new(),
             facts: Environment::new(),
             program_limit: PROGRAM_LIMIT,
             status: None,
             home: None,
             distance: Distance::Near,
             supply: Supply::default(),
+            snapshots: None,
             stop: Stop::default(),
         }
     }

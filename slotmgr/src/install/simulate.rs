@@ -4,7 +4,7 @@ use bundle_format::{ReadAt, VerifiedBundle};
 
 use super::assemble::Opened;
 use super::chunked;
-use super::stream::{Origin, Wanted};
+use super::stream::{Images, Origin, Wanted};
 use super::{
     AssembleError, Form, InstallError, Machine, Plan, PlanError, Policy, Progress, Site, Stage,
     Step, check_compatible, check_payload, check_version,
@@ -43,7 +43,7 @@ pub fn simulate<R: ReadAt>(
     if hooks.is_some_and(|hooks| hooks.install_check) {
         unknown.push("the bundle's install-check hook was not asked");
     } else {
-        check_compatible(manifest, None, policy)?;
+        check_compatible(manifest, None, policy, progress)?;
     }
     if manifest.handler.is_some() {
         return Err(PlanError::Unsupported {
@@ -69,7 +69,7 @@ pub fn simulate<R: ReadAt>(
         status: &status,
     };
     Opened::open(&plan, &site, m.disks)?;
-    check_payload(bundle, progress)?;
+    check_payload(bundle, &policy.stop, progress)?;
     check_images(bundle, &plan, &site, progress)?;
     let handlers = &policy.handlers;
     if handlers.pre_install.is_some() {
@@ -92,7 +92,8 @@ fn check_images<R: ReadAt>(
     site: &Site<'_>,
     progress: &mut dyn Progress,
 ) -> Result<(), InstallError> {
-    let origin = Origin { bundle, site };
+    let images = Images::Bundle(bundle);
+    let origin = Origin { images, site };
     let has_data = |step: &&Step| !matches!(step.method, Method::EmptyFs | Method::Hook);
     for step in plan.steps().iter().filter(has_data) {
         // Chunks are fetched, and compared with their index, when they are needed.

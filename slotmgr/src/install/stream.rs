@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::chunked::Chunks;
 use super::notes::Notes;
 use super::plan::Form;
-use super::{AssembleError, Site, Step};
+use super::{AssembleError, LocalImage, Site, Step};
 use crate::program::Stop;
 
 /// A part that reaches as far as an image goes.
@@ -51,9 +51,17 @@ pub struct ImageStream<'s> {
     failed: Option<AssembleError>,
 }
 
+/// What has images.
+pub(super) enum Images<'i, R> {
+    /// Several, each with a name.
+    Bundle(&'i VerifiedBundle<R>),
+    /// One, which is read from its beginning to its end.
+    File(&'i LocalImage),
+}
+
 /// Where a stream comes from.
 pub(super) struct Origin<'o, R> {
-    pub bundle: &'o VerifiedBundle<R>,
+    pub images: Images<'o, R>,
     pub site: &'o Site<'o>,
 }
 
@@ -121,18 +129,22 @@ impl<R: ReadAt> Origin<'_, R> {
         wanted: &Wanted<'_>,
         sender: &SyncSender<Piece>,
     ) -> Result<(), SendError<Piece>> {
-        match wanted.step.form {
-            Form::Chunks => self.read_chunks(wanted.step, sender),
-            Form::Whole | Form::Blocks => self.read_image(wanted, sender),
+        match (&self.images, wanted.step.form) {
+            (Images::Bundle(bundle), Form::Chunks) => self.read_chunks(bundle, wanted.step, sender),
+            (Images::Bundle(bundle), Form::Whole | Form::Blocks) => {
+                self.read_image(bundle, wanted, sender)
+            }
+            (Images::File(image), _) => self.read_whole(&mut image.reader(), sender),
         }
     }
 
     fn read_image(
         &self,
+        bundle: &VerifiedBundle<R>,
         wanted: &Wanted<'_>,
         sender: &SyncSender<Piece>,
     ) -> Result<(), SendError<Piece>> {
-        let mut reader = match self.bundle.image(&wanted.step.filename) {
+        let mut reader = match bundle.image(&wanted.step.filename) {
             Ok(reader) => reader,
             Err(error) => return sender.send(Piece::Unopened(error)),
         };
@@ -150,13 +162,25 @@ impl<R: ReadAt> Origin<'_, R> {
         sender.send(Piece::End(found))
     }
 
-    fn read_chunks(&self, step: &Step, sender: &SyncSender<Piece>) -> Result<(), SendError<Piece>> {
-        let mut chunks = match Chunks::of(self.bundle, self.site, step) {
-            Ok(chunks) => chunks,
-            Err(error) => return sender.send(Piece::Broken(io::Error::other(error))),
-        };
+    fn read_chunks(
+        &self,
+        bundle: &VerifiedBundle<R>,
+        step: &Step,
+        sender: &SyncSender<Piece>,
+    ) -> Result<(), SendError<Piece>> {
+        match Chunks::of(bundle, self.site, step) {
+            Ok(mut chunks) => self.read_whole(&mut chunks, sender),
+            Err(error) => sender.send(Piece::Broken(io::Error::other(error))),
+        }
+    }
+
+    fn read_whole(
+        &self,
+        reader: &mut dyn Read,
+        sender: &SyncSender<Piece>,
+    ) -> Result<(), SendError<Piece>> {
         let mut digest = Sha256::new();
-        match self.hand_over(&mut chunks, 0, Some(&mut digest), sender)? {
+        match self.hand_over(reader, 0, Some(&mut digest), sender)? {
             End::Failed => Ok(()),
             End::Reached => {
                 let found = Digest::from_bytes(digest.finalize().into());

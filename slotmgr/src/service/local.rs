@@ -1,23 +1,34 @@
 //! The answers, from the machine that this process runs on.
 
-use anyhow::{Context, Result, bail};
+use std::fs::File;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result};
 use bundle_format::VerifiedManifest;
 
+use super::installing::{self, Workplace};
+use super::links;
 use super::{
-    Happening, Identity, InstallRequest, Marked, Origin, Service, SlotStatus, TrialStatus,
+    Happening, Heard, Identity, InstallRequest, InstallResult, JobState, JobStatus, Marked, Origin,
+    Service, SlotStatus, TrialStatus, jobs_of,
 };
+use crate::artifact::Stock;
 use crate::boot::Mark;
 use crate::cli::Surroundings;
 use crate::cli::args::Options;
-use crate::cli::install::{Opening, Wishes};
+use crate::cli::install::Opening;
+use crate::cli::lock::{LockError, Patience};
 use crate::cli::machine_facts::MachineFacts;
 use crate::cli::session::Session;
-use crate::cli::{install, mark, signals};
+use crate::cli::{mark, write_slot};
+use crate::config::Repository;
+use crate::events::{Entry, Events, Facts, Listener, What};
 use crate::health::probation::Place;
-use crate::install::{InstallError, Installed, Progress};
+use crate::install::{InstallError, Progress};
 use crate::program::Stop;
-use crate::slot::{Slot, SlotId, role};
-use crate::state::{Event, Outcome, RaucStatus, outcome};
+use crate::slot::{OUTSIDE, Slot, SlotId, role};
+use crate::state::{Outcome, RaucStatus, outcome};
 use crate::storage::device::Mode;
 use crate::storage::mounts::Mounts;
 
@@ -31,7 +42,21 @@ type Around = dyn Fn() -> Result<Surroundings> + Send + Sync;
 pub struct Local {
     options: Options,
     around: Box<Around>,
-    stop: Stop,
+    heard: Mutex<Option<Arc<Heard>>>,
+}
+
+/// Somebody in this process who gets to know what happens.
+struct Inside(Arc<Heard>);
+
+impl Listener for Inside {
+    fn name(&self) -> String {
+        "the bus".to_owned()
+    }
+
+    fn tell(&mut self, entry: &Entry) -> std::io::Result<()> {
+        (self.0)(entry);
+        Ok(())
+    }
 }
 
 impl Local {
@@ -41,30 +66,72 @@ impl Local {
         Self {
             options,
             around,
-            stop: Stop::default(),
+            heard: Mutex::new(None),
         }
     }
 
-    /// From now on Ctrl-C and SIGTERM end an installation in an orderly way ([`was_stopped`])
-    /// instead of ending the process.
+    fn with_events(&self, work: impl FnOnce(&mut Session, &Surroundings, &mut Events)) {
+        match self.session(Mode::ReadWrite) {
+            Ok((mut session, around)) => {
+                let mut events = self.events(&session, &around);
+                work(&mut session, &around, &mut events);
+            }
+            Err(error) => tracing::warn!("nobody is told what happens: {error:#}"),
+        }
+    }
+
+    /// Everybody who is told what happens.
+    fn events(&self, session: &Session, around: &Surroundings) -> Events {
+        let mut events = session.events(&self.options, around);
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(heard) = heard.as_ref() {
+            events.add(Box::new(Inside(Arc::clone(heard))));
+        }
+        events
+    }
+
+    /// Lets RAUC's links in `/run/rauc` lead to what is used. Who serves does it once: until the next
+    /// start nothing else runs.
     ///
     /// # Errors
-    /// The signals cannot be taken care of.
-    pub fn stop_when_asked(&self) -> Result<()> {
-        signals::ask_to_stop(&self.stop)
+    /// The machine is not configured rightly. A link that cannot be made is only told of.
+    pub fn publish_links(&self) -> Result<()> {
+        let (session, _) = self.session(Mode::ReadOnly)?;
+        let root = self.options.run_directory.with_file_name("rauc");
+        let what = (&session.conf.layout, session.booted);
+        if let Err(error) = links::write(&root, what, &session.conf.repositories) {
+            tracing::warn!("no links in {}: {error}", root.display());
+        }
+        Ok(())
+    }
+
+    /// Writes an image that is in no bundle into the slot of this name. It stays unstarted until it
+    /// is marked.
+    ///
+    /// # Errors
+    /// [`crate::slot::SelectError`] inside [`InstallError`] when there is no such slot, or it is not to be written;
+    /// else whatever stopped it.
+    pub fn write_slot(
+        &self,
+        slot: &str,
+        image: &Path,
+        kind: Option<&str>,
+        stop: &Stop,
+        progress: &mut dyn Progress,
+    ) -> Result<()> {
+        let (mut session, around) = self.session(Mode::ReadWrite)?;
+        let image = write_slot::open(image, kind, progress)?;
+        let id = session
+            .conf
+            .layout
+            .called(slot)
+            .map_err(InstallError::from)?;
+        write_slot::perform(&mut session, &around, (id, &image), stop, progress)
     }
 
     fn session(&self, mode: Mode) -> Result<(Session, Surroundings)> {
         let around = (self.around)()?;
         Ok((Session::open(&self.options, &around, mode)?, around))
-    }
-
-    fn opening<'o>(&'o self, around: &'o Surroundings) -> Opening<'o> {
-        Opening {
-            options: &self.options,
-            around,
-            stop: &self.stop,
-        }
     }
 }
 
@@ -81,13 +148,19 @@ impl Service for Local {
         let (session, _) = self.session(Mode::ReadOnly)?;
         let facts = MachineFacts::gather(&session.conf, &session.path, &Stop::default())?;
         let version = facts.told.iter().find(|(name, _)| name == SYSTEM_VERSION);
-        let booted = session.conf.layout.slot(session.booted.id());
-        let boot_name = booted.boot_name.as_ref().map(ToString::to_string);
+        let booted = session.booted.id().map(|id| session.conf.layout.slot(id));
+        let boot_slot = booted.map_or_else(
+            || OUTSIDE.to_owned(),
+            |slot| match &slot.boot_name {
+                Some(name) => name.to_string(),
+                None => slot.name.to_string(),
+            },
+        );
         Ok(Identity {
             compatible: session.conf.system.compatible.clone(),
             system_version: version.map(|(_, text)| text.clone()).unwrap_or_default(),
             variant: facts.variant.unwrap_or_default(),
-            boot_slot: boot_name.unwrap_or_else(|| booted.name.to_string()),
+            boot_slot,
         })
     }
 
@@ -107,6 +180,11 @@ impl Service for Local {
                 ..status(&session, &known, id, slot)
             })
             .collect())
+    }
+
+    fn artifacts(&self) -> Result<Vec<(Repository, Stock)>> {
+        let (session, _) = self.session(Mode::ReadOnly)?;
+        Ok(session.stock())
     }
 
     fn primary(&self) -> Result<String> {
@@ -138,20 +216,58 @@ impl Service for Local {
 
     fn history(&self) -> Result<Vec<Happening>> {
         let (session, _) = self.session(Mode::ReadOnly)?;
-        let events = session.record.events().iter();
-        let happening = |event: &Event| Happening {
-            what: event.what.word().to_owned(),
-            at: event.at,
-            slot: event.slot.clone(),
-            release: event.release.label(),
-            why: event.why.clone(),
+        let happening = |entry: Entry| Happening {
+            what: entry.what.word().to_owned(),
+            at: entry.moment.at,
+            slot: entry.facts.slot,
+            release: entry.facts.release.map(|release| release.label()),
+            job: entry.facts.job,
+            why: entry.facts.why,
         };
-        Ok(events.map(happening).collect())
+        Ok(session.chronicle().into_iter().map(happening).collect())
+    }
+
+    fn new_job(&self) -> Result<String> {
+        installing::new_job()
+    }
+
+    fn jobs(&self) -> Result<Vec<JobStatus>> {
+        let (session, _) = self.session(Mode::ReadOnly)?;
+        let entries = session.journal().map(|journal| journal.read().entries);
+        let entries = entries.unwrap_or_default();
+        let mut jobs = jobs_of(entries.iter().map(|(_, entry)| entry));
+        if !matches!(session.lock(Patience::ToLook), Err(LockError::Busy)) {
+            // Written down by the next installation; known already.
+            for job in jobs.iter_mut().filter(|job| !job.state.is_over()) {
+                job.state = JobState::Interrupted;
+            }
+        }
+        Ok(jobs)
+    }
+
+    fn listen(&self, listener: Arc<Heard>) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(listener);
+    }
+
+    fn begin(&self) {
+        self.with_events(|session, around, events| {
+            installing::reconcile_when_idle(session, around, events);
+            if is_first_of_boot(&self.options.run_directory) {
+                let (what, facts) = session.start();
+                events.tell(what, facts);
+            }
+            events.tell(What::ServiceStarted, Facts::default());
+        });
+    }
+
+    fn end(&self) {
+        self.with_events(|_, _, events| events.tell(What::ServiceStopped, Facts::default()));
     }
 
     fn mark(&self, mark: Mark, slot: &str) -> Result<Marked> {
         let (mut session, around) = self.session(Mode::ReadWrite)?;
-        let id = mark::apply(&mut session, mark, slot, around.now)?;
+        let mut events = self.events(&session, &around);
+        let id = mark::apply(&mut session, mark, slot, around.now, &mut events)?;
         let slot = session.conf.layout.slot(id).name.to_string();
         let message = match mark {
             Mark::Good => format!("marked slot {slot} as good"),
@@ -163,41 +279,41 @@ impl Service for Local {
 
     fn inspect(&self, origin: &Origin) -> Result<VerifiedManifest> {
         let (session, around) = self.session(Mode::ReadOnly)?;
-        let bundle = self.opening(&around).open(&session, origin)?;
+        let stop = Stop::default();
+        let opening = Opening {
+            options: &self.options,
+            around: &around,
+            stop: &stop,
+        };
+        let bundle = opening.open(&session, origin)?;
         Ok(bundle.manifest().clone())
     }
 
-    fn install(&self, request: &InstallRequest, progress: &mut dyn Progress) -> Result<()> {
-        let (mut session, mut around) = self.session(Mode::ReadWrite)?;
-        if let Some(transaction) = &request.transaction {
-            around.transaction.clone_from(transaction);
-        }
-        let bundle = self.opening(&around).open(&session, &request.origin)?;
-        let found = bundle.manifest().hash().to_string();
-        match &request.manifest_hash {
-            Some(wanted) if !wanted.eq_ignore_ascii_case(&found) => bail!(
-                "the manifest has the hash {found}, and {wanted} is asked for: this is not the \
-                 bundle that was looked at. Nothing was written"
-            ),
-            _ => {}
-        }
-        let wishes = Wishes {
-            ignore_compatible: request.ignore_compatible,
-            ignore_version_limit: request.ignore_version_limit,
-            stop: self.stop.clone(),
-            ..Wishes::default()
+    fn install(
+        &self,
+        request: &InstallRequest,
+        stop: &Stop,
+        progress: &mut dyn Progress,
+    ) -> Result<InstallResult> {
+        let (session, around) = self.session(Mode::ReadWrite)?;
+        let events = self.events(&session, &around);
+        let mut workplace = Workplace {
+            options: &self.options,
+            around,
+            session,
+            events,
+            stop,
         };
-        if let Installed::Armed(armed) =
-            install::perform(&mut session, &around, &bundle, &wishes, progress)?
-        {
-            tracing::info!(
-                "{} is started next, {} tries",
-                session.conf.layout.slot(armed.target().id()).name,
-                armed.tries().count()
-            );
-        }
-        Ok(())
+        workplace.install(request, progress)
     }
+}
+
+/// Whether no service has begun since the machine was started: its folder in memory says so.
+fn is_first_of_boot(run_directory: &Path) -> bool {
+    let mark = run_directory.join("boot-told");
+    let made = fs_err::create_dir_all(run_directory)
+        .and_then(|()| File::options().write(true).create_new(true).open(mark));
+    made.is_ok()
 }
 
 fn status(session: &Session, known: &RaucStatus, id: SlotId, slot: &Slot) -> SlotStatus {

@@ -6,12 +6,14 @@ mod access;
 mod file;
 mod http;
 mod protect;
+mod stoppable;
 
 pub use access::{Access, AccessError, info_headers};
 pub use file::{FileError, open_file};
 pub use http::HttpReader;
 pub use protect::Exposed;
 pub(crate) use protect::protect;
+pub use stoppable::Stoppable;
 
 use std::path::PathBuf;
 

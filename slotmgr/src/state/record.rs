@@ -29,6 +29,8 @@ pub struct Record {
     generation: u64,
     /// The copy that the next write goes to: the one that does not count now.
     next: Option<RecordCopy>,
+    /// What was noted since it was read.
+    news: Vec<Event>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -141,6 +143,15 @@ impl Record {
         self.save(disks);
     }
 
+    /// The slot gets another content, which no installation brings: nothing is known of it any more.
+    pub fn overwritten(&mut self, disks: &mut dyn Disks, slot: &str) {
+        let known = self.body.slots.remove(slot).is_some();
+        let job = self.body.job.take_if(|job| job.images.contains_key(slot));
+        if known || job.is_some() {
+            self.save(disks);
+        }
+    }
+
     /// How it was before the installation that is about to begin; kept with the next change.
     pub fn set_baseline(&mut self, baseline: Baseline) {
         self.body.baseline = baseline;
@@ -205,6 +216,19 @@ impl Record {
     pub fn holds(&self, slot: &str, sha256: &str) -> bool {
         let known = self.slot(slot);
         known.is_some_and(|slot| slot.status == SlotStatus::Ok && slot.image.sha256 == sha256)
+    }
+
+    /// What was noted since this was asked last; for those who pass it on.
+    pub fn take_news(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// The installation was cut off: nobody was left to write down how it ended.
+    pub fn cut_off(&mut self, disks: &mut dyn Disks) {
+        self.failed(
+            disks,
+            "it was cut off: the program was killed, or power failed",
+        );
     }
 
     /// The installation failed.
@@ -297,9 +321,12 @@ impl Record {
             what,
             release: job.release.clone(),
             slot: job.target.clone(),
+            transaction: Some(job.transaction.clone()),
             why: why.map(str::to_owned),
-        };
-        self.body.events.push(event.shortened());
+        }
+        .shortened();
+        self.news.push(event.clone());
+        self.body.events.push(event);
         let surplus = self.body.events.len().saturating_sub(MAX_EVENTS);
         self.body.events.drain(..surplus);
     }

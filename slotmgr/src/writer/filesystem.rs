@@ -164,6 +164,17 @@ pub fn exclusive(device: &Path) -> Result<(), FilesystemError> {
     devio::block::drop_cache(&file).map_err(failed)
 }
 
+/// Mount options to read an ext4 file system with. Without `noload`, the kernel replays the journal
+/// first, which is a write; with it, it refuses every option that concerns the journal.
+fn without_journal(options: &str) -> String {
+    const OF_JOURNAL: &[&str] = &["data=", "data_err=", "commit=", "journal_"];
+    let kept = options.split(',').map(str::trim).filter(|option| {
+        let mut of_journal = OF_JOURNAL.iter();
+        !of_journal.any(|prefix| option.starts_with(prefix))
+    });
+    kept.chain(["ro", "noload"]).collect::<Vec<_>>().join(",")
+}
+
 /// Whether a mounted slot may be changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Access {
@@ -202,14 +213,12 @@ impl Mounted {
             source,
         };
         fs_err::create_dir_all(&at).map_err(failed)?;
-        let mut options = slot.options.mount_options.clone().unwrap_or_default();
-        if access == Access::Read {
-            options.push_str(",ro");
-            // Else the kernel replays its journal first: a write.
-            if slot.kind == SlotKind::Ext4 {
-                options.push_str(",noload");
-            }
-        }
+        let options = slot.options.mount_options.as_deref().unwrap_or_default();
+        let options = match (access, slot.kind) {
+            (Access::Write, _) => options.to_owned(),
+            (Access::Read, SlotKind::Ext4) => without_journal(options),
+            (Access::Read, _) => format!("{options},ro"),
+        };
         let (flags, data) = split_options(&options);
         let kind = slot.kind.to_string();
         mount(
@@ -287,5 +296,8 @@ mod tests {
         let (flags, data) = split_options("noatime,data=journal, nosuid,defaults,commit=5");
         assert_eq!(flags, MsFlags::MS_NOATIME | MsFlags::MS_NOSUID);
         assert_eq!(data, "data=journal,commit=5");
+        let (flags, data) = split_options(&without_journal("noatime, data=ordered,acl,commit=5"));
+        assert_eq!(flags, MsFlags::MS_NOATIME | MsFlags::MS_RDONLY);
+        assert_eq!(data, "acl,noload");
     }
 }

@@ -62,11 +62,20 @@ impl Bus {
 
     /// Starts `slotmgr daemon` on A, and waits until it has its name.
     pub fn serve(&self, rig: &Rig) -> OnBus {
+        self.serve_on(rig, "A")
+    }
+
+    /// The same on another slot.
+    pub fn serve_on(&self, rig: &Rig, slot: &str) -> OnBus {
         let daemon = self
             .command(env!("CARGO_BIN_EXE_slotmgr"))
             .arg("--conf")
             .arg(rig.path("system.conf"))
-            .args(["--override-boot-slot", "A", "daemon"])
+            .args(["--override-boot-slot", slot, "--run-directory"])
+            .arg(rig.path("run"))
+            .arg("--journal-socket")
+            .arg(rig.path("journal"))
+            .arg("daemon")
             .spawn()
             .unwrap();
         let daemon = OnBus(daemon);

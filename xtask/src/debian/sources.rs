@@ -89,12 +89,25 @@ pub fn backports(files: &[SourceFile], release: &str) -> Result<Option<String>> 
     )))
 }
 
-/// The text of a `.sources` file for the *source* packages of everything whose suite belongs to
-/// `release`: the release itself, its updates and its security fixes.
+/// What a mirror delivers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Packages to install.
+    Binary,
+    /// What they are built from.
+    Source,
+}
+
+/// The text of a `.sources` file for the packages of everything whose suite belongs to `release`:
+/// the release itself, its updates and its security fixes.
 ///
 /// # Errors
 /// None of `files` has packages of `release`, from which to derive the mirror.
-pub fn source_packages(files: &[SourceFile], release: &str) -> Result<String> {
+pub fn packages(files: &[SourceFile], release: &str, kind: Kind) -> Result<String> {
+    let types = match kind {
+        Kind::Binary => "deb",
+        Kind::Source => "deb-src",
+    };
     let mut text = String::new();
     for entry in files.iter().flat_map(entries) {
         let ours = |suite: &&String| suite.starts_with(release) && !suite.ends_with("-backports");
@@ -108,7 +121,7 @@ pub fn source_packages(files: &[SourceFile], release: &str) -> Result<String> {
             continue;
         }
         text.push_str(&format!(
-            "Types: deb-src\nURIs: {}\nSuites: {}\nComponents: main\n",
+            "Types: {types}\nURIs: {}\nSuites: {}\nComponents: main\n",
             entry.uris,
             suites.join(" ")
         ));
@@ -120,7 +133,7 @@ pub fn source_packages(files: &[SourceFile], release: &str) -> Result<String> {
     if text.is_empty() {
         bail!(
             "the package sources below /etc/apt have no entry for {release} (main), so the mirror \
-             for its source packages is unknown"
+             for its packages is unknown"
         );
     }
     Ok(text)
@@ -299,12 +312,12 @@ mod tests {
              Suites: other bookworm-backports\nComponents: main\n",
         )];
         assert_eq!(
-            source_packages(&files, "bookworm").unwrap(),
+            packages(&files, "bookworm", Kind::Source).unwrap(),
             "Types: deb-src\nURIs: http://m.test/debian\nSuites: bookworm bookworm-updates\n\
              Components: main\nSigned-By: /k.gpg\n\nTypes: deb-src\nURIs: http://m.test/security\n\
              Suites: bookworm-security\nComponents: main\n\n"
         );
-        assert!(source_packages(&files, "trixie").is_err());
+        assert!(packages(&files, "trixie", Kind::Source).is_err());
     }
 
     #[test]

@@ -131,8 +131,28 @@ pub enum EventKind {
     Install,
     /// Start and end of the service.
     Service,
-    /// `write-slot`.
+    /// `write-slot`, and slots that an installation writes.
     WriteSlot,
+}
+
+impl EventKind {
+    const NAMES: [(EventKind, &'static str); 6] = [
+        (EventKind::All, "all"),
+        (EventKind::Boot, "boot"),
+        (EventKind::Mark, "mark"),
+        (EventKind::Install, "install"),
+        (EventKind::Service, "service"),
+        (EventKind::WriteSlot, "writeslot"),
+    ];
+
+    /// Its name in `events=`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        EventKind::NAMES
+            .iter()
+            .find(|(kind, _)| *kind == self)
+            .map_or("", |(_, name)| name)
+    }
 }
 
 /// `[artifacts.NAME]`: a repository of things that are not slots.
@@ -157,6 +177,21 @@ pub enum RepositoryKind {
     Trees,
     /// Trees for composefs.
     Composefs,
+}
+
+impl RepositoryKind {
+    const NAMES: [(RepositoryKind, &'static str); 3] = [
+        (RepositoryKind::Files, "files"),
+        (RepositoryKind::Trees, "trees"),
+        (RepositoryKind::Composefs, "composefs"),
+    ];
+
+    /// Its name in `type=`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        let found = Self::NAMES.iter().find(|(kind, _)| *kind == self);
+        found.map_or("", |(_, name)| name)
+    }
 }
 
 type Read<T> = Result<T, KeyFileError>;
@@ -216,14 +251,6 @@ pub(super) fn log(mut section: SectionReader<'_>, base: &Path) -> Read<EventLog>
         (LogFormat::Json, "json"),
         (LogFormat::JsonPretty, "json-pretty"),
     ];
-    let kinds = [
-        (EventKind::All, "all"),
-        (EventKind::Boot, "boot"),
-        (EventKind::Mark, "mark"),
-        (EventKind::Install, "install"),
-        (EventKind::Service, "service"),
-        (EventKind::WriteSlot, "writeslot"),
-    ];
     let files = |text: &str| match text.parse() {
         Ok(count @ 1..=MAX_LOG_FILES) => Ok(count),
         _ => Err(format!("is not 1 to {MAX_LOG_FILES}")),
@@ -235,7 +262,9 @@ pub(super) fn log(mut section: SectionReader<'_>, base: &Path) -> Read<EventLog>
             .parse("format", |name| named(name, &formats))?
             .unwrap_or(LogFormat::Readable),
         events: section
-            .parse("events", |text| each(text, |name| named(name, &kinds)))?
+            .parse("events", |text| {
+                each(text, |name| named(name, &EventKind::NAMES))
+            })?
             .unwrap_or_else(|| vec![EventKind::All]),
         max_size: section.size("max-size")?,
         max_files: section.parse("max-files", files)?.unwrap_or(LOG_FILES),
@@ -245,11 +274,6 @@ pub(super) fn log(mut section: SectionReader<'_>, base: &Path) -> Read<EventLog>
 }
 
 pub(super) fn artifacts(mut section: SectionReader<'_>, base: &Path) -> Read<Repository> {
-    let kinds = [
-        (RepositoryKind::Files, "files"),
-        (RepositoryKind::Trees, "trees"),
-        (RepositoryKind::Composefs, "composefs"),
-    ];
     if let Some(entry) = section.take("parent-class") {
         return Err(section.wrong(entry, "is not supported, by RAUC neither"));
     }
@@ -257,7 +281,7 @@ pub(super) fn artifacts(mut section: SectionReader<'_>, base: &Path) -> Read<Rep
         name: label(&section),
         path: base.join(section.required("path")?),
         kind: section
-            .parse("type", |name| named(name, &kinds))?
+            .parse("type", |name| named(name, &RepositoryKind::NAMES))?
             .ok_or_else(|| section.missing("type"))?,
         description: section.string("description")?,
     };
