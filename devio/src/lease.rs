@@ -23,6 +23,26 @@ pub enum LeaseError {
 /// # Errors
 /// [`LeaseError::Writer`] if one can. Leases on somebody else's file need `CAP_LEASE`.
 pub fn prove_no_writer(file: &File) -> Result<(), LeaseError> {
+    match take_and_drop(file, libc::F_RDLCK) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(LeaseError::Writer),
+        taken => taken.map_err(LeaseError::Io),
+    }
+}
+
+/// Whether somebody else has the file open in any way, mapped it, or uses it as a disk: the kernel gives
+/// a write lease only to the one who has it open alone.
+///
+/// # Errors
+/// The kernel or the file system gives no leases to us.
+pub fn is_open_elsewhere(file: &File) -> io::Result<bool> {
+    match take_and_drop(file, libc::F_WRLCK) {
+        Ok(()) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+fn take_and_drop(file: &File, lease: libc::c_int) -> io::Result<()> {
     // SAFETY: F_SETLEASE takes an int by value and touches no memory of ours (fcntl(2)).
     let set = |lease: libc::c_int| match unsafe {
         libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, lease)
@@ -30,11 +50,8 @@ pub fn prove_no_writer(file: &File) -> Result<(), LeaseError> {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
     };
-    match set(libc::F_RDLCK) {
-        Ok(()) => set(libc::F_UNLCK).map_err(LeaseError::Io),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(LeaseError::Writer),
-        Err(error) => Err(LeaseError::Io(error)),
-    }
+    set(lease)?;
+    set(libc::F_UNLCK)
 }
 
 #[cfg(test)]
@@ -53,5 +70,18 @@ mod tests {
         prove_no_writer(&file).unwrap();
         // The lease is gone again: a writer does not wait for anybody.
         let _writer = File::options().write(true).open(&path).unwrap();
+    }
+
+    #[test]
+    fn a_reader_is_found_where_nobody_else_may_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        drop(File::create(&path).unwrap());
+        let file = File::open(&path).unwrap();
+        assert!(!is_open_elsewhere(&file).unwrap());
+        let reader = File::open(&path).unwrap();
+        assert!(is_open_elsewhere(&file).unwrap());
+        drop(reader);
+        assert!(!is_open_elsewhere(&file).unwrap());
     }
 }

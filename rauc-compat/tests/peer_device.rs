@@ -105,6 +105,7 @@ impl Machine {
             .current_dir(self.dir.path())
             .env("DBUS_SESSION_BUS_ADDRESS", &self.address)
             .env("DBUS_STARTER_BUS_TYPE", "session")
+            .env("RAUC_TEST_RUNTIME_DIRECTORY", self.path("run"))
             .env_remove("NO_COLOR");
         command
     }
@@ -357,4 +358,124 @@ fn the_real_program_is_where_debian_has_it() {
         Path::new(THEIRS).exists(),
         "Debian's package `rauc` is needed"
     );
+}
+
+/// What is not RAUC's to decide differently: arguments, exit codes, standard output, the slot's bytes.
+#[test]
+fn write_slot_beside_raucs() {
+    let machine = Machine::new();
+    fs_err::write(machine.path("new.img"), vec![3; 5000]).unwrap();
+    fs_err::write(machine.path("large.img"), vec![3; 200_001]).unwrap();
+    fs_err::write(machine.path("new.tar"), vec![0; 1024]).unwrap();
+    let conf = fs_err::read_to_string(machine.path("system.conf")).unwrap();
+    fs_err::write(machine.path("ro.img"), vec![0xee; 9000]).unwrap();
+    let here = machine.dir.path().display();
+    let more = format!("[slot.spare.0]\ndevice={here}/ro.img\nreadonly=true\n");
+    fs_err::write(machine.path("system.conf"), conf + &more).unwrap();
+    let run = |program: &str, line: &str| {
+        let mut command = machine.command(program);
+        command.env("RAUC_TEST_CMDLINE", "rauc.slot=A");
+        command
+            .args(["-c", "system.conf"])
+            .args(line.split_whitespace());
+        command.output().unwrap()
+    };
+    for line in [
+        "write-slot",
+        "write-slot rootfs.1",
+        "write-slot rootfs.1 new.img more",
+        "write-slot rootfs.9 new.img",
+        "write-slot rootfs.1 nothing.img",
+        "write-slot rootfs.1 new.tar",
+        "write-slot spare.0 new.img",
+        "write-slot appfs.1 new.img",
+        "write-slot rootfs.1 new.img",
+    ] {
+        let content = |program: &str| {
+            for name in ["b.img", "d.img"] {
+                fs_err::write(machine.path(name), vec![0xee; 200_000]).unwrap();
+            }
+            let output = run(program, line);
+            let slots = ["b.img", "d.img"].map(|name| fs_err::read(machine.path(name)).unwrap());
+            (output, slots)
+        };
+        let ((theirs, their_slots), (ours, our_slots)) = (content(THEIRS), content(OURS));
+        assert_eq!(
+            ours.status.code(),
+            theirs.status.code(),
+            "{line}: {}",
+            err(&ours)
+        );
+        assert_eq!(out(&ours), out(&theirs), "{line}");
+        assert!(our_slots == their_slots, "{line}");
+        // The last line says what is wrong.
+        let said = err(&theirs);
+        let known = ["must be provided", "Excess", "No matching", "Reject"];
+        if let Some(reason) = said
+            .lines()
+            .rfind(|l| known.iter().any(|word| l.contains(word)))
+        {
+            assert!(err(&ours).contains(reason), "{line}: {}", err(&ours));
+        }
+    }
+    // Where RAUC writes, and should not.
+    for line in [
+        "write-slot rootfs.0 new.img",
+        "write-slot rootfs.1 large.img",
+    ] {
+        let refused = run(OURS, line);
+        assert_eq!(refused.status.code(), Some(1), "{line}");
+    }
+    assert!(fs_err::read(machine.path("a.img")).unwrap() == vec![0xee; 200_000]);
+}
+
+/// Debian's `rauc` takes no command line from the environment: it gets a machine of its own, by name.
+#[test]
+fn a_system_from_outside_is_shown_as_rauc_shows_it() {
+    let machine = Machine::new();
+    fs_err::write(machine.path("cmdline"), "quiet rauc.external\n").unwrap();
+    let script = "mount --bind cmdline /proc/cmdline; exec /usr/bin/rauc -c system.conf service";
+    let service = machine
+        .command("unshare")
+        .args(["--mount", "sh", "-c", script])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let _service = Running(service);
+    let waited = machine.run("gdbus", "wait --session --timeout=30 de.pengutronix.rauc");
+    assert!(waited.status.success(), "rauc service did not start");
+    for line in [
+        "status",
+        "status --output-format=shell",
+        "status --output-format=json",
+        "status mark-good",
+        "status mark-active other",
+    ] {
+        let (theirs, ours) = (machine.run(THEIRS, line), machine.run(OURS, line));
+        assert_eq!(out(&ours), out(&theirs), "{line}: {}", err(&ours));
+        assert_eq!(ours.status.code(), theirs.status.code(), "{line}");
+    }
+    // The same machine without a service, and what both tell of it.
+    let lines = |output: &Output| {
+        let text = out(output);
+        let slots = |line: &&str| !line.contains("_SLOT_") && !line.contains("_SLOTS=");
+        text.lines()
+            .filter(slots)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let theirs = machine.run(THEIRS, "status --output-format=shell");
+    let here = machine
+        .command(OURS)
+        .args(["status", "-c", "system.conf", "--output-format=shell"])
+        .env("RAUC_TEST_CMDLINE", "quiet rauc.external")
+        .env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent")
+        .output()
+        .unwrap();
+    assert_eq!(lines(&here), lines(&theirs), "{}", err(&here));
+    assert!(!out(&here).contains("='booted'") && !out(&here).contains("='active'"));
+    let line = "status mark-active rootfs.0";
+    let (theirs, ours) = (machine.run(THEIRS, line), machine.run(OURS, line));
+    assert_eq!(out(&ours), out(&theirs), "{}", err(&ours));
 }

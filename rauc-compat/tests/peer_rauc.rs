@@ -367,12 +367,10 @@ fn settings_can_be_changed_by_options() {
 }
 
 #[test]
-fn commands_that_are_not_there_do_not_pretend() {
+fn a_command_that_is_not_there_does_not_pretend() {
     let workshop = Workshop::new();
-    for line in ["mount a", "write-slot a b"] {
-        let done = workshop.run(OURS, line);
-        assert_eq!(done.status.code(), Some(1), "{line}");
-        let said = String::from_utf8(done.stderr).unwrap();
-        assert!(said.contains("nothing was done"), "{said}");
-    }
+    let done = workshop.run(OURS, "mount a");
+    assert_eq!(done.status.code(), Some(1));
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert!(said.contains("nothing was done"), "{said}");
 }

@@ -9,6 +9,7 @@
 //! behind [`storage::Storage`], what a bootloader remembers behind [`boot::BootEnv`], where bundles
 //! come from behind [`bundle_format::ReadAt`].
 
+pub mod artifact;
 pub mod boot;
 pub mod cli;
 pub mod config;

@@ -27,7 +27,7 @@ use slotmgr::storage::sim::World;
 use slotmgr::storage::{Area, EnvCopy};
 use support::cuts::{Tried, cut_everywhere};
 use support::rig::{Rig, stderr, stdout};
-use support::{bundle, bundle_file, image, layout, policy, running, slot_id};
+use support::{bundle, bundle_file, image, layout, policy, slot_id};
 
 const GOOD: Standing = Standing::Good;
 const ON_TRIAL: Standing = Standing::Trial { left: 1 };
@@ -142,7 +142,7 @@ fn an_installation_in_raucs_protocol() {
     assert_eq!(standings(&custom), [GOOD, ON_TRIAL]);
     place.calls();
     let layout = layout();
-    boot::confirm(&custom, &mut World::new(), running(&layout, "B")).unwrap();
+    boot::confirm(&custom, &mut World::new(), support::booted(&layout, "B")).unwrap();
     insta::assert_snapshot!(place.calls(), @r"
     set-state B good
     get-state B
@@ -153,7 +153,7 @@ fn an_installation_in_raucs_protocol() {
         Some(slot_id(&layout, "B"))
     );
     place.calls();
-    boot::confirm_alone(&custom, &mut World::new(), running(&layout, "B")).unwrap();
+    boot::confirm_alone(&custom, &mut World::new(), support::booted(&layout, "B")).unwrap();
     insta::assert_snapshot!(place.calls(), @r"
     set-state B good
     set-state A bad
@@ -292,9 +292,9 @@ fn barebox_in_raucs_numbers() {
         read(&barebox).unwrap().primary(),
         Some(slot_id(&layout, "B"))
     );
-    boot::confirm(&barebox, &mut World::new(), running(&layout, "B")).unwrap();
+    boot::confirm(&barebox, &mut World::new(), support::booted(&layout, "B")).unwrap();
     insta::assert_snapshot!(changes(), @"-n state -i /boot/board.dtb -s bootstate.B.remaining_attempts=3");
-    boot::confirm(&barebox, &mut World::new(), running(&layout, "B")).unwrap();
+    boot::confirm(&barebox, &mut World::new(), support::booted(&layout, "B")).unwrap();
     assert_eq!(changes(), "", "equal content writes nothing");
     mark(&barebox, "B", Mark::Bad).unwrap();
     mark(&barebox, "A", Mark::Active).unwrap();
@@ -328,7 +328,7 @@ fn barebox_confirms_and_gives_up_in_one_call() {
     let barebox = Barebox::new(&layout(), program, name, Tries::new(3).unwrap());
     let layout = layout();
     let confirm_alone = || {
-        boot::confirm_alone(&barebox, &mut World::new(), running(&layout, "B")).unwrap();
+        boot::confirm_alone(&barebox, &mut World::new(), support::booted(&layout, "B")).unwrap();
         let calls = place.calls();
         let changes = calls.lines().filter(|call| call.contains("-s "));
         changes.map(|call| format!("{call}\n")).collect::<String>()
@@ -486,7 +486,7 @@ fn tryboot_confirms_and_gives_up_in_one_write() {
         let mut world = world.clone();
         let mut disks = RecordingDisks::new(&mut world);
         let log = disks.log();
-        boot::confirm_alone(&env, &mut disks, running(&layout, "3")).unwrap();
+        boot::confirm_alone(&env, &mut disks, support::booted(&layout, "3")).unwrap();
         log.render()
     };
     insta::assert_snapshot!(recorded(), @r"
@@ -537,7 +537,7 @@ fn tryboot_from_arm_to_confirmation() {
 
     let mut tried = Tried::default();
     let confirm = |world: &World| {
-        let _ = boot::confirm(&env, &mut world.clone(), running(&layout, "3"));
+        let _ = boot::confirm(&env, &mut world.clone(), support::booted(&layout, "3"));
     };
     let begin = || world.power_on(slotmgr::storage::sim::Keep::None);
     cut_everywhere(&begin, &confirm, &mut tried, &mut |found, _| {

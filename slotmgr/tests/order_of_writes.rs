@@ -153,10 +153,11 @@ fn trial(disks: &mut RecordingDisks<'_>, slot: &str, confirmed: usize) {
     let layout = layout();
     let env = Grub::new(&layout);
     let mut record = Record::load(disks);
-    let booted = running(&layout, slot);
+    let running = running(&layout, slot);
+    let booted = running.slot().unwrap();
     let mut machine = Machine {
         layout: &layout,
-        booted,
+        booted: running,
         env: &env,
         disks,
         record: &mut record,
@@ -165,7 +166,14 @@ fn trial(disks: &mut RecordingDisks<'_>, slot: &str, confirmed: usize) {
         boot_id: "boot",
         now: 2_000,
     };
-    let end = health::trial(&mut machine, when, LateFallback::Allowed, &mut NoChecks).unwrap();
+    let end = health::trial(
+        &mut machine,
+        booted,
+        when,
+        LateFallback::Allowed,
+        &mut NoChecks,
+    )
+    .unwrap();
     assert_eq!(
         usize::from(matches!(end, TrialEnd::Confirmed { .. })),
         confirmed

@@ -68,7 +68,8 @@ fn check_after_cut(found: &World, recover: bool) {
     }
     assert!(holds(&next, "B", NEW));
     let layout = layout();
-    boot::confirm(&Grub::new(&layout), &mut next, running(&layout, "B")).unwrap();
+    let booted = running(&layout, "B").slot().unwrap();
+    boot::confirm(&Grub::new(&layout), &mut next, booted).unwrap();
     assert_eq!(standing(&next, "B"), Standing::Good);
     assert_eq!(grub_model::boot(&next).unwrap().name, "B");
 }
@@ -191,7 +192,7 @@ fn the_trial_and_its_confirmation() {
     // GRUB counts the try (two writes), then we confirm (a write and a sync).
     let trial = |world: &World| -> Option<()> {
         let boot = grub_model::boot(world)?;
-        let booted = running(&layout, &boot.name);
+        let booted = support::booted(&layout, &boot.name);
         boot::confirm(&grub, &mut world.clone(), booted).ok()
     };
     let count = armed.power_on(Keep::None);
@@ -207,7 +208,7 @@ fn the_trial_and_its_confirmation() {
             tried.recoveries += 1;
             let boot = grub_model::boot(&found).unwrap();
             assert!(boot.by_order && boot.name == "B", "{boot:?}");
-            boot::confirm(&grub, &mut found.clone(), running(&layout, "B")).unwrap();
+            boot::confirm(&grub, &mut found.clone(), support::booted(&layout, "B")).unwrap();
             assert_eq!(standing(&found, "B"), Standing::Good);
         }
     }

@@ -62,9 +62,11 @@ fn boot_and_try(
     let layout = layout();
     let mut disks = world.clone();
     let mut record = Record::load(&mut disks);
+    let running = running(&layout, &started.name);
+    let booted = running.slot().unwrap();
     let mut machine = Machine {
         layout: &layout,
-        booted: running(&layout, &started.name),
+        booted: running,
         env: &Grub::new(&layout),
         disks: &mut disks,
         record: &mut record,
@@ -73,7 +75,7 @@ fn boot_and_try(
         boot_id,
         now: 2_000,
     };
-    let end = health::trial(&mut machine, when, late, &mut Verdicts(verdict)).ok()?;
+    let end = health::trial(&mut machine, booted, when, late, &mut Verdicts(verdict)).ok()?;
     Some((started.name, end))
 }
 

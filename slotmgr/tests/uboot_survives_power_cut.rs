@@ -18,7 +18,7 @@ use slotmgr::storage::sim::{Keep, World};
 use slotmgr::storage::{Area, Disks, EnvCopy, RecordCopy, SECTOR};
 use support::cuts::{Tried, fingerprint, keeps};
 use support::uboot_model::{self as model, render, text};
-use support::{SLOT, WRITE, image, install_by, layout, policy, running, slot_id};
+use support::{SLOT, WRITE, image, install_by, layout, policy, slot_id};
 
 const OLD: u8 = 1;
 const OLDER: u8 = 2;
@@ -129,10 +129,10 @@ const VERBS: [(&str, Verb); 8] = [
     ("A active", |env, world| mark(env, world, "A", Mark::Active)),
     ("B active", |env, world| mark(env, world, "B", Mark::Active)),
     ("confirm B", |env, world| {
-        boot::confirm(env, world, running(&layout(), "B"))
+        boot::confirm(env, world, support::booted(&layout(), "B"))
     }),
     ("confirm B alone", |env, world| {
-        boot::confirm_alone(env, world, running(&layout(), "B"))
+        boot::confirm_alone(env, world, support::booted(&layout(), "B"))
     }),
 ];
 
@@ -248,7 +248,7 @@ fn a_cut_while_uboot_counts_a_try() {
             boot::confirm(
                 &keeping.backend(),
                 &mut found.clone(),
-                running(&layout(), "B"),
+                support::booted(&layout(), "B"),
             )
             .unwrap();
             assert_eq!(standing(keeping, &found, "B"), Standing::Good);

@@ -1,5 +1,7 @@
 //! The commands of the device.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 use super::Global;
@@ -15,8 +17,8 @@ pub enum DeviceCommand {
     Service(Box<ServiceArguments>),
     /// Show the state of the slots, or mark one (mark-good, mark-bad, mark-active)
     Status(Box<StatusArguments>),
-    /// Write an image to a slot (not yet)
-    WriteSlot(DeviceArguments),
+    /// Write an image to a slot, without any bundle; it is not started until it is marked
+    WriteSlot(Box<WriteSlotArguments>),
 }
 
 /// `install …`.
@@ -100,6 +102,27 @@ pub struct ServiceArguments {
     pub global: Global,
 }
 
+/// `write-slot …`. What is missing, or too much, is told in RAUC's words.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct WriteSlotArguments {
+    /// What the image is (raw, ext4, tar, …), where the end of its name does not tell
+    #[arg(short = 't', long, value_name = "TYPE")]
+    pub image_type: Option<String>,
+    /// The slot that is running
+    #[arg(long, value_name = "BOOTNAME")]
+    pub override_boot_slot: Option<String>,
+    /// Name of the slot
+    pub slotname: Option<String>,
+    /// The image: a file
+    pub image: Option<PathBuf>,
+    /// Nothing else is taken
+    #[arg(hide = true)]
+    pub excess: Vec<String>,
+    /// For every command.
+    #[command(flatten)]
+    pub global: Global,
+}
+
 /// A command of the device with whatever it is given.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct DeviceArguments {
@@ -126,7 +149,8 @@ impl DeviceCommand {
             Self::Install(arguments) => &arguments.global,
             Self::Status(arguments) => &arguments.global,
             Self::Service(arguments) => &arguments.global,
-            Self::Mount(arguments) | Self::WriteSlot(arguments) => &arguments.global,
+            Self::Mount(arguments) => &arguments.global,
+            Self::WriteSlot(arguments) => &arguments.global,
         }
     }
 }
@@ -136,10 +160,5 @@ impl NotYet {
     pub const MOUNT: NotYet = NotYet {
         command: "mount",
         instead: "Use `rauc extract BUNDLE DIRECTORY`.",
-    };
-    /// `rauc write-slot`.
-    pub const WRITE_SLOT: NotYet = NotYet {
-        command: "write-slot",
-        instead: "Use `slotmgr install BUNDLE`.",
     };
 }

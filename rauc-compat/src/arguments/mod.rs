@@ -5,6 +5,7 @@ mod groups;
 
 pub use device::{
     DeviceArguments, DeviceCommand, InstallArguments, NotYet, ServiceArguments, StatusArguments,
+    WriteSlotArguments,
 };
 pub use groups::{Global, NewSignature};
 

@@ -6,6 +6,7 @@ mod install;
 mod mark;
 mod service;
 mod status;
+mod write_slot;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -67,6 +68,6 @@ pub(crate) fn run(
         },
         DeviceCommand::Service(arguments) => service::run(arguments, around),
         DeviceCommand::Mount(_) => Err(NotYet::MOUNT.into()),
-        DeviceCommand::WriteSlot(_) => Err(NotYet::WRITE_SLOT.into()),
+        DeviceCommand::WriteSlot(arguments) => write_slot::run(arguments, around, output),
     }
 }

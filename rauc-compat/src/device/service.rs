@@ -15,6 +15,7 @@ pub(super) fn run(arguments: &ServiceArguments, around: &DeviceEnvironment) -> R
     let booted = arguments.override_boot_slot.as_deref();
     let machine = here(&arguments.global, booted, around)?;
     let identity = machine.identity()?;
+    machine.publish_links()?;
     let bus = Bus::from_starter(around.starter_bus.as_deref());
     dbus::serve(bus, identity, Arc::new(machine), || {})
         .with_context(|| format!("cannot answer as {} on the {bus}", dbus::NAME))?;

@@ -25,7 +25,7 @@ use std::fmt;
 pub use error::BootError;
 
 use crate::install::Proven;
-use crate::slot::{Booted, Layout, SlotId, Target};
+use crate::slot::{Booted, Layout, Running, SlotId, Target};
 use crate::storage::Disks;
 
 /// How often a new system may be tried before the old one comes back: 1 to 9.
@@ -216,12 +216,13 @@ impl Armed {
 ///
 /// # Errors
 /// When the environment cannot be read, or the running slot would not be started again: without it
-/// there is nothing to fall back to while the target is being written.
+/// there is nothing to fall back to while the target is being written. A system from outside needs no
+/// slot: it is started again as it was.
 pub fn check_fallback(
     env: &dyn BootEnv,
     disks: &mut dyn Disks,
     layout: &Layout,
-    booted: Booted,
+    running: Running,
 ) -> Result<BootState, BootError> {
     let state = match env.read(disks) {
         // Nothing decides here: whoever does has to know.
@@ -232,6 +233,9 @@ pub fn check_fallback(
             });
         }
         read => read?,
+    };
+    let Some(booted) = running.slot() else {
+        return Ok(state);
     };
     match state.standing(booted.id()) {
         Standing::Good if state.order.contains(&booted.id()) => Ok(state),
@@ -264,6 +268,23 @@ pub fn condemn(
         },
     )?;
     Ok(Condemned { target })
+}
+
+/// Makes the bootloader ignore the system whose root slot is `target`, durably. Nothing is to be done
+/// where it would never start it.
+///
+/// # Errors
+/// As [`condemn`].
+pub fn condemn_system(
+    env: &dyn BootEnv,
+    disks: &mut dyn Disks,
+    layout: &Layout,
+    target: Target,
+) -> Result<Condemned, BootError> {
+    match layout.slot(target.id()).boot_name {
+        Some(_) => condemn(env, disks, target),
+        None => Ok(Condemned { target }),
+    }
 }
 
 /// The one commit point: the bootloader starts the target next, on trial.

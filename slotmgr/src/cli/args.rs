@@ -100,6 +100,8 @@ pub enum Verb {
     Preflight,
     /// Do everything that an installation does but write
     Simulate(Simulate),
+    /// Write an image that is in no bundle into a slot; the slot is not started by itself
+    WriteSlot(WriteSlot),
     /// Tell what happened: installations, trials, falls back to the old system
     History,
 }
@@ -126,6 +128,22 @@ pub struct Install {
     /// Install a bundle that was tried three times and did not stay
     #[arg(long)]
     pub try_again: bool,
+}
+
+/// `slotmgr write-slot`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct WriteSlot {
+    /// A boot name (B) or a slot name (rootfs.1)
+    #[arg(value_name = "SLOT")]
+    pub slot: String,
+
+    /// The image: a file
+    #[arg(value_name = "IMAGE")]
+    pub image: PathBuf,
+
+    /// What the image is (raw, ext4, tar, ...), where the end of its name does not tell
+    #[arg(short = 't', long, value_name = "TYPE")]
+    pub image_type: Option<String>,
 }
 
 /// `slotmgr simulate`

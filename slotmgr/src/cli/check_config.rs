@@ -12,7 +12,7 @@ use super::bootloader;
 use super::exit;
 use super::render::Output;
 use super::session::conf_path;
-use crate::config::{SlotmgrToml, SystemConf};
+use crate::config::{RepositoryKind, SlotmgrToml, SystemConf};
 use crate::slot::{Access, SlotId, SlotKind};
 use crate::storage::device::{DeviceDisks, EnvPlace, Mode};
 
@@ -107,6 +107,20 @@ fn review_settings(review: &mut Review, options: &Options, conf: &SystemConf) {
             "[encryption]",
             format!("{} is not there", key.display()),
         );
+    }
+    for repository in &conf.repositories {
+        let about = format!("[artifacts.{}]", repository.name);
+        if !repository.path.is_dir() {
+            let what = format!(
+                "{} is not there, or no directory",
+                repository.path.display()
+            );
+            review.add(Weight::Wrong, &about, what);
+        }
+        if repository.kind == RepositoryKind::Composefs {
+            let what = "a bundle with artifacts for it is refused: composefs is not supported";
+            review.add(Weight::Risky, &about, what);
+        }
     }
     for place in &conf.idle {
         review.add(

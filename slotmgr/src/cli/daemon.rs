@@ -14,6 +14,7 @@ pub(super) fn run(options: &Options, around: &Surroundings) -> Result<ExitCode> 
     let machine = Local::new(options.clone(), Box::new(Surroundings::of_this_machine));
     // Asked before the name is taken: a service that cannot answer must not be there.
     let identity = machine.identity()?;
+    machine.publish_links()?;
     let bus = Bus::from_starter(around.starter_bus.as_deref());
     let ready = || tracing::info!("{} is ready", dbus::NAME);
     dbus::serve(bus, identity, Arc::new(machine), ready).with_context(|| {

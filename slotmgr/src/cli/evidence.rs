@@ -163,7 +163,8 @@ mod tests {
             let found = layout
                 .booted(&evidence)
                 .ok()
-                .map(|booted| booted.id().index());
+                .and_then(|running| running.id())
+                .map(|id| id.index());
             assert_eq!(found, expected, "{cmdline}, {bootloader:?}, {chosen:?}");
         }
     }

@@ -277,8 +277,12 @@ pub(super) fn policy(
         configured => configured,
     };
     let facts = MachineFacts::gather(&session.conf, &session.path, &wishes.stop)?;
-    let running = &session.conf.layout.slot(session.booted.id()).name;
     let home = system.data_directory.as_deref();
+    // The data of a system from outside is its own affair.
+    let snapshots = session.booted.id().map(|id| {
+        let running = &session.conf.layout.slot(id).name;
+        Snapshots::new(&session.own, home, running, &wishes.stop)
+    });
     Ok(Policy {
         compatibility: match wishes.ignore_compatible {
             true => Compatibility::Ignored,
@@ -294,9 +298,10 @@ pub(super) fn policy(
         boot_id: around.boot_id.clone(),
         work_directory: system.mount_prefix.clone(),
         handlers: session.conf.handlers.clone(),
+        repositories: session.conf.repositories.clone(),
         facts: facts.told,
         status: Some(session.conf.system.status.clone()),
-        snapshots: Some(Snapshots::new(&session.own, home, running, &wishes.stop)),
+        snapshots,
         stop: wishes.stop.clone(),
         ..Policy::new(&system.compatible)
     })

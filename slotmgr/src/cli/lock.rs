@@ -61,7 +61,7 @@ pub(crate) enum LockError {
 
 impl MachineLock {
     /// The lock of the machine that `conf` describes. The file is only root's, so that nobody else
-    /// can hold up updates.
+    /// can hold up updates. Who may make no file there (in a test rig, without root) locks `conf`.
     pub fn take(directory: &Path, conf: &Path, patience: Patience) -> Result<Self, LockError> {
         let real = conf.canonicalize().unwrap_or_else(|_| conf.to_owned());
         let name = encode_hex(&Sha256::digest(real.as_os_str().as_encoded_bytes()));
@@ -70,12 +70,11 @@ impl MachineLock {
             path: path.clone(),
             source,
         };
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o755);
-        builder.create(directory).map_err(failed)?;
-        let mut options = File::options();
-        options.create(true).truncate(false).write(true).mode(0o600);
-        let file = options.open(&path).map_err(failed)?;
+        let file = match make(directory, &path) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => File::open(&real),
+            made => made,
+        };
+        let file = file.map_err(failed)?;
         for _ in 0..patience.looks() {
             match file.try_lock() {
                 Ok(()) => return Ok(MachineLock { _file: file }),
@@ -85,6 +84,14 @@ impl MachineLock {
         }
         Err(LockError::Busy)
     }
+}
+
+fn make(directory: &Path, path: &Path) -> io::Result<File> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o755).create(directory)?;
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true).mode(0o600);
+    options.open(path)
 }
 
 #[cfg(test)]
@@ -102,5 +109,18 @@ mod tests {
         assert!(take("/etc/b.conf").is_ok());
         drop(held);
         assert!(take("/etc/a.conf").is_ok());
+    }
+
+    #[test]
+    fn where_no_file_can_be_made_the_configuration_is_locked() {
+        let dir = tempfile::tempdir().unwrap();
+        let conf = dir.path().join("system.conf");
+        fs_err::write(&conf, "").unwrap();
+        // Nobody makes a directory there, root neither.
+        let take = || MachineLock::take(Path::new("/sys/slotmgr"), &conf, Patience::ToLook);
+        let held = take().unwrap();
+        assert!(matches!(take(), Err(LockError::Busy)));
+        drop(held);
+        assert!(take().is_ok());
     }
 }

@@ -9,7 +9,7 @@ use super::lock::Patience;
 use super::render::Output;
 use super::session::{Session, Surroundings};
 use crate::boot;
-use crate::slot::{Booted, Layout, SlotId};
+use crate::slot::SlotId;
 use crate::storage::device::Mode;
 
 pub(super) fn run(
@@ -39,8 +39,8 @@ pub(crate) fn apply(
 ) -> Result<SlotId> {
     // What is being written must not be made bootable meanwhile.
     let _alone = session.lock(Patience::ToWrite)?;
-    let slot = find(&session.conf.layout, session.booted, name)?;
-    if mark == boot::Mark::Bad && slot == session.booted.id() {
+    let slot = find(session, name)?;
+    if mark == boot::Mark::Bad && Some(slot) == session.booted.id() {
         refuse_without_fallback(session)?;
     }
     let tries = session.own.tries;
@@ -63,20 +63,20 @@ pub(crate) fn apply(
 }
 
 /// `booted`, `other`, a boot name or a slot name.
-pub(super) fn find(layout: &Layout, booted: Booted, text: &str) -> Result<SlotId> {
-    let others = || {
-        layout
-            .bootable()
-            .map(|(id, _)| id)
-            .filter(|id| *id != booted.id())
-    };
+pub(super) fn find(session: &Session, text: &str) -> Result<SlotId> {
+    let layout = &session.conf.layout;
     match text {
-        "booted" => Ok(booted.id()),
-        "other" => match (others().next(), others().count()) {
-            (Some(only), 1) => Ok(only),
-            (None, _) => bail!("there is no other slot that can be booted"),
-            _ => bail!("there are several other slots; name the one that you mean"),
-        },
+        "booted" => Ok(session.running_slot()?.id()),
+        "other" => {
+            let booted = session.running_slot()?.id();
+            let bootable = layout.bootable().map(|(id, _)| id);
+            let mut others = bootable.filter(|id| *id != booted);
+            match (others.next(), others.next()) {
+                (Some(only), None) => Ok(only),
+                (None, _) => bail!("there is no other slot that can be booted"),
+                _ => bail!("there are several other slots; name the one that you mean"),
+            }
+        }
         name => layout.find_called(name).with_context(|| {
             let known: Vec<String> = layout
                 .bootable()
@@ -89,7 +89,7 @@ pub(super) fn find(layout: &Layout, booted: Booted, text: &str) -> Result<SlotId
 
 /// The machine must be able to start something afterwards.
 fn refuse_without_fallback(session: &mut Session) -> Result<()> {
-    let booted = session.booted.id();
+    let booted = session.running_slot()?.id();
     // Without a memory the mark changes nothing, so it cannot leave the machine without a system.
     let Some(state) = session.known_state()? else {
         return Ok(());

@@ -21,6 +21,7 @@ mod simulate;
 mod status;
 mod trial;
 mod vote;
+pub(crate) mod write_slot;
 
 use std::process::ExitCode;
 
@@ -62,6 +63,7 @@ pub fn run(options: &Options, surroundings: &Surroundings) -> anyhow::Result<Exi
         Verb::RestoreData(verb) => restore_data::run(options, verb, surroundings, &output),
         Verb::Preflight => preflight::run(options, surroundings, &output),
         Verb::Simulate(verb) => simulate::run(options, verb, surroundings, &output),
+        Verb::WriteSlot(verb) => write_slot::run(options, verb, surroundings, &output),
         Verb::History => history::run(options, surroundings, &output),
     }
 }

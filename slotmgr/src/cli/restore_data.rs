@@ -21,7 +21,7 @@ pub(super) fn run(
     let stop = Stop::default();
     signals::ask_to_stop(&stop)?;
     let session = Session::open(options, around, Mode::ReadOnly)?;
-    let running = &session.conf.layout.slot(session.booted.id()).name;
+    let running = &session.conf.layout.slot(session.running_slot()?.id()).name;
     let home = session.conf.system.data_directory.as_deref();
     let snapshots = Snapshots::new(&session.own, home, running, &stop);
     if verb.list {

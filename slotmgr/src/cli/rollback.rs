@@ -29,7 +29,7 @@ pub(super) fn run(
         Mode::ReadWrite
     };
     let mut session = Session::open(options, around, mode)?;
-    let to = mark::find(&session.conf.layout, session.booted, "other")?;
+    let to = mark::find(&session, "other")?;
     refuse_unproven(&mut session, to)?;
     if !verb.changed {
         refuse_changed(&mut session, to)?;
@@ -39,12 +39,13 @@ pub(super) fn run(
         return Ok(ExitCode::SUCCESS);
     }
     let tries = session.own.tries;
+    let booted = session.running_slot()?.id();
     let m = session.machine();
     let when = When {
         boot_id: &around.boot_id,
         now: around.now,
     };
-    let on_trial = m.env.read(m.disks)?.standing(m.booted.id()) != Standing::Good;
+    let on_trial = m.env.read(m.disks)?.standing(booted) != Standing::Good;
     boot::mark(m.env, m.disks, m.layout, to, (Mark::Active, tries))?;
     if on_trial {
         let reason = "it was rolled back by hand";

@@ -9,10 +9,13 @@ use anyhow::{Context, Result, bail};
 use super::args::Options;
 use super::lock::{LockError, MachineLock, Patience};
 use super::{bootloader, evidence};
+use crate::artifact::{self, Stock};
 use crate::boot::{BootEnv, BootError, BootState, Tries};
-use crate::config::{Bootloader, SlotmgrToml, StatusPlace, SystemConf, find_system_conf};
+use crate::config::{
+    Bootloader, Repository, SlotmgrToml, StatusPlace, SystemConf, find_system_conf,
+};
 use crate::install::Machine;
-use crate::slot::{Booted, Layout, Slot};
+use crate::slot::{Booted, Layout, Running, Slot};
 use crate::state::{RaucStatus, Record, StatusFiles};
 use crate::storage::device::{DeviceDisks, Mode};
 
@@ -60,7 +63,7 @@ pub(crate) struct Session {
     pub path: PathBuf,
     pub conf: SystemConf,
     pub own: SlotmgrToml,
-    pub booted: Booted,
+    pub booted: Running,
     pub env: Box<dyn BootEnv>,
     disks: DeviceDisks,
     pub record: Record,
@@ -126,6 +129,18 @@ impl Session {
         }
     }
 
+    /// What is in the artifact repositories, as far as they can be read.
+    pub fn stock(&self) -> Vec<(Repository, Stock)> {
+        let mut found = Vec::new();
+        for repository in &self.conf.repositories {
+            match artifact::stock(repository) {
+                Ok(stock) => found.push((repository.clone(), stock)),
+                Err(error) => tracing::warn!("{:#}", anyhow::Error::from(error)),
+            }
+        }
+        found
+    }
+
     /// What RAUC's status says. What is in the slots stays unknown as long as somebody else works
     /// on them, and to whoever may not mount them.
     pub fn rauc_status(&self) -> RaucStatus {
@@ -138,6 +153,14 @@ impl Session {
                 RaucStatus::default()
             }
         }
+    }
+
+    /// The slot that runs, for what means nothing without one.
+    pub fn running_slot(&self) -> Result<Booted> {
+        self.booted.slot().context(
+            "this system was started from outside its slots (rauc.external or root=/dev/nfs on the \
+             kernel command line): no slot is the running one. Name the slot that you mean",
+        )
     }
 
     /// What the bootloader would read now.

@@ -24,6 +24,7 @@ pub(super) fn run(options: &Options, around: &Surroundings, output: &Output) -> 
     );
     let bootloader = session.env.name();
     let rauc = session.rauc_status();
+    let repositories = session.stock();
     let known = Place::new(&options.run_directory, &around.boot_id).known();
     output.status(&StatusView {
         compatible: &session.conf.system.compatible,
@@ -34,6 +35,7 @@ pub(super) fn run(options: &Options, around: &Surroundings, output: &Output) -> 
         record: &session.record,
         outcome: &outcome,
         rauc: &rauc,
+        repositories: &repositories,
         watchdog: known.as_ref().and_then(|known| known.watchdog.as_deref()),
     });
     Ok(ExitCode::SUCCESS)

@@ -19,7 +19,7 @@ use crate::health::watchdog::Guard;
 use crate::health::{
     self, Examination, Examiner, Failure, TrialEnd, directory, examine, probe, traces,
 };
-use crate::slot::SlotName;
+use crate::slot::{Booted, SlotName};
 use crate::state::{Baseline, Traces, When};
 use crate::storage::device::Mode;
 
@@ -38,9 +38,14 @@ pub(super) fn run(
     let mut session = Session::open(options, around, Mode::ReadWrite)?;
     let own = session.own.clone();
     let notify = Notify::new(around.notify_socket.as_ref());
+    let Some(booted) = session.booted.slot() else {
+        output.nothing_to_try();
+        notify.ready();
+        return Ok(ExitCode::SUCCESS);
+    };
     let place = Place::new(&options.run_directory, &around.boot_id);
-    let migration = migration(&mut session, options, around)?;
-    let slot = session.conf.layout.slot(session.booted.id()).name.clone();
+    let migration = migration(&mut session, booted, (options, around))?;
+    let slot = session.conf.layout.slot(booted.id()).name.clone();
     let lead = || lead_to_data(&own, &slot, options);
     let mut doctor = Doctor {
         own: &own,
@@ -57,12 +62,18 @@ pub(super) fn run(
         now: around.now,
     };
     let late_fallback = session.conf.system.late_fallback;
-    let end = health::trial(&mut session.machine(), when, late_fallback, &mut doctor)?;
+    let end = health::trial(
+        &mut session.machine(),
+        booted,
+        when,
+        late_fallback,
+        &mut doctor,
+    )?;
     let guard = doctor.guard.take();
     if !matches!(end, TrialEnd::Failed { .. }) {
         lead();
     }
-    output.trial_ended(&session.conf.layout, session.booted, &end);
+    output.trial_ended(&session.conf.layout, booted, &end);
     let TrialEnd::Failed { reason, .. } = &end else {
         // First: systemd goes on with the boot, and there may be no bus before it has.
         notify.ready();
@@ -93,10 +104,10 @@ pub(super) fn run(
 /// How the data of a system on trial comes about: from the system that would be fallen back to.
 fn migration(
     session: &mut Session,
-    options: &Options,
-    around: &Surroundings,
+    booted: Booted,
+    (options, around): (&Options, &Surroundings),
 ) -> Result<Result<Option<Migration>, String>> {
-    let booted = session.booted.id();
+    let booted = booted.id();
     let old = match session.own.data.directory {
         None => None,
         Some(_) => {

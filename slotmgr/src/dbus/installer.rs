@@ -153,10 +153,10 @@ impl Installer {
         slots.into_iter().map(wire::slot).collect()
     }
 
-    /// No artifacts yet: an empty list is what a machine without repositories answers.
     #[zbus(out_args("artifacts"))]
-    async fn get_artifact_status(&self) -> Vec<Dict> {
-        Vec::new()
+    async fn get_artifact_status(&self) -> Result<Vec<Dict>, Failure> {
+        let repositories = self.ask(|service| service.artifacts()).await?;
+        repositories.into_iter().map(wire::repository).collect()
     }
 
     #[zbus(out_args("primary"))]

@@ -26,7 +26,7 @@ pub use restart::restart;
 use crate::boot::{self, BootError, BootState, Mark, Standing, Tries};
 use crate::config::LateFallback;
 use crate::install::Machine;
-use crate::slot::SlotId;
+use crate::slot::{Booted, SlotId};
 use crate::state::{CheckWords, Job, JobStage, Outcome, Release, Traces, When, outcome};
 
 /// How a trial ended.
@@ -63,19 +63,20 @@ pub trait Examiner {
     fn traces(&mut self) -> Traces;
 }
 
-/// Runs the trial of the running system, if it is on one. A failed trial is recorded; restarting
+/// Runs the trial of the system in `booted`, if it is on one. A failed trial is recorded; restarting
 /// the machine is left to the caller ([`restart`]).
 ///
 /// # Errors
 /// When the bootloader's memory cannot be read: then nobody knows whether this is a trial.
 pub fn trial(
     m: &mut Machine<'_>,
+    booted: Booted,
     when: When<'_>,
     late_fallback: LateFallback,
     examiner: &mut dyn Examiner,
 ) -> Result<TrialEnd, BootError> {
     let state = m.env.read(m.disks)?;
-    let standing = state.standing(m.booted.id());
+    let standing = state.standing(booted.id());
     let Standing::Trial { left } = standing else {
         note_confirmation(m, &state, when);
         note_fall(m, &state, when, &mut || examiner.traces());
@@ -87,7 +88,7 @@ pub fn trial(
             LateFallback::Allowed => boot::confirm,
             LateFallback::Prevented => boot::confirm_alone,
         };
-        let error = confirm(m.env, m.disks, m.booted).err()?;
+        let error = confirm(m.env, m.disks, booted).err()?;
         Some(Failure::TryAgain(format!(
             "it could not be confirmed: {error}"
         )))
@@ -97,7 +98,7 @@ pub fn trial(
             .unhealthy(m.disks, failure.reason(), words(&reports), when);
         let left = match failure {
             Failure::TryAgain(_) => left,
-            Failure::GiveUp(_) => give_up(m, &state, left),
+            Failure::GiveUp(_) => give_up(m, booted, &state, left),
         };
         let reason = failure.reason().to_owned();
         return Ok(TrialEnd::Failed {
@@ -154,9 +155,9 @@ fn unnoted_fall(m: &Machine<'_>, state: &BootState, boot_id: &str) -> Option<Opt
 
 /// No further try, in one transaction; but never when nothing else could be started. Returns the
 /// tries that are left.
-fn give_up(m: &mut Machine<'_>, state: &BootState, left: u8) -> u8 {
-    let booted = m.booted.id();
-    let other = others(m, state).next().is_some();
+fn give_up(m: &mut Machine<'_>, booted: Booted, state: &BootState, left: u8) -> u8 {
+    let booted = booted.id();
+    let other = others(booted, state).next().is_some();
     if !other {
         tracing::warn!("no other system could be started: this one keeps its tries");
         return left;
@@ -177,8 +178,7 @@ fn give_up(m: &mut Machine<'_>, state: &BootState, left: u8) -> u8 {
 }
 
 /// Slots beside the running one that the bootloader would start.
-fn others<'s>(m: &Machine<'_>, state: &'s BootState) -> impl Iterator<Item = SlotId> + use<'s> {
-    let booted = m.booted.id();
+fn others(booted: SlotId, state: &BootState) -> impl Iterator<Item = SlotId> {
     let order = state.order.iter().copied();
     order.filter(move |id| *id != booted && state.standing(*id).can_start())
 }

@@ -44,7 +44,10 @@ pub fn preflight(m: &mut Machine<'_>, look: &Look<'_>) -> Vec<Finding> {
         Finding {
             what: "fallback",
             found: boot::check_fallback(m.env, m.disks, m.layout, m.booted)
-                .map(|_| format!("{} is good", m.layout.slot(m.booted.id()).name))
+                .map(|_| match m.booted.id() {
+                    Some(id) => format!("{} is good", m.layout.slot(id).name),
+                    None => "this system lies in no slot and needs none".to_owned(),
+                })
                 .map_err(|error| error_chain(&error)),
         },
         Finding {

@@ -1,9 +1,7 @@
 //! Writes the images into their slots.
 
-use bundle_format::ReadAt;
-
 use super::hooks::{Hooks, Point};
-use super::stream::Origin;
+use super::stream::{Images, Origin};
 use super::{AssembleError, Plan, Progress, Site, Stage, Step, Synced};
 use crate::boot::Condemned;
 use crate::slot::InstallSame;
@@ -101,7 +99,7 @@ impl Opened {
 ///
 /// # Errors
 /// At the first thing that goes wrong. The target stays condemned.
-pub(super) fn assemble<R: ReadAt>(
+pub(super) fn assemble<R: Images>(
     condemned: Condemned,
     mut opened: Opened,
     origin: &Origin<'_, R>,
@@ -124,7 +122,7 @@ pub(super) fn assemble<R: ReadAt>(
     })
 }
 
-fn write<R: ReadAt>(
+fn write<R: Images>(
     slot: &mut OpenSlot,
     origin: &Origin<'_, R>,
     hooks: Option<&Hooks<'_>>,

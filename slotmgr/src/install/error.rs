@@ -3,6 +3,7 @@
 use bundle_format::PayloadError;
 
 use super::{AssembleError, PlanError, ProgramError, ReadBackError, UnpackedError, Version};
+use crate::artifact::ArtifactError;
 use crate::boot::BootError;
 use crate::data::snapshot::SnapshotError;
 use crate::program::End;
@@ -43,6 +44,18 @@ pub enum InstallError {
     /// Reading the target back.
     #[error(transparent)]
     ReadBack(#[from] ReadBackError),
+    /// The repositories that artifacts go to.
+    #[error(transparent)]
+    Repositories(ArtifactError),
+    /// An artifact. The running slot, and the artifacts that are used, are as they were.
+    #[error("artifact {artifact}")]
+    Artifact {
+        /// `REPOSITORY/NAME`.
+        artifact: String,
+        /// What happened to it.
+        #[source]
+        source: ArtifactError,
+    },
     /// Too old for this machine.
     #[error(
         "the bundle's version is {found}, and this machine takes {wanted} or newer (min-bundle-version, \
@@ -75,7 +88,11 @@ impl InstallError {
     pub fn was_stopped(&self) -> bool {
         let ended = |error: &ProgramError| error.end == End::Stopped;
         match self {
-            InstallError::Assemble(AssembleError::Stopped { .. }) => true,
+            InstallError::Assemble(AssembleError::Stopped { .. })
+            | InstallError::Artifact {
+                source: ArtifactError::Stopped,
+                ..
+            } => true,
             InstallError::Assemble(AssembleError::Hook { source, .. })
             | InstallError::Data(SnapshotError::Hook { source, .. })
             | InstallError::Program(source) => ended(source),

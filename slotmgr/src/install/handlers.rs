@@ -6,7 +6,7 @@ use bundle_format::manifest::{Handler, Manifest};
 
 use super::hooks::meta;
 use super::{Environment, Plan, Program, ProgramError, Site};
-use crate::slot::{SlotId, TargetGroup};
+use crate::slot::{OUTSIDE, SlotId, TargetGroup};
 
 /// An installation, as handlers are told about it.
 pub(super) struct Telling<'t> {
@@ -77,10 +77,18 @@ impl Telling<'_> {
             "RAUC_TRANSACTION_ID".to_owned(),
             site.policy.transaction.clone(),
         );
-        let current = site.layout.slot(site.booted.id()).boot_name.as_ref();
+        let current = match site.booted.id() {
+            Some(id) => site
+                .layout
+                .slot(id)
+                .boot_name
+                .as_ref()
+                .map(ToString::to_string),
+            None => Some(OUTSIDE.to_owned()),
+        };
         add(
             "RAUC_CURRENT_BOOTNAME".to_owned(),
-            current.map_or(String::new(), ToString::to_string),
+            current.unwrap_or_default(),
         );
         // RAUC counts from 1.
         let number = |id: SlotId| (id.index() + 1).to_string();

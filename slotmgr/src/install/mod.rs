@@ -5,11 +5,13 @@
 //! has been written anywhere but in our own record; from there to [`arm`](boot::arm) the
 //! bootloader ignores the target, and stopping anywhere leaves the running system as it is.
 
+mod artifacts;
 mod assemble;
 mod assemble_error;
 mod error;
 mod handlers;
 mod hooks;
+mod local_image;
 mod plan;
 mod policy;
 mod program;
@@ -19,11 +21,13 @@ mod simulate;
 mod site;
 mod stream;
 mod unpacked;
+mod write_slot;
 
 pub use assemble::{CHUNK, Opened, Written};
 pub use assemble_error::AssembleError;
 pub use bundle_format::Version;
 pub use error::InstallError;
+pub use local_image::{LocalImage, LocalImageError};
 pub use plan::{Plan, PlanError, Step};
 pub use policy::{CheckFirst, Compatibility, Policy};
 pub use program::{Environment, Message, MessageKind, Program, ProgramError, TOOL_LIMIT, messages};
@@ -33,6 +37,7 @@ pub use simulate::{Simulated, simulate};
 pub use site::Site;
 pub use stream::ImageStream;
 pub use unpacked::{Unpacked, UnpackedError};
+pub use write_slot::write_slot;
 
 use std::path::Path;
 
@@ -41,7 +46,7 @@ use bundle_format::{Manifest, ReadAt, VerifiedBundle};
 use crate::boot::{self, Armed, BootEnv, Standing};
 use crate::config::Activation;
 use crate::data::folders::OnDisk;
-use crate::slot::{Booted, Layout, Target};
+use crate::slot::{Layout, Running, Target};
 use crate::state::{Job, Record, Release, SlotChange, status_files};
 use crate::storage::Disks;
 use handlers::Telling;
@@ -52,8 +57,8 @@ use stream::Origin;
 pub struct Machine<'m> {
     /// Its slots.
     pub layout: &'m Layout,
-    /// The running one.
-    pub booted: Booted,
+    /// What runs.
+    pub booted: Running,
     /// Its bootloader.
     pub env: &'m dyn BootEnv,
     /// Its disks.
@@ -71,6 +76,8 @@ pub enum Installed {
     /// Written and proven; the bootloader ignores it until somebody marks it active
     /// (`activate-installed=false`).
     Waiting(Target),
+    /// The bundle has artifacts only: they are used from now on, and nothing has to be restarted.
+    Artifacts,
     /// The bundle's own handler did everything, and says that it went well.
     ByHandler,
 }
@@ -115,6 +122,9 @@ pub fn install<R: ReadAt>(
     };
     telling.handler("pre-install", policy.handlers.pre_install.as_deref(), None)?;
     let installed = match (&plan, &manifest.handler) {
+        (Some(plan), _) if plan.steps().is_empty() => {
+            artifacts_alone(plan, bundle, policy, progress)
+        }
         (Some(plan), _) => into_slots(m, (bundle, plan), &site, hooks.as_ref(), progress),
         (None, Some(handler)) => by_handler(&telling, handler),
         (None, None) => Err(PlanError::NoImage.into()),
@@ -130,11 +140,29 @@ pub fn install<R: ReadAt>(
             telling.handler("install-failed", failed, Some(&error.to_string()))
         }
     };
+    if installed.is_ok() {
+        artifacts::prune(policy);
+    }
     // The slots are what they are by now: a handler that only hears of it changes nothing.
     if let Err(error) = told {
         tracing::warn!("{error}");
     }
     installed
+}
+
+/// Without an image for a slot the bootloader has nothing to be told.
+fn artifacts_alone<R: ReadAt>(
+    plan: &Plan,
+    bundle: &VerifiedBundle<R>,
+    policy: &Policy,
+    progress: &mut dyn Progress,
+) -> Result<Installed, InstallError> {
+    if policy.check_first == CheckFirst::Always {
+        check_payload(bundle, progress)?;
+    }
+    artifacts::store(plan, bundle, policy, progress)?;
+    artifacts::activate(plan)?;
+    Ok(Installed::Artifacts)
 }
 
 /// The ordinary way: slotmgr writes the slots itself.
@@ -156,6 +184,7 @@ fn into_slots<R: ReadAt>(
         CheckFirst::WhenItMatters if startable => check_payload(bundle, progress)?,
         CheckFirst::WhenItMatters | CheckFirst::Never => {}
     }
+    artifacts::store(plan, bundle, policy, progress)?;
     opened.find_same(site, &|step| {
         m.record
             .holds(&step.slot.to_string(), &step.sha256.to_string())
@@ -165,14 +194,19 @@ fn into_slots<R: ReadAt>(
     let release = Release::of(bundle.manifest());
     m.record
         .begin(m.disks, Job::installing(m.layout, plan, release, policy));
-    status_files::record(policy, bundle.manifest(), plan, SlotChange::Pending);
+    status_files::record(policy, Some(bundle.manifest()), plan, SlotChange::Pending);
     let installed = write_and_arm(m, (bundle, plan, opened), site, hooks, progress);
     match &installed {
         Ok(Installed::Armed(armed)) => m.record.armed(m.disks, armed.tries()),
         Ok(_) => m.record.written(m.disks),
         Err(error) => m.record.failed(m.disks, &error.to_string()),
     }
-    status_files::record(policy, bundle.manifest(), plan, SlotChange::of(&installed));
+    status_files::record(
+        policy,
+        Some(bundle.manifest()),
+        plan,
+        SlotChange::of(&installed),
+    );
     installed
 }
 
@@ -201,8 +235,9 @@ fn write_and_arm<R: ReadAt>(
         .read_back(policy.chunk, progress)?
         .complete(hooks, m.disks, &policy.stop)?;
     for step in proven.written() {
-        status_files::record_in_slot(site, bundle.manifest(), step, plan.boot_target())?;
+        status_files::record_in_slot(site, Some((bundle.manifest(), plan)), step)?;
     }
+    artifacts::activate(plan)?;
     if policy.activation == Activation::ByHand {
         return Ok(Installed::Waiting(proven.boot_target()));
     }

@@ -4,6 +4,8 @@ use bundle_format::Digest;
 use bundle_format::manifest::{Image, ImageHook, ImageType, Manifest};
 
 use super::Policy;
+use crate::artifact::Artifact;
+use crate::config::RepositoryKind;
 use crate::slot::{Layout, SelectError, Slot, SlotKind, SlotName, Target, TargetGroup};
 use crate::writer::Method;
 
@@ -42,6 +44,7 @@ impl Step {
 pub struct Plan {
     boot_target: Target,
     steps: Vec<Step>,
+    artifacts: Vec<Artifact>,
 }
 
 /// Why a bundle cannot be installed on this machine.
@@ -86,6 +89,22 @@ pub enum PlanError {
         /// Its class.
         class: String,
     },
+    /// A repository that this machine does not have.
+    #[error(
+        "the bundle has the artifact {artifact}, and system.conf has no [artifacts.{repository}]"
+    )]
+    NoRepository {
+        /// `REPOSITORY/NAME`.
+        artifact: String,
+        /// The first half of it.
+        repository: String,
+    },
+    /// An artifact that its repository does not take.
+    #[error("artifact {artifact} is no tar archive, and its repository is of type trees")]
+    NoArchive {
+        /// `REPOSITORY/NAME`.
+        artifact: String,
+    },
     /// An image that does not go into its slot.
     #[error("images of type {image} do not go into slot {slot}, which is of type {kind}")]
     Mismatch {
@@ -125,11 +144,11 @@ impl Plan {
         policy: &Policy,
     ) -> Result<Self, PlanError> {
         let mut steps: Vec<Step> = Vec::new();
+        let mut artifacts = Vec::new();
         for image in images_for(manifest, policy.variant.as_deref())? {
-            if image.artifact.is_some() {
-                return Err(PlanError::Unsupported {
-                    what: format!("artifact repositories (`{}`)", image.label()),
-                });
+            if let Some(name) = &image.artifact {
+                artifacts.push(artifact(image, name, policy)?);
+                continue;
             }
             if !image.hooks.is_empty() && manifest.hooks.is_none() {
                 return Err(PlanError::NoHooks {
@@ -147,14 +166,30 @@ impl Plan {
             steps.push(step);
         }
         let boot_target = group.boot();
-        if steps.is_empty() {
+        if steps.is_empty() && artifacts.is_empty() {
             return Err(PlanError::NoImage);
         }
-        if !steps.iter().any(|step| step.target == boot_target) {
+        if !steps.is_empty() && !steps.iter().any(|step| step.target == boot_target) {
             let slot = layout.slot(boot_target.id()).name.clone();
             return Err(PlanError::NoBootImage { slot });
         }
-        Ok(Plan { boot_target, steps })
+        Ok(Plan {
+            boot_target,
+            steps,
+            artifacts,
+        })
+    }
+
+    /// One image for one slot, whatever else a machine would have to be given.
+    ///
+    /// # Errors
+    /// When the image does not go into the slot.
+    pub fn of_image(image: &Image, layout: &Layout, target: Target) -> Result<Self, PlanError> {
+        Ok(Plan {
+            boot_target: layout.root_target(target),
+            steps: vec![step(image, layout, target)?],
+            artifacts: Vec::new(),
+        })
     }
 
     /// The images of this machine's variant and their slots, as far as they have one.
@@ -182,6 +217,12 @@ impl Plan {
         &self.steps
     }
 
+    /// What goes into repositories.
+    #[must_use]
+    pub fn artifacts(&self) -> &[Artifact] {
+        &self.artifacts
+    }
+
     pub(super) fn into_steps(self) -> Vec<Step> {
         self.steps
     }
@@ -189,7 +230,9 @@ impl Plan {
     /// Whether slotmgr itself takes the file out of the bundle, so that no program needs it.
     pub(super) fn writes(&self, filename: &str) -> bool {
         let mut steps = self.steps.iter();
+        let mut artifacts = self.artifacts.iter();
         steps.any(|step| step.filename == filename && step.method != Method::Hook)
+            || artifacts.any(|artifact| artifact.filename == filename)
     }
 }
 
@@ -253,6 +296,42 @@ fn step(image: &Image, layout: &Layout, target: Target) -> Result<Step, PlanErro
             .ok_or_else(|| missing("sha256"))?,
         method,
         hooks: image.hooks.clone(),
+    })
+}
+
+fn artifact(image: &Image, name: &str, policy: &Policy) -> Result<Artifact, PlanError> {
+    let label = image.label();
+    let mut repositories = policy.repositories.iter();
+    let repository = repositories
+        .find(|repository| repository.name == image.class)
+        .ok_or_else(|| PlanError::NoRepository {
+            artifact: label.clone(),
+            repository: image.class.clone(),
+        })?;
+    match repository.kind {
+        RepositoryKind::Composefs => {
+            let what = format!("the composefs repository `{}`", repository.name);
+            return Err(PlanError::Unsupported { what });
+        }
+        RepositoryKind::Trees if image.convert.iter().any(|how| how == "tar-extract") => {
+            let what = format!("the artifact {label} as an unpacked tree (convert=tar-extract)");
+            return Err(PlanError::Unsupported { what });
+        }
+        RepositoryKind::Trees if image.kind() != Some(ImageType::Tar) => {
+            return Err(PlanError::NoArchive { artifact: label });
+        }
+        RepositoryKind::Trees | RepositoryKind::Files => {}
+    }
+    let missing = |what| PlanError::Missing {
+        what,
+        class: label.clone(),
+    };
+    Ok(Artifact {
+        repository: repository.clone(),
+        name: name.to_owned(),
+        filename: image.filename.clone().ok_or_else(|| missing("filename"))?,
+        size: image.size.ok_or_else(|| missing("size"))?,
+        sha256: image.sha256.ok_or_else(|| missing("sha256"))?,
     })
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{CHUNK, Environment, Version};
 use crate::boot::Tries;
-use crate::config::{Activation, Handlers, StatusPlace};
+use crate::config::{Activation, Handlers, Repository, StatusPlace};
 use crate::data::snapshot::Snapshots;
 use crate::program::Stop;
 
@@ -61,6 +61,8 @@ pub struct Policy {
     pub work_directory: PathBuf,
     /// Programs of this machine.
     pub handlers: Handlers,
+    /// `[artifacts.NAME]` of `system.conf`.
+    pub repositories: Vec<Repository>,
     /// What hooks and handlers are told besides the installation itself.
     pub facts: Environment,
     /// How long a hook or handler may take.
@@ -91,6 +93,7 @@ impl Policy {
             boot_id: String::new(),
             work_directory: PathBuf::from("/run/rauc/mnt"),
             handlers: Handlers::default(),
+            repositories: Vec::new(),
             facts: Environment::new(),
             program_limit: PROGRAM_LIMIT,
             status: None,

@@ -1,7 +1,7 @@
 //! Where an installation happens: what all of its parts need to know and none of them changes.
 
 use super::{Environment, Policy};
-use crate::slot::{Booted, Layout};
+use crate::slot::{Layout, Running};
 use crate::state::RaucStatus;
 
 /// The machine as it is while it is being worked on.
@@ -9,8 +9,8 @@ use crate::state::RaucStatus;
 pub struct Site<'s> {
     /// Its slots.
     pub layout: &'s Layout,
-    /// The running one.
-    pub booted: Booted,
+    /// What runs.
+    pub booted: Running,
     /// What the caller decided.
     pub policy: &'s Policy,
     /// What RAUC's status said before.

@@ -40,14 +40,26 @@ pub struct ImageStream<'s> {
     failed: Option<AssembleError>,
 }
 
+/// What has images, each with a name.
+pub(super) trait Images: Sync {
+    /// The bytes of one of them, from the first.
+    fn image<'s>(&'s self, filename: &str) -> Result<Box<dyn Read + 's>, PayloadError>;
+}
+
+impl<R: ReadAt> Images for VerifiedBundle<R> {
+    fn image<'s>(&'s self, filename: &str) -> Result<Box<dyn Read + 's>, PayloadError> {
+        VerifiedBundle::image(self, filename).map(|reader| Box::new(reader) as Box<dyn Read>)
+    }
+}
+
 /// Where a stream comes from.
 pub(super) struct Origin<'o, R> {
-    pub bundle: &'o VerifiedBundle<R>,
+    pub bundle: &'o R,
     pub chunk: usize,
     pub stop: &'o Stop,
 }
 
-impl<R: ReadAt> Origin<'_, R> {
+impl<R: Images> Origin<'_, R> {
     /// Hands the image of `step` to `work`, while another thread reads ahead.
     pub fn stream(
         &self,
@@ -85,8 +97,8 @@ impl<R: ReadAt> Origin<'_, R> {
     }
 }
 
-fn read_image<R: ReadAt>(
-    bundle: &VerifiedBundle<R>,
+fn read_image<R: Images>(
+    bundle: &R,
     filename: &str,
     chunk: usize,
     sender: &SyncSender<Piece>,

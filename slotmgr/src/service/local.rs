@@ -1,22 +1,27 @@
 //! The answers, from the machine that this process runs on.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, bail};
 use bundle_format::VerifiedManifest;
 
+use super::links;
 use super::{
     Happening, Identity, InstallRequest, Marked, Origin, Service, SlotStatus, TrialStatus,
 };
+use crate::artifact::Stock;
 use crate::boot::Mark;
 use crate::cli::Surroundings;
 use crate::cli::args::Options;
 use crate::cli::install::Wishes;
 use crate::cli::machine_facts::MachineFacts;
 use crate::cli::session::Session;
-use crate::cli::{install, mark, signals};
+use crate::cli::{install, mark, signals, write_slot};
+use crate::config::Repository;
 use crate::health::probation::Place;
 use crate::install::{InstallError, Installed, Progress};
 use crate::program::Stop;
-use crate::slot::{Slot, SlotId, role};
+use crate::slot::{OUTSIDE, Slot, SlotId, role};
 use crate::state::{Event, Outcome, RaucStatus, outcome};
 use crate::storage::device::Mode;
 use crate::storage::mounts::Mounts;
@@ -54,6 +59,44 @@ impl Local {
         signals::ask_to_stop(&self.stop)
     }
 
+    /// Lets RAUC's links in `/run/rauc` lead to what is used. Who serves does it once: until the next
+    /// start nothing else runs.
+    ///
+    /// # Errors
+    /// The machine is not configured rightly. A link that cannot be made is only told of.
+    pub fn publish_links(&self) -> Result<()> {
+        let (session, _) = self.session(Mode::ReadOnly)?;
+        let root = self.options.run_directory.with_file_name("rauc");
+        let what = (&session.conf.layout, session.booted);
+        if let Err(error) = links::write(&root, what, &session.conf.repositories) {
+            tracing::warn!("no links in {}: {error}", root.display());
+        }
+        Ok(())
+    }
+
+    /// Writes an image that is in no bundle into the slot of this name. It stays unstarted until it
+    /// is marked.
+    ///
+    /// # Errors
+    /// [`crate::slot::SelectError`] inside [`InstallError`] when there is no such slot, or it is not to be written;
+    /// else whatever stopped it.
+    pub fn write_slot(
+        &self,
+        slot: &str,
+        image: &Path,
+        kind: Option<&str>,
+        progress: &mut dyn Progress,
+    ) -> Result<()> {
+        let (mut session, around) = self.session(Mode::ReadWrite)?;
+        let image = write_slot::open(image, kind, progress)?;
+        let id = session
+            .conf
+            .layout
+            .called(slot)
+            .map_err(InstallError::from)?;
+        write_slot::perform(&mut session, &around, (id, &image), &self.stop, progress)
+    }
+
     fn session(&self, mode: Mode) -> Result<(Session, Surroundings)> {
         let around = (self.around)()?;
         Ok((Session::open(&self.options, &around, mode)?, around))
@@ -73,13 +116,19 @@ impl Service for Local {
         let (session, _) = self.session(Mode::ReadOnly)?;
         let facts = MachineFacts::gather(&session.conf, &session.path, &Stop::default())?;
         let version = facts.told.iter().find(|(name, _)| name == SYSTEM_VERSION);
-        let booted = session.conf.layout.slot(session.booted.id());
-        let boot_name = booted.boot_name.as_ref().map(ToString::to_string);
+        let booted = session.booted.id().map(|id| session.conf.layout.slot(id));
+        let boot_slot = booted.map_or_else(
+            || OUTSIDE.to_owned(),
+            |slot| match &slot.boot_name {
+                Some(name) => name.to_string(),
+                None => slot.name.to_string(),
+            },
+        );
         Ok(Identity {
             compatible: session.conf.system.compatible.clone(),
             system_version: version.map(|(_, text)| text.clone()).unwrap_or_default(),
             variant: facts.variant.unwrap_or_default(),
-            boot_slot: boot_name.unwrap_or_else(|| booted.name.to_string()),
+            boot_slot,
         })
     }
 
@@ -99,6 +148,11 @@ impl Service for Local {
                 ..status(&session, &known, id, slot)
             })
             .collect())
+    }
+
+    fn artifacts(&self) -> Result<Vec<(Repository, Stock)>> {
+        let (session, _) = self.session(Mode::ReadOnly)?;
+        Ok(session.stock())
     }
 
     fn primary(&self) -> Result<String> {

@@ -3,6 +3,7 @@
 //!
 //! The questions and answers are plain data here; [`crate::dbus`] puts them on the wire.
 
+mod links;
 mod local;
 mod steps;
 
@@ -14,7 +15,9 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use bundle_format::VerifiedManifest;
 
+use crate::artifact::Stock;
 use crate::boot::Mark;
+use crate::config::Repository;
 use crate::install::Progress;
 
 /// The machine, as it introduces itself.
@@ -143,6 +146,12 @@ pub trait Service: Send + Sync {
     /// # Errors
     /// The bootloader's environment cannot be read.
     fn slots(&self) -> Result<Vec<SlotStatus>>;
+
+    /// What is in the artifact repositories.
+    ///
+    /// # Errors
+    /// The machine is not configured rightly.
+    fn artifacts(&self) -> Result<Vec<(Repository, Stock)>>;
 
     /// Name of the slot that is started next.
     ///

@@ -83,6 +83,32 @@ impl Booted {
     }
 }
 
+/// What runs now. Only [`Layout::booted`] tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Running {
+    /// The system in one of the slots.
+    Slot(Booted),
+    /// A system that lies in no slot: started from the network, or from a stick.
+    Outside,
+}
+
+impl Running {
+    /// The root slot that runs, if one does.
+    #[must_use]
+    pub fn slot(self) -> Option<Booted> {
+        match self {
+            Running::Slot(booted) => Some(booted),
+            Running::Outside => None,
+        }
+    }
+
+    /// The same, as a place in the layout.
+    #[must_use]
+    pub fn id(self) -> Option<SlotId> {
+        self.slot().map(Booted::id)
+    }
+}
+
 /// Why slots do not make a layout.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LayoutError {
@@ -125,15 +151,12 @@ pub enum LayoutError {
     BootableChild(SlotName),
 }
 
+/// What RAUC calls a system that lies in no slot, in the place of a boot name.
+pub const OUTSIDE: &str = "_external_";
+
 /// Why it is not known which slot runs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BootedError {
-    /// Started from the network or from outside.
-    #[error(
-        "this system was started from outside its slots (rauc.external or root=/dev/nfs on the \
-         kernel command line); installing from there is not supported yet"
-    )]
-    External,
     /// Nothing on the command line fits.
     #[error(
         "cannot tell which slot is running: {evidence}. Let the bootloader pass \
@@ -142,6 +165,16 @@ pub enum BootedError {
     Unknown {
         /// What was looked at.
         evidence: String,
+    },
+    /// Said to be from outside, and a slot is mounted as `/`.
+    #[error(
+        "this system is said to be started from outside its slots, but {mounted} is mounted as the \
+         root file system. Nothing is written while this is so: take rauc.external off the kernel \
+         command line"
+    )]
+    NotOutside {
+        /// By the kernel.
+        mounted: SlotName,
     },
     /// Command line and kernel say different things.
     #[error(
@@ -280,27 +313,33 @@ impl Layout {
             .filter_map(|(id, slot)| Some((id, slot.boot_name.as_ref()?)))
     }
 
-    /// The running slot, from what the kernel says.
+    /// What runs, from what the kernel says.
     ///
     /// # Errors
     /// When nothing fits, or when the evidence contradicts itself.
-    pub fn booted(&self, evidence: &Evidence) -> Result<Booted, BootedError> {
-        if evidence.external && evidence.chosen.is_none() {
-            return Err(BootedError::External);
-        }
+    pub fn booted(&self, evidence: &Evidence) -> Result<Running, BootedError> {
+        let outside = match &evidence.chosen {
+            Some(chosen) => chosen == OUTSIDE,
+            None => evidence.external,
+        };
         let named = self.named_slot(evidence);
         let mounted = evidence
             .root_mounted_from
             .as_ref()
             .and_then(|device| self.on_device(device));
         match (named, mounted) {
+            // A slot that is mounted as `/` runs, whatever anybody says.
+            (_, None) if outside => Ok(Running::Outside),
+            (_, Some(id)) if outside => Err(BootedError::NotOutside {
+                mounted: self.slot(id).name.clone(),
+            }),
             (Some(named), Some(mounted)) if self.root_of(named) != self.root_of(mounted) => {
                 Err(BootedError::Contradiction {
                     named: self.slot(named).name.clone(),
                     mounted: self.slot(mounted).name.clone(),
                 })
             }
-            (Some(id), _) | (None, Some(id)) => Ok(Booted(self.root_of(id))),
+            (Some(id), _) | (None, Some(id)) => Ok(Running::Slot(Booted(self.root_of(id)))),
             (None, None) => Err(BootedError::Unknown {
                 evidence: evidence.to_string(),
             }),
@@ -425,7 +464,7 @@ pub(super) mod tests {
     #[test]
     fn the_running_slot_by_boot_name_slot_name_device_and_child() {
         let layout = ab();
-        let booted = |evidence: &Evidence| layout.booted(evidence).map(|b| b.id().index());
+        let booted = |evidence: &Evidence| layout.booted(evidence).map(|b| b.id().unwrap().index());
         assert_eq!(booted(&named("B")), Ok(1));
         assert_eq!(booted(&named("rootfs.1")), Ok(1));
         assert_eq!(
@@ -446,6 +485,22 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn from_outside_no_slot_runs() {
+        let layout = ab();
+        let outside = |chosen: Option<&str>, external| {
+            let evidence = Evidence {
+                chosen: chosen.map(str::to_owned),
+                external,
+                ..named("A")
+            };
+            layout.booted(&evidence).map(Running::id)
+        };
+        assert_eq!(outside(None, true), Ok(None));
+        assert_eq!(outside(Some(OUTSIDE), false), Ok(None));
+        assert_eq!(outside(Some("B"), true), Ok(layout.find_called("B")));
+    }
+
+    #[test]
     fn doubt_is_an_error() {
         let layout = ab();
         assert!(matches!(
@@ -456,7 +511,14 @@ pub(super) mod tests {
             external: true,
             ..Evidence::default()
         };
-        assert_eq!(layout.booted(&external), Err(BootedError::External));
+        let mounted = Evidence {
+            root_mounted_from: Some("/dev/rootfs.0".into()),
+            ..external
+        };
+        assert!(matches!(
+            layout.booted(&mounted),
+            Err(BootedError::NotOutside { .. })
+        ));
         let contradiction = Evidence {
             root_mounted_from: Some("/dev/rootfs.0".into()),
             ..named("B")

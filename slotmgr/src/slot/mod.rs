@@ -13,7 +13,9 @@ mod state;
 
 pub use evidence::{Evidence, parameter, parse_cmdline};
 pub use kind::{InstallSame, Mounted, Region, Resize, SlotKind, SlotOptions};
-pub use layout::{Access, Booted, BootedError, Layout, LayoutError, Slot, SlotId};
+pub use layout::{
+    Access, Booted, BootedError, Layout, LayoutError, OUTSIDE, Running, Slot, SlotId,
+};
 pub use name::{BootName, NameError, SlotName};
 pub use select::{History, SelectError, Target, TargetGroup};
 pub use state::{Role, role};

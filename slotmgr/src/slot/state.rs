@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Booted, Layout, SlotId};
+use super::{Layout, Running, SlotId};
 
 /// The part a slot plays in the system that runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,12 +25,12 @@ impl fmt::Display for Role {
     }
 }
 
-/// The role of slot `id` while `booted` runs.
+/// The role of slot `id` beside what runs.
 #[must_use]
-pub fn role(layout: &Layout, booted: Booted, id: SlotId) -> Role {
-    if id == booted.id() {
+pub fn role(layout: &Layout, running: Running, id: SlotId) -> Role {
+    if Some(id) == running.id() {
         Role::Booted
-    } else if layout.root_of(id) == booted.id() {
+    } else if Some(layout.root_of(id)) == running.id() {
         Role::Active
     } else {
         Role::Inactive

@@ -2,7 +2,7 @@
 
 use super::{Job, JobStage};
 use crate::boot::{BootState, Standing};
-use crate::slot::{Booted, Layout};
+use crate::slot::{Layout, Running};
 
 /// What became of the last installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,12 +63,14 @@ impl Outcome {
 pub fn outcome(
     job: Option<&Job>,
     layout: &Layout,
-    booted: Booted,
+    booted: Running,
     state: &BootState,
     boot_id: &str,
 ) -> Outcome {
     let Some(job) = job else { return Outcome::None };
-    let runs = layout.slot(booted.id()).name.to_string() == job.target;
+    let runs = booted
+        .id()
+        .is_some_and(|id| layout.slot(id).name.to_string() == job.target);
     let target = layout.find_called(&job.target);
     let standing = target.map_or(Standing::Bad, |id| state.standing(id));
     let next = target.is_some() && state.primary() == target;
@@ -86,6 +88,8 @@ pub fn outcome(
         JobStage::Unhealthy { reason } => Outcome::FellBack {
             reason: Some(reason.clone()),
         },
+        // From outside nobody knows whether it was tried.
+        _ if booted == Running::Outside => Outcome::Unfinished,
         // Not next, and we are still in the boot that armed it: somebody chose another slot.
         _ if job.boot_id == boot_id => Outcome::Unfinished,
         _ => Outcome::FellBack { reason: None },

@@ -145,26 +145,44 @@ impl RaucStatus {
         self.set(slot, &format!("{what}.timestamp"), Some(&timestamp(now)));
     }
 
-    /// What `change` means for the slot of `step`.
+    /// What `change` means for the slot of `step`; without a manifest its image came in no bundle.
     pub fn change(
         &mut self,
         step: &Step,
-        manifest: &VerifiedManifest,
+        manifest: Option<&VerifiedManifest>,
         policy: &Policy,
         change: SlotChange,
     ) {
         let slot = step.slot.to_string();
-        let update = &manifest.manifest().update;
+        let update = manifest.map(|manifest| &manifest.manifest().update);
         let status = match change {
             SlotChange::Pending => "pending",
             SlotChange::Failed => "failed",
             SlotChange::Written | SlotChange::Activated => "ok",
         };
-        self.set(&slot, "bundle.compatible", Some(&update.compatible));
-        self.set(&slot, "bundle.version", update.version.as_deref());
-        self.set(&slot, "bundle.description", update.description.as_deref());
-        self.set(&slot, "bundle.build", update.build.as_deref());
-        self.set(&slot, "bundle.hash", Some(&manifest.hash().to_string()));
+        self.set(
+            &slot,
+            "bundle.compatible",
+            update.map(|update| update.compatible.as_str()),
+        );
+        for (key, value) in [
+            (
+                "bundle.version",
+                update.and_then(|update| update.version.as_deref()),
+            ),
+            (
+                "bundle.description",
+                update.and_then(|update| update.description.as_deref()),
+            ),
+            (
+                "bundle.build",
+                update.and_then(|update| update.build.as_deref()),
+            ),
+        ] {
+            self.set(&slot, key, value);
+        }
+        let hash = manifest.map(|manifest| manifest.hash().to_string());
+        self.set(&slot, "bundle.hash", hash.as_deref());
         self.set(&slot, "status", Some(status));
         self.set(&slot, "installed.transaction", Some(&policy.transaction));
         let done = status == "ok";

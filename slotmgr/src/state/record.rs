@@ -141,6 +141,15 @@ impl Record {
         self.save(disks);
     }
 
+    /// The slot gets another content, which no installation brings: nothing is known of it any more.
+    pub fn overwritten(&mut self, disks: &mut dyn Disks, slot: &str) {
+        let known = self.body.slots.remove(slot).is_some();
+        let job = self.body.job.take_if(|job| job.images.contains_key(slot));
+        if known || job.is_some() {
+            self.save(disks);
+        }
+    }
+
     /// How it was before the installation that is about to begin; kept with the next change.
     pub fn set_baseline(&mut self, baseline: Baseline) {
         self.body.baseline = baseline;

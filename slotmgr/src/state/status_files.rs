@@ -13,7 +13,7 @@ use super::raucs::Keys;
 use super::{RaucStatus, Record, SlotChange};
 use crate::config::{Activation, StatusPlace};
 use crate::install::{AssembleError, Plan, Policy, Site, Step};
-use crate::slot::{History, Layout, SlotId, SlotKind, Target};
+use crate::slot::{History, Layout, SlotId, SlotKind};
 use crate::storage::mounts::Mounts;
 use crate::writer::{FilesystemError, Mounted, exclusive};
 
@@ -138,7 +138,7 @@ pub(crate) fn history(
 /// Brings the one file up to date. Nobody's installation fails because this does.
 pub(crate) fn record(
     policy: &Policy,
-    manifest: &VerifiedManifest,
+    manifest: Option<&VerifiedManifest>,
     plan: &Plan,
     change: SlotChange,
 ) {
@@ -163,15 +163,15 @@ pub(crate) fn record(
 /// Writes the status into a slot that is proven and that nobody holds any more.
 ///
 /// It says already that the slot was activated, if that is what comes next: afterwards it must not be
-/// touched any more. An image that holds no file system is left as it is.
+/// touched any more. An image that holds no file system is left as it is. Without a bundle
+/// nothing is activated.
 ///
 /// # Errors
 /// The file system took the file only in part: the slot is not what was proven.
 pub(crate) fn record_in_slot(
     site: &Site<'_>,
-    manifest: &VerifiedManifest,
+    bundle: Option<(&VerifiedManifest, &Plan)>,
     step: &Step,
-    boot_target: Target,
 ) -> Result<(), AssembleError> {
     let Some(files) = StatusFiles::of(site.policy, site.layout) else {
         return Ok(());
@@ -180,8 +180,10 @@ pub(crate) fn record_in_slot(
         return Ok(());
     }
     let mut status = site.status.clone();
+    let manifest = bundle.map(|(manifest, _)| manifest);
     status.change(step, manifest, site.policy, SlotChange::Written);
-    if site.policy.activation == Activation::AtOnce && step.target == boot_target {
+    let is_started = bundle.is_some_and(|(_, plan)| plan.boot_target() == step.target);
+    if is_started && site.policy.activation == Activation::AtOnce {
         status.activated(&step.slot.to_string(), site.policy.now);
     }
     match files.save(&status, step.target.id()) {

@@ -116,7 +116,8 @@ impl Writer for Archive {
     }
 }
 
-fn digest_of(path: &Path) -> io::Result<Digest> {
+/// The digest of a whole file.
+pub(crate) fn digest_of(path: &Path) -> io::Result<Digest> {
     let mut file = File::open(path)?;
     let mut digest = Sha256::new();
     let mut buffer = vec![0; PIECE];

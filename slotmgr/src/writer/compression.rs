@@ -25,7 +25,7 @@ enum Kind {
 }
 
 /// The plain archive.
-pub(super) fn decompress<'r>(source: impl Read + 'r) -> io::Result<Box<dyn Read + 'r>> {
+pub(crate) fn decompress<'r>(source: impl Read + 'r) -> io::Result<Box<dyn Read + 'r>> {
     let mut source = BufReader::with_capacity(1 << 16, source);
     let start = source.fill_buf()?;
     let found = MAGIC.iter().find(|(magic, _)| start.starts_with(magic));

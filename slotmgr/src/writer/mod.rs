@@ -18,11 +18,14 @@ mod ubi;
 mod unpack;
 mod untouched;
 
+pub(crate) use archive::digest_of;
+pub(crate) use compression::decompress;
 pub use filesystem::{FilesystemError, Mounted, exclusive};
 pub use flash::FlashError;
 pub use half::SwitchError;
 pub use kind::Method;
 pub use unpack::UnpackError;
+pub(crate) use unpack::{Keep, unpack};
 
 use std::io;
 use std::path::Path;

@@ -79,7 +79,7 @@ pub enum UnpackError {
 
 /// What of an entry's owner, mode and attributes a file system can keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keep {
+pub(crate) enum Keep {
     /// Everything.
     All,
     /// Nothing but the time (FAT).
@@ -96,7 +96,7 @@ struct Attributes {
 }
 
 /// Unpacks everything; gives the digest of each regular file.
-pub(super) fn unpack(
+pub(crate) fn unpack(
     archive: impl Read,
     root: &Path,
     keep: Keep,

@@ -35,7 +35,8 @@ use bundle_tool::sign::KeySource;
 use slotmgr::boot::{BootEnv, Tries, grub::Grub};
 use slotmgr::install::{self, CheckFirst, InstallError, Installed, Machine, Policy, Silent};
 use slotmgr::slot::{
-    Access, BootName, Booted, Evidence, Layout, Slot, SlotId, SlotKind, SlotName, SlotOptions,
+    Access, BootName, Booted, Evidence, Layout, Running, Slot, SlotId, SlotKind, SlotName,
+    SlotOptions,
 };
 use slotmgr::state::{RECORD_SIZE, Record};
 use slotmgr::storage::sim::World;
@@ -205,12 +206,17 @@ pub fn slot_id(layout: &Layout, boot_name: &str) -> SlotId {
 }
 
 /// The slot that the bootloader calls so, running.
-pub fn running(layout: &Layout, boot_name: &str) -> Booted {
+pub fn running(layout: &Layout, boot_name: &str) -> Running {
     let evidence = Evidence {
         chosen: Some(boot_name.to_owned()),
         ..Evidence::default()
     };
     layout.booted(&evidence).unwrap()
+}
+
+/// The same for what only a running slot has.
+pub fn booted(layout: &Layout, boot_name: &str) -> Booted {
+    running(layout, boot_name).slot().unwrap()
 }
 
 /// A machine that runs `a` in slot A; `b` is in slot B. `variables` stand in the environment.

@@ -32,7 +32,7 @@ fn colours(shown: &Shown) -> String {
     if !identity.system_version.is_empty() {
         let _ = writeln!(text, "Version:     {}", identity.system_version);
     }
-    let booted = shown.booted().map_or("", |slot| &slot.name);
+    let booted = shown.booted().map_or("(null)", |slot| &slot.name);
     let _ = writeln!(text, "Booted from: {booted} ({})", identity.boot_slot);
     let _ = writeln!(text, "\n=== Bootloader ===");
     let primary = shown.primary.as_deref();

@@ -6,7 +6,9 @@ use bundle_format::VerifiedManifest;
 use serde::Serialize;
 
 use super::{SCHEMA, StatusView};
+use crate::artifact::Stock;
 use crate::boot::{BootState, Mark, Standing};
+use crate::config::Repository;
 use crate::health::preflight::Finding;
 use crate::health::{Report, TrialEnd};
 use crate::install;
@@ -40,6 +42,7 @@ impl Installed {
                 Some(armed.tries().count()),
             ),
             install::Installed::Waiting(target) => ("written", Some(*target), None),
+            install::Installed::Artifacts => ("artifacts", None, None),
             install::Installed::ByHandler => ("by-handler", None, None),
         };
         let slot = slot.map(|target| layout.slot(target.id()));
@@ -83,6 +86,26 @@ impl Marked {
             slot: layout.slot(slot).name.to_string(),
             marked: mark_name(mark),
             primary: primary.map(|id| layout.slot(id).name.to_string()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct SlotWritten {
+    schema: u32,
+    slot: String,
+    size: u64,
+    sha256: Option<String>,
+}
+
+impl SlotWritten {
+    pub fn new(layout: &Layout, slot: SlotId, image: &install::LocalImage) -> Self {
+        SlotWritten {
+            schema: SCHEMA,
+            slot: layout.slot(slot).name.to_string(),
+            size: image.size(),
+            sha256: image.sha256().map(|digest| digest.to_string()),
         }
     }
 }
@@ -244,7 +267,7 @@ impl<'v> History<'v> {
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Trial {
     schema: u32,
-    slot: String,
+    slot: Option<String>,
     result: &'static str,
     reason: Option<String>,
     checks: Vec<Check>,
@@ -260,6 +283,16 @@ struct Check {
 }
 
 impl Trial {
+    pub fn outside() -> Self {
+        Trial {
+            schema: SCHEMA,
+            slot: None,
+            result: "not-on-trial",
+            reason: None,
+            checks: Vec::new(),
+        }
+    }
+
     pub fn new(layout: &Layout, booted: Booted, end: &TrialEnd) -> Self {
         let (result, reason, reports): (_, _, &[Report]) = match end {
             TrialEnd::NotOnTrial { .. } => ("not-on-trial", None, &[]),
@@ -277,7 +310,7 @@ impl Trial {
         let slot = layout.slot(booted.id()).name.to_string();
         Trial {
             schema: SCHEMA,
-            slot,
+            slot: Some(slot),
             result,
             reason,
             checks: checks.collect(),
@@ -291,13 +324,24 @@ pub(super) struct Status<'v> {
     schema: u32,
     compatible: &'v str,
     bootloader: &'v str,
-    booted: String,
+    /// Nothing when the running system lies in no slot.
+    booted: Option<String>,
     primary: Option<String>,
     outcome: OutcomeView<'v>,
     last_update: Option<&'v Job>,
     fell_back: Option<&'v FellBack>,
     watchdog: Option<&'v str>,
     slots: Vec<SlotView<'v>>,
+    repositories: Vec<RepositoryView<'v>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct RepositoryView<'v> {
+    name: &'v str,
+    path: String,
+    /// By name, each instance by its digest, and whether it is used.
+    artifacts: &'v BTreeMap<String, BTreeMap<String, bool>>,
 }
 
 #[derive(Serialize)]
@@ -332,7 +376,7 @@ impl<'v> Status<'v> {
             schema: SCHEMA,
             compatible: view.compatible,
             bootloader: view.bootloader,
-            booted: layout.slot(view.booted.id()).name.to_string(),
+            booted: view.booted.id().map(|id| layout.slot(id).name.to_string()),
             primary: view
                 .state
                 .primary()
@@ -345,6 +389,7 @@ impl<'v> Status<'v> {
                 .iter()
                 .map(|(id, slot)| SlotView::new(view, id, slot))
                 .collect(),
+            repositories: view.repositories.iter().map(RepositoryView::new).collect(),
         }
     }
 }
@@ -353,6 +398,16 @@ impl<'v> OutcomeView<'v> {
     fn new(outcome: &'v Outcome) -> Self {
         let (state, reason) = (outcome.word(), outcome.reason());
         OutcomeView { state, reason }
+    }
+}
+
+impl<'v> RepositoryView<'v> {
+    fn new((repository, stock): &'v (Repository, Stock)) -> Self {
+        RepositoryView {
+            name: &repository.name,
+            path: repository.path.display().to_string(),
+            artifacts: &stock.artifacts,
+        }
     }
 }
 

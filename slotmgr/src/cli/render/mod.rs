@@ -21,7 +21,7 @@ use crate::boot::{BootState, Mark};
 use crate::config::SystemConf;
 use crate::health::preflight::Finding;
 use crate::health::{Report, TrialEnd};
-use crate::install::{Installed, Simulated};
+use crate::install::{Installed, LocalImage, Simulated};
 use crate::slot::{Booted, Layout, Slot, SlotId};
 use crate::state::Record;
 
@@ -110,12 +110,36 @@ impl Output {
                     slot.name
                 )
             }
+            Installed::Artifacts => format!(
+                "installed  the artifacts of {version}: written, synced, read back, and used from now \
+                 on\nnext       restart the programs that use them"
+            ),
             Installed::ByHandler => format!(
                 "installed  {version}, by the bundle's own handler; slotmgr has neither written nor \
                  checked a slot\nnext       slotmgr status"
             ),
         });
         self.json(&json::Installed::new(layout, manifest, installed));
+    }
+
+    pub fn slot_written(&self, layout: &Layout, slot: SlotId, image: &LocalImage) {
+        let root = layout.root_of(slot);
+        self.human(|| {
+            let name = &layout.slot(slot).name;
+            let next = match layout.slot(root).boot_name {
+                Some(_) => format!(
+                    "{} is not started by itself: slotmgr mark active {}",
+                    layout.slot(root).name,
+                    layout.slot(root).name
+                ),
+                None => "slotmgr status".to_owned(),
+            };
+            format!(
+                "written    {} bytes are in {name}: synced, read back\nnext       {next}",
+                image.size()
+            )
+        });
+        self.json(&json::SlotWritten::new(layout, slot, image));
     }
 
     pub fn marked(&self, layout: &Layout, slot: SlotId, mark: Mark, state: Option<&BootState>) {
@@ -142,6 +166,12 @@ impl Output {
 
     pub fn check_ended(&self, report: &Report) {
         self.human(|| format!("{} {report}", if report.failed() { '✗' } else { '✓' }));
+    }
+
+    /// A system that lies in no slot is never on trial.
+    pub fn nothing_to_try(&self) {
+        self.human(|| "this system lies in no slot: there is nothing to confirm".to_owned());
+        self.json(&json::Trial::outside());
     }
 
     pub fn trial_ended(&self, layout: &Layout, booted: Booted, end: &TrialEnd) {

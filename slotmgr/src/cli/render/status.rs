@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
+use crate::artifact::Stock;
 use crate::boot::BootState;
-use crate::slot::{Booted, Layout, Role, SlotId, role};
+use crate::config::Repository;
+use crate::slot::{Layout, Role, Running, SlotId, role};
 use crate::state::{Event, EventKind, FellBack, Outcome, RaucStatus, Record, SlotStatus};
 
 /// Everything that `slotmgr status` tells.
@@ -11,11 +13,13 @@ pub(crate) struct StatusView<'v> {
     pub compatible: &'v str,
     pub bootloader: &'v str,
     pub layout: &'v Layout,
-    pub booted: Booted,
+    pub booted: Running,
     pub state: &'v BootState,
     pub record: &'v Record,
     pub outcome: &'v Outcome,
     pub rauc: &'v RaucStatus,
+    /// Of those that can be read.
+    pub repositories: &'v [(Repository, Stock)],
     /// What watches over this boot's trial, or what became of it.
     pub watchdog: Option<&'v str>,
 }
@@ -91,7 +95,9 @@ pub(super) fn human(view: &StatusView<'_>) -> String {
         "machine    {}, started by {}",
         view.compatible, view.bootloader
     );
-    let _ = writeln!(text, "running    {}", view.title(view.booted.id()));
+    let running = view.booted.id().map(|id| view.title(id));
+    let running = running.unwrap_or_else(|| "a system outside the slots".to_owned());
+    let _ = writeln!(text, "running    {running}");
     let _ = writeln!(text, "next start {next}");
     if let Some(watchdog) = view.watchdog {
         let _ = writeln!(text, "watchdog   {watchdog}");
@@ -116,6 +122,7 @@ pub(super) fn human(view: &StatusView<'_>) -> String {
         let line = format!("{mark} {title:15} {role:9} {standing:26} {content}");
         let _ = writeln!(text, "{}", line.trim_end());
     }
+    artifacts(&mut text, view);
     let (last, next) = view.last_update();
     let _ = write!(text, "\nlast update {last}");
     if let Some(fall) = view.record.fell_back() {
@@ -123,6 +130,22 @@ pub(super) fn human(view: &StatusView<'_>) -> String {
     }
     let _ = write!(text, "\nnext step   {next}");
     text
+}
+
+fn artifacts(text: &mut String, view: &StatusView<'_>) {
+    for (repository, stock) in view.repositories {
+        let _ = writeln!(
+            text,
+            "\n{} ({})",
+            repository.name,
+            repository.path.display()
+        );
+        for (name, instances) in &stock.artifacts {
+            let used = instances.iter().find(|(_, used)| **used);
+            let used = used.map_or("not used".to_owned(), |(sha256, _)| format!("{sha256:.12}"));
+            let _ = writeln!(text, "  {name:15} {used}");
+        }
+    }
 }
 
 /// Lines of a long text that are shown; `--json` has all that is kept.

@@ -152,6 +152,21 @@ pub enum RepositoryKind {
     Composefs,
 }
 
+impl RepositoryKind {
+    const NAMES: [(RepositoryKind, &'static str); 3] = [
+        (RepositoryKind::Files, "files"),
+        (RepositoryKind::Trees, "trees"),
+        (RepositoryKind::Composefs, "composefs"),
+    ];
+
+    /// Its name in `type=`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        let found = Self::NAMES.iter().find(|(kind, _)| *kind == self);
+        found.map_or("", |(_, name)| name)
+    }
+}
+
 type Read<T> = Result<T, KeyFileError>;
 
 /// Log files kept when nothing is said.
@@ -238,11 +253,6 @@ pub(super) fn log(mut section: SectionReader<'_>, base: &Path) -> Read<EventLog>
 }
 
 pub(super) fn artifacts(mut section: SectionReader<'_>, base: &Path) -> Read<Repository> {
-    let kinds = [
-        (RepositoryKind::Files, "files"),
-        (RepositoryKind::Trees, "trees"),
-        (RepositoryKind::Composefs, "composefs"),
-    ];
     if let Some(entry) = section.take("parent-class") {
         return Err(section.wrong(entry, "is not supported, by RAUC neither"));
     }
@@ -250,7 +260,7 @@ pub(super) fn artifacts(mut section: SectionReader<'_>, base: &Path) -> Read<Rep
         name: label(&section),
         path: base.join(section.required("path")?),
         kind: section
-            .parse("type", |name| named(name, &kinds))?
+            .parse("type", |name| named(name, &RepositoryKind::NAMES))?
             .ok_or_else(|| section.missing("type"))?,
         description: section.string("description")?,
     };

@@ -1,0 +1,78 @@
+//! `slotmgr write-slot`
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use bundle_format::manifest::ImageType;
+
+use super::args::{Options, WriteSlot};
+use super::install::{Place, Wishes, policy};
+use super::lock::Patience;
+use super::render::Output;
+use super::session::{Session, Surroundings};
+use super::{exit, signals};
+use crate::install::{self, InstallError, LocalImage, Progress};
+use crate::program::Stop;
+use crate::slot::SlotId;
+use crate::storage::device::Mode;
+
+pub(super) fn run(
+    options: &Options,
+    verb: &WriteSlot,
+    around: &Surroundings,
+    output: &Output,
+) -> Result<ExitCode> {
+    let stop = Stop::default();
+    signals::ask_to_stop(&stop)?;
+    let mut session = Session::open(options, around, Mode::ReadWrite)?;
+    let slot = session.conf.layout.called(&verb.slot)?;
+    let mut progress = output.progress();
+    let image = open(&verb.image, verb.image_type.as_deref(), &mut progress)?;
+    let written = perform(&mut session, around, (slot, &image), &stop, &mut progress);
+    progress.finish();
+    match written {
+        Ok(()) => {
+            output.slot_written(&session.conf.layout, slot, &image);
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => match error.downcast_ref::<InstallError>() {
+            Some(stopped) if stopped.was_stopped() => {
+                eprintln!("slotmgr: {stopped}");
+                Ok(ExitCode::from(exit::STOPPED))
+            }
+            _ => Err(error),
+        },
+    }
+}
+
+/// The image in a file; `kind` is a type as in a manifest.
+pub(crate) fn open(
+    path: &Path,
+    kind: Option<&str>,
+    progress: &mut dyn Progress,
+) -> Result<LocalImage> {
+    let known = |name| {
+        ImageType::from_name(name).with_context(|| format!("no type of image is called `{name}`"))
+    };
+    let kind = kind.map(known).transpose()?;
+    Ok(LocalImage::open(path, kind, progress)?)
+}
+
+/// Writes the image into the slot.
+pub(crate) fn perform(
+    session: &mut Session,
+    around: &Surroundings,
+    (slot, image): (SlotId, &LocalImage),
+    stop: &Stop,
+    progress: &mut dyn Progress,
+) -> Result<()> {
+    let _alone = session.lock(Patience::ToWrite)?;
+    let wishes = Wishes {
+        stop: stop.clone(),
+        ..Wishes::default()
+    };
+    let policy = policy(session, around, Place::Local, &wishes)?;
+    install::write_slot(&mut session.machine(), slot, image, &policy, progress)?;
+    Ok(())
+}

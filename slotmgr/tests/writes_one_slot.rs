@@ -1,0 +1,216 @@
+//! `slotmgr write-slot`: one image into one slot, with the care of an installation.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first surprise"
+)]
+
+mod support;
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+use slotmgr::boot::grub::Grub;
+use slotmgr::install::{LocalImage, Machine, Silent, write_slot};
+use slotmgr::state::Record;
+use slotmgr::storage::Area;
+use slotmgr::storage::sim::World;
+use support::cuts::{Tried, cut_everywhere};
+use support::loops::{Loop, run};
+use support::rig::{Rig, stderr, stdout};
+use support::{
+    BOTH_GOOD, bundle_file, environment, grub_model, image, layout, policy, running, slot_id, world,
+};
+
+/// A machine with two good systems, of which B was installed; and an image for it.
+fn rig() -> (Rig, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let (bundle, keyring) = bundle_file(dir.path(), &image(2), "2");
+    let rig = Rig::new(&image(1), &keyring);
+    let output = rig.run(&["install", bundle.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    fs_err::write(rig.path("grubenv"), environment(BOTH_GOOD)).unwrap();
+    let path = rig.path("new.img");
+    fs_err::write(&path, image(3)).unwrap();
+    (rig, path)
+}
+
+fn status(rig: &Rig) -> Value {
+    serde_json::from_slice(&rig.run(&["status", "--json"]).stdout).unwrap()
+}
+
+#[test]
+fn the_slot_is_written_and_not_started_by_itself() {
+    let (rig, image_path) = rig();
+    let output = rig.run(&["write-slot", "rootfs.1", image_path.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.contains("slotmgr mark active rootfs.1"), "{text}");
+    assert!(rig.snapshot().b.starts_with(&image(3)));
+    let told = status(&rig);
+    let slot = &told["slots"][1];
+    assert_eq!(told["primary"], "rootfs.0");
+    assert_eq!(slot["boot-status"], "bad");
+    // What was known of the last update is known no more.
+    assert_eq!(slot["content"], Value::Null);
+    assert_eq!(told["outcome"]["state"], "none");
+    let known = &slot["slot-status"];
+    assert_eq!(known["status"], "ok");
+    assert_eq!(known["installed.count"], "2");
+    assert_eq!(known["bundle.version"], Value::Null);
+    let json = rig.run(&["write-slot", "B", image_path.to_str().unwrap(), "--json"]);
+    let answer: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(answer["sha256"], known["sha256"]);
+
+    let marked = rig.run(&["mark", "active", "rootfs.1"]);
+    assert!(marked.status.success(), "{}", stderr(&marked));
+    assert_eq!(rig.start(), "B");
+}
+
+#[test]
+fn what_must_not_be_written_is_not() {
+    let (rig, image_path) = rig();
+    let new = image_path.to_str().unwrap();
+    let large = rig.path("large.img");
+    fs_err::write(&large, vec![1; support::SLOT + 1]).unwrap();
+    let conf = fs_err::read_to_string(rig.path("system.conf")).unwrap();
+    let more = "[slot.app.0]\ndevice=app-a\nparent=rootfs.0\n\
+                [slot.spare.0]\ndevice=spare\nreadonly=true\n";
+    fs_err::write(rig.path("system.conf"), conf + more).unwrap();
+    for name in ["app-a", "spare"] {
+        fs_err::write(rig.path(name), vec![0; support::SLOT]).unwrap();
+    }
+    let before = rig.snapshot();
+    for (slot, file, text) in [
+        ("rootfs.0", new, "is running"),
+        ("A", new, "is running"),
+        ("app.0", new, "belongs to the slot that runs"),
+        ("spare.0", new, "readonly=true"),
+        ("rootfs.7", new, "no slot is called `rootfs.7`"),
+        ("rootfs.1", "/nonexistent", "cannot read the image"),
+        ("rootfs.1", "/dev", "cannot read the image"),
+        ("rootfs.1", large.to_str().unwrap(), "too small by 1 bytes"),
+        ("rootfs.1", "new.tar", "cannot read the image"),
+    ] {
+        let output = rig.run(&["write-slot", slot, file]);
+        assert_eq!(output.status.code(), Some(1), "{slot} {file}");
+        assert!(
+            stderr(&output).contains(text),
+            "{slot}: {}",
+            stderr(&output)
+        );
+    }
+    let tar = rig.run(&["write-slot", "B", new, "--image-type", "tar"]);
+    assert!(
+        stderr(&tar).contains("images of type tar"),
+        "{}",
+        stderr(&tar)
+    );
+    let wrong = rig.run(&["write-slot", "B", new, "-t", "qcow"]);
+    assert!(stderr(&wrong).contains("`qcow`"), "{}", stderr(&wrong));
+    assert!(rig.snapshot() == before, "something was written");
+}
+
+#[test]
+fn without_a_system_to_fall_back_to_nothing_is_written() {
+    let (rig, image_path) = rig();
+    let variables = "ORDER=B A,A_OK=0,A_TRY=0,B_OK=1,B_TRY=0";
+    fs_err::write(rig.path("grubenv"), environment(variables)).unwrap();
+    let before = rig.snapshot();
+    let output = rig.run(&["write-slot", "B", image_path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(rig.snapshot() == before, "{}", stderr(&output));
+}
+
+#[test]
+fn a_part_of_a_system_takes_the_system_out_of_the_boot_order() {
+    let (rig, image_path) = rig();
+    let conf = fs_err::read_to_string(rig.path("system.conf")).unwrap();
+    let more = "[slot.app.1]\ndevice=app-b\nparent=rootfs.1\n[slot.logo.0]\ndevice=logo\n";
+    fs_err::write(rig.path("system.conf"), conf + more).unwrap();
+    for name in ["app-b", "logo"] {
+        fs_err::write(rig.path(name), vec![0; support::SLOT]).unwrap();
+    }
+    let write = |slot: &str| {
+        let output = rig.run(&["write-slot", slot, image_path.to_str().unwrap()]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        status(&rig)["slots"][1]["boot-status"].clone()
+    };
+    assert_eq!(write("logo.0"), "good", "it is nobody's");
+    assert_eq!(write("app.1"), "bad");
+    assert!(
+        fs_err::read(rig.path("app-b"))
+            .unwrap()
+            .starts_with(&image(3))
+    );
+}
+
+#[test]
+fn a_mounted_slot_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, keyring) = bundle_file(dir.path(), &image(2), "2");
+    let rig = Rig::new(&image(1), &keyring);
+    let device = Loop::new(dir.path(), "disk", 8 << 20);
+    run("mkfs.ext4", &["-q", device.text()]);
+    let conf = fs_err::read_to_string(rig.path("system.conf")).unwrap();
+    fs_err::write(
+        rig.path("system.conf"),
+        conf.replace("slot-b", device.text()),
+    )
+    .unwrap();
+    fs_err::write(rig.path("new.img"), image(3)).unwrap();
+    let new = rig.path("new.img");
+    let output = device.mounted(|_| rig.run(&["write-slot", "B", new.to_str().unwrap()]));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("use"), "{}", stderr(&output));
+    let output = rig.run(&["write-slot", "B", new.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(fs_err::read(&device.node).unwrap().starts_with(&image(3)));
+}
+
+/// At every cut the running system starts, whole: the other is condemned before it is touched.
+#[test]
+fn the_power_fails_at_every_operation() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("new.img");
+    fs_err::write(&path, image(3)).unwrap();
+    let new = LocalImage::open(&path, None, &mut Silent).unwrap();
+    let layout = layout();
+    let work = |world: &World| {
+        let mut disks = world.clone();
+        let mut record = Record::load(&mut disks);
+        let mut machine = Machine {
+            layout: &layout,
+            booted: running(&layout, "A"),
+            env: &Grub::new(&layout),
+            disks: &mut disks,
+            record: &mut record,
+        };
+        // Cut or not: what counts is what is found afterwards.
+        let _ = write_slot(
+            &mut machine,
+            slot_id(&layout, "B"),
+            &new,
+            &policy(),
+            &mut Silent,
+        );
+    };
+    let b_first = "ORDER=B A,A_OK=1,A_TRY=0,A_LEFT=good,B_OK=1,B_TRY=0,B_LEFT=good";
+    let mut tried = Tried::default();
+    cut_everywhere(
+        &|| world(&image(1), &image(2), b_first),
+        &work,
+        &mut tried,
+        &mut |found, cut| {
+            let boot = grub_model::boot(found).expect("the power stays on");
+            let holds = |name, seed| found.holds(Area::Slot(slot_id(&layout, name)), &image(seed));
+            assert!(boot.by_order, "{cut:?}");
+            assert!(holds("A", 1), "{cut:?}: the running slot was touched");
+            assert!(
+                boot.name == "A" || holds("B", 2),
+                "{cut:?}: B is started, and is not whole"
+            );
+        },
+    );
+    tried.report("write-slot over an older release");
+}
