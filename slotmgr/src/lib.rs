@@ -16,6 +16,7 @@ pub mod config;
 pub mod data;
 #[cfg(feature = "dbus")]
 pub mod dbus;
+pub mod events;
 pub mod health;
 pub mod install;
 pub mod partition;

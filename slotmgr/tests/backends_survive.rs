@@ -17,7 +17,7 @@ use slotmgr::storage::record::RecordingDisks;
 use slotmgr::storage::sim::{Keep, World};
 use support::cuts::{Tried, cut_everywhere};
 use support::labs::{self, Lab};
-use support::{BOTH_GOOD, image, layout, policy, slot_id};
+use support::{BOTH_GOOD, booted, image, layout, policy, slot_id};
 
 const OLD: u8 = 1;
 const OLDER: u8 = 2;
@@ -301,7 +301,7 @@ fn confirming_and_giving_up_is_one_update() {
         let before = world.operations();
         let mut disks = RecordingDisks::new(&mut armed);
         let log = disks.log();
-        boot::confirm_alone(env.as_ref(), &mut disks, support::booted(&layout, "B")).unwrap();
+        boot::confirm_alone(env.as_ref(), &mut disks, booted(&layout, "B")).unwrap();
         let after = world.operations();
         lists.push_str(&format!(
             "{}: {}\n{}",

@@ -27,7 +27,7 @@ use slotmgr::storage::sim::World;
 use slotmgr::storage::{Area, EnvCopy};
 use support::cuts::{Tried, cut_everywhere};
 use support::rig::{Rig, stderr, stdout};
-use support::{bundle, bundle_file, image, layout, policy, slot_id};
+use support::{booted, bundle, bundle_file, image, layout, policy, slot_id};
 
 const GOOD: Standing = Standing::Good;
 const ON_TRIAL: Standing = Standing::Trial { left: 1 };
@@ -328,7 +328,7 @@ fn barebox_confirms_and_gives_up_in_one_call() {
     let barebox = Barebox::new(&layout(), program, name, Tries::new(3).unwrap());
     let layout = layout();
     let confirm_alone = || {
-        boot::confirm_alone(&barebox, &mut World::new(), support::booted(&layout, "B")).unwrap();
+        boot::confirm_alone(&barebox, &mut World::new(), booted(&layout, "B")).unwrap();
         let calls = place.calls();
         let changes = calls.lines().filter(|call| call.contains("-s "));
         changes.map(|call| format!("{call}\n")).collect::<String>()
@@ -486,7 +486,7 @@ fn tryboot_confirms_and_gives_up_in_one_write() {
         let mut world = world.clone();
         let mut disks = RecordingDisks::new(&mut world);
         let log = disks.log();
-        boot::confirm_alone(&env, &mut disks, support::booted(&layout, "3")).unwrap();
+        boot::confirm_alone(&env, &mut disks, booted(&layout, "3")).unwrap();
         log.render()
     };
     insta::assert_snapshot!(recorded(), @r"

@@ -47,7 +47,7 @@ fn install_over_an_older_release() {
     write     boot-env @0 +512
     sync      boot-env
     read-back boot-env
-    write     record.1 @0 +995
+    write     record.1 @0 +1016
     sync      record.1
     ");
 }
@@ -84,7 +84,7 @@ fn install_two_images() {
     write     boot-env @0 +512
     sync      boot-env
     read-back boot-env
-    write     record.1 @0 +1376
+    write     record.1 @0 +1397
     sync      record.1
     ");
 }

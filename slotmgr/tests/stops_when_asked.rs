@@ -40,6 +40,8 @@ fn while_a_hook_runs() {
         let child = Command::new(env!("CARGO_BIN_EXE_slotmgr"))
             .arg("--conf")
             .arg(rig.path("system.conf"))
+            .arg("--run-directory")
+            .arg(rig.path("run"))
             .args(["--override-boot-slot", "A", "install"])
             .arg(&bundle)
             .stderr(Stdio::piped())

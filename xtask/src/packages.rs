@@ -37,6 +37,7 @@ pub const PEERS: PackageSet = PackageSet {
         Package::any("rauc"),
         Package::any("softhsm2"),
         Package::any("squashfs-tools"),
+        Package::any("systemd"),
         Package::any("tar"),
         Package::any("u-boot-tools"),
         Package::any("util-linux"),

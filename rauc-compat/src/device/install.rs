@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use slotmgr::dbus::Remote;
-use slotmgr::service::{InstallRequest, Local, Origin, Service as _, Step, Steps, was_stopped};
+use slotmgr::service::{
+    InstallRequest, Local, Origin, Service as _, Step, Steps, Stop, ask_to_stop, was_stopped,
+};
 
 use super::face::Face;
 use super::{DeviceEnvironment, exit};
@@ -21,7 +23,7 @@ pub(super) fn run(
     let source = &arguments.bundle;
     match Face::open(&arguments.global, booted, around)? {
         Face::Service(remote) => Ok(through(&remote, &request, source, output)),
-        Face::Here(local) => here(&local, &request, source, output),
+        Face::Here(local) => here(&local, request, source, output),
     }
 }
 
@@ -35,6 +37,7 @@ fn request(arguments: &InstallArguments) -> InstallRequest {
         _ => arguments.bundle.clone(),
     };
     InstallRequest {
+        job: String::new(),
         origin: Origin {
             source,
             tls_cert: arguments.tls_cert.clone(),
@@ -47,6 +50,7 @@ fn request(arguments: &InstallArguments) -> InstallRequest {
         ignore_version_limit: arguments.ignore_version_limit,
         transaction: arguments.transaction_id.clone(),
         manifest_hash: arguments.require_manifest_hash.clone(),
+        try_again: false,
     }
 }
 
@@ -68,15 +72,17 @@ fn through(remote: &Remote, request: &InstallRequest, source: &str, output: &Out
 
 fn here(
     local: &Local,
-    request: &InstallRequest,
+    mut request: InstallRequest,
     source: &str,
     output: &Output,
 ) -> Result<ExitCode> {
-    local.stop_when_asked()?;
+    let stop = Stop::default();
+    ask_to_stop(&stop)?;
+    request.job = local.new_job()?;
     output.line("installing");
     let mut steps = Steps::new(|step| show(output, &step));
     steps.begin();
-    let result = local.install(request, &mut steps);
+    let result = local.install(&request, &stop, &mut steps);
     steps.end(result.is_ok());
     if let Err(error) = &result
         && was_stopped(error)
@@ -84,7 +90,7 @@ fn here(
         eprintln!("{error:#}");
         return Ok(ExitCode::from(exit::INTERRUPTED));
     }
-    let result = result.map_err(|error| format!("{error:#}"));
+    let result = result.map(drop).map_err(|error| format!("{error:#}"));
     Ok(ended(result, source, output))
 }
 

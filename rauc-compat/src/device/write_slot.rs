@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use slotmgr::install::{InstallError, Silent};
-use slotmgr::service::{Local, was_stopped};
+use slotmgr::service::{Local, Stop, ask_to_stop, was_stopped};
 use slotmgr::slot::SelectError;
 
 use super::face::here;
@@ -28,9 +28,10 @@ pub(super) fn run(
     }
     let booted = arguments.override_boot_slot.as_deref();
     let local: Local = here(&arguments.global, booted, around)?;
-    local.stop_when_asked()?;
+    let stop = Stop::default();
+    ask_to_stop(&stop)?;
     let kind = arguments.image_type.as_deref();
-    match local.write_slot(slot, image, kind, &mut Silent) {
+    match local.write_slot(slot, image, kind, &stop, &mut Silent) {
         Ok(()) => {
             output.line("Slot written successfully");
             Ok(ExitCode::SUCCESS)

@@ -38,6 +38,16 @@ pub struct Options {
     )]
     pub run_directory: PathBuf,
 
+    /// Where systemd's journal listens; for tests
+    #[arg(
+        long,
+        global = true,
+        value_name = "SOCKET",
+        hide = true,
+        default_value = crate::events::SOCKET
+    )]
+    pub journal_socket: PathBuf,
+
     /// The slot that is running, where the kernel command line does not tell
     #[arg(long, global = true, value_name = "SLOT")]
     pub override_boot_slot: Option<String>,
@@ -62,8 +72,8 @@ const EXAMPLES: &str = "Examples:
   slotmgr check-config                           before the first installation
   slotmgr trial                                  early in every boot: check and confirm
 
-Exit codes: 0 done or nothing to do, 1 failed, 2 wrong command line, 9 preflight failed, 130
-stopped by Ctrl-C.";
+Exit codes: 0 done or nothing to do, 1 failed, 2 wrong command line, 6 another installation is
+running, 9 preflight failed, 130 the installation was stopped (Ctrl-C, SIGTERM, cancel).";
 
 /// For whom the answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +89,11 @@ pub enum Format {
 pub enum Verb {
     /// Install a bundle into the slot that does not run
     Install(Install),
+    /// Stop an installation that the service does
+    #[cfg(feature = "dbus")]
+    Cancel(Cancel),
+    /// Tell what is being installed and what was, and with --follow what happens from now on
+    Monitor(Monitor),
     /// Tell what runs, what is started next, and what became of the last update
     Status,
     /// If the running system is on trial: check it, and confirm it or restart
@@ -128,6 +143,26 @@ pub struct Install {
     /// Install a bundle that was tried three times and did not stay
     #[arg(long)]
     pub try_again: bool,
+    /// Do it in this process, although a service answers
+    #[arg(long)]
+    pub here: bool,
+}
+
+/// `slotmgr cancel`
+#[cfg(feature = "dbus")]
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Cancel {
+    /// The name of the job [default: the one that runs]
+    #[arg(value_name = "JOB")]
+    pub job: Option<String>,
+}
+
+/// `slotmgr monitor`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Monitor {
+    /// Go on telling what happens, until stopped
+    #[arg(short, long)]
+    pub follow: bool,
 }
 
 /// `slotmgr write-slot`
@@ -256,6 +291,12 @@ impl Options {
         }
     }
 
+    /// Whether the command line describes a machine that a service need not know.
+    #[must_use]
+    pub fn says_its_own_machine(&self) -> bool {
+        self.conf.is_some() || self.keyring.is_some() || self.override_boot_slot.is_some()
+    }
+
     /// For whom the answer is.
     #[must_use]
     pub fn format(&self) -> Format {
@@ -286,6 +327,7 @@ mod tests {
                 ignore_version_limit: false,
                 transaction_id: None,
                 try_again: false,
+                here: false,
             })
         );
         assert_eq!(options.conf, Some("/x".into()));

@@ -11,6 +11,6 @@ use crate::storage::device::Mode;
 
 pub(super) fn run(options: &Options, around: &Surroundings, output: &Output) -> Result<ExitCode> {
     let session = Session::open(options, around, Mode::ReadOnly)?;
-    output.history(&session.record);
+    output.history(&session.chronicle(), session.record.fell_back());
     Ok(ExitCode::SUCCESS)
 }

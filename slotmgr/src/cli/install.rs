@@ -1,27 +1,23 @@
-//! `slotmgr install`
+//! What an installation needs of this machine: the bundle that may be trusted, and the policy.
 
 use std::fs::File;
-use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use bundle_format::cms::DecryptionKey;
 use bundle_format::manifest::Format;
 use bundle_format::{Bundle, Limits, ReadAt, Trust, VerifiedBundle, VerifiedManifest};
 
-use super::args::{Install, Options};
-use super::lock::Patience;
+use super::args::Options;
 use super::machine_facts::MachineFacts;
-use super::render::Output;
+use super::preflight;
 use super::session::{Session, Surroundings};
-use super::{exit, preflight, signals};
 use crate::config::VersionFloor;
 use crate::data::snapshot::Snapshots;
 use crate::health::{self, probe, traces};
 use crate::install::{self, CheckFirst, Compatibility, Installed, Policy, Progress, Version};
 use crate::program::Stop;
-use crate::source::{HttpReader, Location, Retry, open_file, protect};
+use crate::source::{HttpReader, Location, Retry, Stoppable, open_file, protect};
 use crate::state::{Release, When};
-use crate::storage::device::Mode;
 
 /// A bundle with a trusted signature, wherever it is read from.
 pub(crate) struct OpenBundle {
@@ -54,54 +50,13 @@ impl OpenBundle {
     }
 }
 
-pub(super) fn run(
-    options: &Options,
-    verb: &Install,
-    around: &Surroundings,
-    output: &Output,
-) -> Result<ExitCode> {
-    let stop = Stop::default();
-    signals::ask_to_stop(&stop)?;
-    let mut session = Session::open(options, around, Mode::ReadWrite)?;
-    let opened = open(options, &session, &verb.bundle)?;
-    output.bundle_accepted(opened.manifest());
-    let around = Surroundings {
-        transaction: verb
-            .transaction_id
-            .clone()
-            .unwrap_or_else(|| around.transaction.clone()),
-        ..around.clone()
-    };
-    let wishes = Wishes {
-        ignore_compatible: verb.ignore_compatible,
-        ignore_version_limit: verb.ignore_version_limit,
-        fallen: if verb.try_again {
-            Fallen::TriedAgain
-        } else {
-            Fallen::Refused
-        },
-        stop,
-    };
-    let mut progress = output.progress();
-    let installed = perform(&mut session, &around, &opened, &wishes, &mut progress);
-    progress.finish();
-    match installed {
-        Ok(installed) => {
-            output.installed(&session.conf.layout, opened.manifest(), &installed);
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(error) => match error.downcast_ref::<install::InstallError>() {
-            Some(stopped) if stopped.was_stopped() => {
-                eprintln!("slotmgr: {stopped}");
-                Ok(ExitCode::from(exit::STOPPED))
-            }
-            _ => Err(error),
-        },
-    }
-}
-
 /// Opens the bundle at `source`, a path or an address, and checks that it may be installed here.
-pub(crate) fn open(options: &Options, session: &Session, source: &str) -> Result<OpenBundle> {
+pub(crate) fn open(
+    options: &Options,
+    session: &Session,
+    source: &str,
+    stop: &Stop,
+) -> Result<OpenBundle> {
     let location = Location::parse(source)?;
     let trust = trust(options, session)?;
     let (reader, local): (Box<dyn ReadAt>, _) = match &location {
@@ -116,6 +71,7 @@ pub(crate) fn open(options: &Options, session: &Session, source: &str) -> Result
         Some(_) => Place::Local,
         None => Place::Remote,
     };
+    let reader: Box<dyn ReadAt> = Box::new(Stoppable::new(reader, stop));
     let bundle = verify(reader, local.as_ref(), session, &trust)
         .with_context(|| format!("the bundle {source} is refused; nothing was written"))?;
     refuse_format(session, bundle.manifest().manifest().bundle.format)?;
@@ -130,7 +86,6 @@ pub(crate) fn perform(
     wishes: &Wishes,
     progress: &mut dyn Progress,
 ) -> Result<Installed> {
-    let _alone = session.lock(Patience::ToWrite)?;
     let mut found = preflight::look(session).into_iter();
     if let Some(wrong) = found.find_map(|finding| finding.found.err()) {
         bail!("nothing was written: {wrong}");
@@ -262,6 +217,13 @@ fn oldest_allowed(session: &Session) -> Option<Version> {
     floor.max(configured)
 }
 
+/// The data of a system from outside is its own affair.
+fn snapshots(session: &Session, wishes: &Wishes) -> Option<Snapshots> {
+    let running = &session.conf.layout.slot(session.booted.id()?).name;
+    let home = session.conf.system.data_directory.as_deref();
+    Some(Snapshots::new(&session.own, home, running, &wishes.stop))
+}
+
 pub(super) fn policy(
     session: &Session,
     around: &Surroundings,
@@ -277,12 +239,6 @@ pub(super) fn policy(
         configured => configured,
     };
     let facts = MachineFacts::gather(&session.conf, &session.path, &wishes.stop)?;
-    let home = system.data_directory.as_deref();
-    // The data of a system from outside is its own affair.
-    let snapshots = session.booted.id().map(|id| {
-        let running = &session.conf.layout.slot(id).name;
-        Snapshots::new(&session.own, home, running, &wishes.stop)
-    });
     Ok(Policy {
         compatibility: match wishes.ignore_compatible {
             true => Compatibility::Ignored,
@@ -301,7 +257,7 @@ pub(super) fn policy(
         repositories: session.conf.repositories.clone(),
         facts: facts.told,
         status: Some(session.conf.system.status.clone()),
-        snapshots,
+        snapshots: snapshots(session, wishes),
         stop: wishes.stop.clone(),
         ..Policy::new(&system.compatible)
     })

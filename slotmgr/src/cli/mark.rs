@@ -9,6 +9,7 @@ use super::lock::Patience;
 use super::render::Output;
 use super::session::{Session, Surroundings};
 use crate::boot;
+use crate::events::{Events, What};
 use crate::slot::SlotId;
 use crate::storage::device::Mode;
 
@@ -24,7 +25,8 @@ pub(super) fn run(
         MarkState::Bad => boot::Mark::Bad,
         MarkState::Active => boot::Mark::Active,
     };
-    let slot = apply(&mut session, mark, &verb.slot, around.now)?;
+    let mut events = session.events(options, around);
+    let slot = apply(&mut session, mark, &verb.slot, around.now, &mut events)?;
     let state = session.known_state()?;
     output.marked(&session.conf.layout, slot, mark, state.as_ref());
     Ok(ExitCode::SUCCESS)
@@ -36,6 +38,7 @@ pub(crate) fn apply(
     mark: boot::Mark,
     name: &str,
     now: i64,
+    events: &mut Events,
 ) -> Result<SlotId> {
     // What is being written must not be made bootable meanwhile.
     let _alone = session.lock(Patience::ToWrite)?;
@@ -52,6 +55,12 @@ pub(crate) fn apply(
         slot,
         (mark, tries),
     )?;
+    let what = match mark {
+        boot::Mark::Good => What::MarkedGood,
+        boot::Mark::Bad => What::MarkedBad,
+        boot::Mark::Active => What::MarkedActive,
+    };
+    events.tell(what, session.slot_facts(slot));
     if mark == boot::Mark::Active
         && let Err(error) = session.status_files().activated(slot, now)
     {

@@ -8,9 +8,11 @@ mod daemon;
 mod evidence;
 mod history;
 pub(crate) mod install;
-mod lock;
+mod installation;
+pub(crate) mod lock;
 pub(crate) mod machine_facts;
 pub(crate) mod mark;
+mod monitor;
 mod preflight;
 mod render;
 mod restore_data;
@@ -38,9 +40,12 @@ pub mod exit {
     pub const FAILED: u8 = 1;
     /// The command line is wrong.
     pub const USAGE: u8 = 2;
+    /// Another installation is running.
+    pub const BUSY: u8 = 6;
     /// An installation had better not begin; the list says why.
     pub const PREFLIGHT: u8 = 9;
-    /// Stopped by Ctrl-C or SIGTERM; the running system is untouched.
+    /// The installation was stopped: by Ctrl-C, SIGTERM, or `Cancel` of the service. The running
+    /// system is untouched.
     pub const STOPPED: u8 = 130;
 }
 
@@ -51,7 +56,10 @@ pub mod exit {
 pub fn run(options: &Options, surroundings: &Surroundings) -> anyhow::Result<ExitCode> {
     let output = Output::new(options.format());
     match &options.verb {
-        Verb::Install(verb) => install::run(options, verb, surroundings, &output),
+        Verb::Install(verb) => installation::install(options, verb, surroundings, &output),
+        #[cfg(feature = "dbus")]
+        Verb::Cancel(verb) => installation::cancel(options, verb, surroundings, &output),
+        Verb::Monitor(verb) => monitor::run(options, verb, surroundings, &output),
         #[cfg(feature = "dbus")]
         Verb::Daemon => daemon::run(options, surroundings),
         Verb::Status => status::run(options, surroundings, &output),

@@ -53,6 +53,7 @@ pub(super) fn run(
     } else {
         m.record.rolled_back_by_hand(m.disks, when);
     }
+    session.pass_news(options, around);
     output.rolled_back(&session.conf.layout, to);
     if !verb.now {
         return Ok(ExitCode::SUCCESS);

@@ -2,9 +2,10 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
+use nix::time::{ClockId, clock_gettime};
 
 use super::args::Options;
 use super::lock::{LockError, MachineLock, Patience};
@@ -14,8 +15,10 @@ use crate::boot::{BootEnv, BootError, BootState, Tries};
 use crate::config::{
     Bootloader, Repository, SlotmgrToml, StatusPlace, SystemConf, find_system_conf,
 };
+use crate::events::{Entry, Events, Facts, Journal, Journald, LogFile, Moment, What, chronicle};
 use crate::install::Machine;
-use crate::slot::{Booted, Layout, Running, Slot};
+use crate::service::pass_news;
+use crate::slot::{Booted, Layout, Running, Slot, SlotId};
 use crate::state::{RaucStatus, Record, StatusFiles};
 use crate::storage::device::{DeviceDisks, Mode};
 
@@ -177,6 +180,62 @@ impl Session {
         }
     }
 
+    /// Our journal, if there is a place for one.
+    pub fn journal(&self) -> Option<Journal> {
+        let directory = self.conf.system.data_directory.as_deref();
+        directory.map(Journal::in_directory)
+    }
+
+    /// Everybody outside of this process who is told what happens.
+    pub fn events(&self, options: &Options, around: &Surroundings) -> Events {
+        let boot_id = around.boot_id.clone();
+        let mut events = Events::new(Box::new(move || moment(boot_id.clone())));
+        if let Some(journal) = self.journal() {
+            events.add(Box::new(journal));
+        }
+        if let Some(journald) = Journald::at(&options.journal_socket) {
+            events.add(Box::new(journald));
+        }
+        for log in &self.conf.logs {
+            events.add(Box::new(LogFile::new(log.clone())));
+        }
+        events
+    }
+
+    /// Tells everybody what the record noted.
+    pub fn pass_news(&mut self, options: &Options, around: &Surroundings) {
+        let mut events = self.events(options, around);
+        pass_news(self, &mut events);
+    }
+
+    /// Name, boot name and content of a slot.
+    pub fn slot_facts(&self, id: SlotId) -> Facts {
+        let slot = self.conf.layout.slot(id);
+        let name = slot.name.to_string();
+        Facts {
+            release: self.record.slot(&name).map(|known| known.release.clone()),
+            slot: Some(name),
+            bootname: slot.boot_name.as_ref().map(ToString::to_string),
+            ..Facts::default()
+        }
+    }
+
+    /// From where the machine was started.
+    pub fn start(&self) -> (What, Facts) {
+        match self.booted.id() {
+            Some(id) => (What::Booted, self.slot_facts(id)),
+            None => (What::BootedExternally, Facts::default()),
+        }
+    }
+
+    /// Everything that is known to have happened, the oldest first.
+    pub fn chronicle(&self) -> Vec<Entry> {
+        let journal = self.journal().map(|journal| journal.read());
+        let told = journal.unwrap_or_default().entries;
+        let told = told.into_iter().map(|(_, entry)| entry).collect();
+        chronicle(told, self.record.events())
+    }
+
     /// Everything that an installation or a trial works on.
     pub fn machine(&mut self) -> Machine<'_> {
         Machine {
@@ -186,6 +245,16 @@ impl Session {
             disks: &mut self.disks,
             record: &mut self.record,
         }
+    }
+}
+
+fn moment(boot_id: String) -> Moment {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let uptime = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
+    Moment {
+        at: now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(0)),
+        boot_id,
+        uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(0),
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) fn run(
     let stop = Stop::default();
     signals::ask_to_stop(&stop)?;
     let mut session = Session::open(options, around, Mode::ReadOnly)?;
-    let opened = install::open(options, &session, &verb.bundle)?;
+    let opened = install::open(options, &session, &verb.bundle, &stop)?;
     let findings = preflight::look(&mut session);
     install::refuse_fallen(&mut session, around, &opened)?;
     let wishes = Wishes {

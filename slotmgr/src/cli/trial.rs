@@ -69,6 +69,7 @@ pub(super) fn run(
         late_fallback,
         &mut doctor,
     )?;
+    session.pass_news(options, around);
     let guard = doctor.guard.take();
     if !matches!(end, TrialEnd::Failed { .. }) {
         lead();

@@ -11,7 +11,7 @@ use zbus::connection::Builder;
 use zbus::message::Type;
 use zbus::{Connection, DynamicType, MatchRule, Message, MessageStream, OwnedVariant, Variant};
 
-use super::job::INTERFACE;
+use super::job::{BUSY, INTERFACE};
 use super::{Bus, NAME, PATH};
 use crate::boot::Mark;
 use crate::service::{Identity, InstallRequest, Marked, SlotStatus, Step};
@@ -25,6 +25,11 @@ pub enum RemoteError {
     /// It answered with an error.
     #[error("{0}")]
     Refused(String),
+    /// It installs already.
+    #[error(
+        "another installation is running in the service; wait for it, or stop it (`slotmgr cancel`)"
+    )]
+    Busy,
     /// The bus, or the service, is gone.
     #[error("the service cannot be reached: {0}")]
     Bus(zbus::Error),
@@ -36,6 +41,7 @@ pub enum RemoteError {
 impl From<zbus::Error> for RemoteError {
     fn from(error: zbus::Error) -> Self {
         match error {
+            zbus::Error::MethodError(_, Some(text), _) if text == BUSY => Self::Busy,
             zbus::Error::MethodError(_, Some(text), _) => Self::Refused(text),
             other => Self::Bus(other),
         }
@@ -44,13 +50,23 @@ impl From<zbus::Error> for RemoteError {
 
 /// A service on the bus.
 pub struct Remote {
-    connection: Connection,
+    pub(super) connection: Connection,
 }
 
 impl Remote {
     /// The service on `bus`, if one has the name or the bus can start one.
     #[must_use]
     pub fn find(bus: Bus) -> Option<Remote> {
+        Remote::among(bus, &["ListNames", "ListActivatableNames"])
+    }
+
+    /// The service on `bus`, if one runs.
+    #[must_use]
+    pub fn running(bus: Bus) -> Option<Remote> {
+        Remote::among(bus, &["ListNames"])
+    }
+
+    fn among(bus: Bus, lists: &[&'static str]) -> Option<Remote> {
         zbus::block_on(async {
             let builder = match bus {
                 Bus::System => Builder::system(),
@@ -61,7 +77,7 @@ impl Remote {
             let asked = |method: &'static str| {
                 connection.call_method(Some(DBUS), "/org/freedesktop/DBus", Some(DBUS), method, &())
             };
-            for method in ["ListNames", "ListActivatableNames"] {
+            for method in lists.iter().copied() {
                 let names: Vec<String> = asked(method).await.ok()?.body().deserialize().ok()?;
                 if names.iter().any(|name| name == NAME) {
                     return Some(Remote { connection });
@@ -84,7 +100,7 @@ impl Remote {
     }
 
     /// The unique name of the service; starts it if it does not run.
-    async fn owner(&self) -> zbus::Result<String> {
+    pub(super) async fn owner(&self) -> zbus::Result<String> {
         let ping = "org.freedesktop.DBus.Peer";
         self.connection
             .call_method(Some(NAME), PATH, Some(ping), "Ping", &())
@@ -100,6 +116,17 @@ impl Remote {
             )
             .await?;
         answer.body().deserialize()
+    }
+
+    /// Says when the service goes away.
+    pub(super) async fn owners(&self) -> zbus::Result<MessageStream> {
+        let gone = MatchRule::builder()
+            .msg_type(Type::Signal)
+            .sender(DBUS)
+            .member("NameOwnerChanged")
+            .arg(0, NAME)
+            .build()?;
+        MessageStream::for_match_rule(gone, &self.connection, None).await
     }
 
     /// Who the machine is.
@@ -178,13 +205,7 @@ impl Remote {
                 .sender(owner)
                 .build()?;
             let mut signals = MessageStream::for_match_rule(rule, &self.connection, None).await?;
-            let gone = MatchRule::builder()
-                .msg_type(Type::Signal)
-                .sender(DBUS)
-                .member("NameOwnerChanged")
-                .arg(0, NAME)
-                .build()?;
-            let mut owners = MessageStream::for_match_rule(gone, &self.connection, None).await?;
+            let mut owners = self.owners().await?;
             self.connection
                 .call_method(
                     Some(NAME),
@@ -212,7 +233,7 @@ impl Remote {
 }
 
 /// The next signal of the service; nothing when the name changes its owner.
-async fn next(
+pub(super) async fn next(
     signals: &mut MessageStream,
     owners: &mut MessageStream,
 ) -> zbus::Result<Option<Message>> {
@@ -260,12 +281,14 @@ fn heard(message: &Message) -> Heard {
 }
 
 /// `InstallBundle`'s `a{sv}`: only what differs from the default, so that older services take it.
-fn arguments(request: &InstallRequest) -> HashMap<&'static str, Variant<'_>> {
+pub(super) fn arguments(request: &InstallRequest) -> HashMap<&'static str, Variant<'_>> {
     let mut arguments = HashMap::new();
     let flags = [
         ("ignore-compatible", request.ignore_compatible),
         ("ignore-version-limit", request.ignore_version_limit),
         ("tls-no-verify", request.origin.tls_no_verify),
+        // Only our own service knows it, and only it is told.
+        ("try-again", request.try_again),
     ];
     for (key, _) in flags.into_iter().filter(|(_, set)| *set) {
         arguments.insert(key, Variant::from(true));

@@ -8,14 +8,11 @@ use zbus::{Connection, interface};
 
 use super::access::{Action, authorize};
 use super::failure::Failure;
-use super::job::{Jobs, Teller};
+use super::job::{self, BUSY, Jobs};
 use super::offload::ask;
 use super::wire::{self, Dict};
 use crate::boot::Mark;
-use crate::service::{Identity, InstallRequest, Service, Step, Steps};
-
-/// The text that RAUC's own service answers with; scripts look for it.
-const BUSY: &str = "already processing a different method";
+use crate::service::{Identity, Service, Step};
 
 /// The object at [`super::PATH`].
 pub(super) struct Installer {
@@ -40,32 +37,6 @@ impl Installer {
     ) -> Result<T, Failure> {
         ask(&self.service, question).await
     }
-
-    /// Starts an installation and comes back at once.
-    fn start(&self, request: InstallRequest, emitter: &SignalEmitter<'_>) -> Result<(), Failure> {
-        let transaction = request.transaction.as_deref().unwrap_or_default();
-        if !self.jobs.begin(&request.origin.source, transaction) {
-            return Err(Failure::Failed(BUSY.to_owned()));
-        }
-        let (service, jobs) = (Arc::clone(&self.service), Arc::clone(&self.jobs));
-        let emitter = emitter.to_owned();
-        let started = std::thread::Builder::new()
-            .name("install".into())
-            .spawn(move || {
-                let teller = Teller::new(&jobs, emitter);
-                teller.started();
-                let mut steps = Steps::new(|step| teller.step(step));
-                steps.begin();
-                let result = service.install(&request, &mut steps);
-                steps.end(result.is_ok());
-                teller.ended(&result.map_err(|error| format!("{error:#}")));
-            });
-        if let Err(error) = started {
-            self.jobs.state().busy = false;
-            return Err(Failure::Failed(format!("cannot start a thread: {error}")));
-        }
-        Ok(())
-    }
 }
 
 #[interface(name = "de.pengutronix.rauc.Installer")]
@@ -75,9 +46,8 @@ impl Installer {
         source: String,
         #[zbus(header)] call: Header<'_>,
         #[zbus(connection)] connection: &Connection,
-        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
     ) -> Result<(), Failure> {
-        self.install_bundle(source, Dict::new(), call, connection, emitter)
+        self.install_bundle(source, Dict::new(), call, connection)
             .await
     }
 
@@ -87,10 +57,11 @@ impl Installer {
         args: Dict,
         #[zbus(header)] call: Header<'_>,
         #[zbus(connection)] connection: &Connection,
-        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
     ) -> Result<(), Failure> {
         authorize(connection, &call, Action::Install).await?;
-        self.start(wire::install_request(source, args)?, &emitter)
+        let mut request = wire::install_request(source, args)?;
+        request.job = self.ask(|service| service.new_job()).await?;
+        job::start(&self.jobs, &self.service, request, connection)
     }
 
     #[zbus(out_args("compatible", "version"))]
@@ -138,7 +109,7 @@ impl Installer {
             other => return Err(Failure::Failed(format!("unknown subcommand {other}"))),
         };
         // The installation has the bootloader's environment in its hands.
-        if self.jobs.state().busy {
+        if self.jobs.state().is_busy() {
             return Err(Failure::Failed(BUSY.to_owned()));
         }
         let marked = self
@@ -166,7 +137,7 @@ impl Installer {
 
     #[zbus(property)]
     async fn operation(&self) -> &str {
-        if self.jobs.state().busy {
+        if self.jobs.state().is_busy() {
             "installing"
         } else {
             "idle"

@@ -5,23 +5,31 @@
 
 mod access;
 mod client;
+mod client_job;
 mod failure;
 mod installer;
 mod job;
 mod manager;
 mod offload;
 mod wire;
+mod wire_job;
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use zbus::Connection;
 use zbus::connection::Builder;
+use zbus::object_server::SignalEmitter;
 
 use crate::service::{Identity, Service};
 pub use client::{Remote, RemoteError};
+pub use client_job::Told;
 use installer::Installer;
 use job::Jobs;
 use manager::Manager;
+use offload::offload;
 
 /// RAUC's name on the bus.
 pub const NAME: &str = "de.pengutronix.rauc";
@@ -61,8 +69,9 @@ impl std::fmt::Display for Bus {
     }
 }
 
-/// Answers on `bus` until the connection is lost. `ready` is called when the first question can
-/// be asked.
+/// Answers on `bus` until the connection is lost, or `until` comes back: then an installation that
+/// runs is stopped, and ends in an orderly way. `ready` is called when the first question can be
+/// asked.
 ///
 /// # Errors
 /// There is no such bus, or somebody else (RAUC itself, perhaps) has the name.
@@ -70,22 +79,57 @@ pub fn serve(
     bus: Bus,
     identity: Identity,
     service: Arc<dyn Service>,
+    until: impl FnOnce() + Send + 'static,
     ready: impl FnOnce(),
 ) -> zbus::Result<()> {
-    zbus::block_on(async {
-        let builder = match bus {
-            Bus::System => Builder::system(),
-            Bus::Session => Builder::session(),
-        };
-        let jobs = Arc::new(Jobs::default());
-        let manager = Manager::new(Arc::clone(&service));
-        let installer = Installer::new(identity, service, jobs);
-        let builder = builder
-            .serve_at(PATH, installer)
-            .serve_at(MANAGER_PATH, manager);
-        let connection: Connection = builder.name(NAME).build().await?;
-        ready();
-        connection.closed().await;
-        Ok(())
+    let jobs = Arc::new(Jobs::default());
+    let connection = zbus::block_on(connect(bus, identity, &service, &jobs))?;
+    let emitter = SignalEmitter::new(&connection, MANAGER_PATH)?.into_owned();
+    let hearing = Arc::clone(&jobs);
+    service.listen(Arc::new(move |entry| job::heard(&hearing, &emitter, entry)));
+    // Outside of the executor: who hears of it waits for the bus.
+    service.begin();
+    ready();
+    let asked = offload(move || {
+        until();
+        jobs.stop_and_wait();
+    });
+    zbus::block_on(either(connection.closed(), asked));
+    service.end();
+    Ok(())
+}
+
+async fn connect(
+    bus: Bus,
+    identity: Identity,
+    service: &Arc<dyn Service>,
+    jobs: &Arc<Jobs>,
+) -> zbus::Result<Connection> {
+    let builder = match bus {
+        Bus::System => Builder::system(),
+        Bus::Session => Builder::session(),
+    };
+    let manager = Manager::new(Arc::clone(service), Arc::clone(jobs));
+    let installer = Installer::new(identity, Arc::clone(service), Arc::clone(jobs));
+    builder
+        .serve_at(PATH, installer)
+        .serve_at(MANAGER_PATH, manager)
+        .name(NAME)
+        .build()
+        .await
+}
+
+/// Ready when one of the two is.
+async fn either(one: impl Future<Output = ()>, other: impl Future<Output = Option<()>>) {
+    let (mut one, mut other) = (pin!(one), pin!(other));
+    poll_fn(|context| {
+        let ready =
+            one.as_mut().poll(context).is_ready() || other.as_mut().poll(context).is_ready();
+        if ready {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     })
+    .await;
 }

@@ -23,7 +23,7 @@ pub(super) async fn ask<T: Send + 'static>(
 
 /// Runs `work` on a thread of its own; the future is ready when it is done, and gives nothing if
 /// the thread could not be started or died.
-fn offload<T: Send + 'static>(
+pub(super) fn offload<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> impl Future<Output = Option<T>> + Send {
     let shared = Arc::new(Mutex::new(Shared {

@@ -14,25 +14,25 @@ use crate::service::{Happening, InstallRequest, Origin, SlotStatus, TrialStatus}
 /// `a{sv}`.
 pub(super) type Dict = HashMap<String, OwnedVariant>;
 
-struct Builder(HashMap<String, Variant<'static>>);
+pub(super) struct Builder(HashMap<String, Variant<'static>>);
 
 impl Builder {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self(HashMap::new())
     }
 
-    fn put(&mut self, key: &str, value: impl Into<Variant<'static>>) {
+    pub fn put(&mut self, key: &str, value: impl Into<Variant<'static>>) {
         self.0.insert(key.to_owned(), value.into());
     }
 
     /// Absent keys are left out: RAUC's clients take an empty text for a value.
-    fn maybe(&mut self, key: &str, value: Option<impl Into<Variant<'static>>>) {
+    pub fn maybe(&mut self, key: &str, value: Option<impl Into<Variant<'static>>>) {
         if let Some(value) = value {
             self.put(key, value);
         }
     }
 
-    fn finish(self) -> Result<Dict, Failure> {
+    pub fn finish(self) -> Result<Dict, Failure> {
         let owned = self
             .0
             .into_iter()
@@ -63,8 +63,9 @@ pub(super) fn history(events: Vec<Happening>) -> Result<HashMap<String, Dict>, F
         let mut dict = Builder::new();
         dict.put("what", event.what);
         dict.put("at", event.at);
-        dict.put("slot", event.slot);
-        dict.put("release", event.release);
+        dict.maybe("slot", event.slot);
+        dict.maybe("release", event.release);
+        dict.maybe("job", event.job);
         dict.maybe("why", event.why);
         Ok((format!("{number:04}"), dict.finish()?))
     };
@@ -216,6 +217,7 @@ pub(super) fn install_request(source: String, arguments: Dict) -> Result<Install
             "ignore-compatible" => request.ignore_compatible = read(&key, value)?,
             "ignore-version-limit" => request.ignore_version_limit = read(&key, value)?,
             "transaction-id" => request.transaction = Some(read(&key, value)?),
+            "try-again" => request.try_again = read(&key, value)?,
             "require-manifest-hash" => request.manifest_hash = Some(read(&key, value)?),
             _ => origin_argument(&mut request.origin, &key, value)?,
         }

@@ -73,6 +73,7 @@ impl Opened {
             let mut proof = Proof {
                 step: &slot.step,
                 chunk: CHUNK,
+                stop: &site.policy.stop,
                 tell: &mut |_| {},
             };
             let same = match slot.step.method {
@@ -109,10 +110,10 @@ pub(super) fn assemble<R: Images>(
     let total = opened.total();
     let mut before = 0;
     for slot in &mut opened.slots {
-        let mut tell = |done| progress.at(Stage::Write, before + done, total);
         if slot.fate == Fate::Written {
-            run_hook(slot, hooks, Point::PreInstall, disks)?;
-            write(slot, origin, hooks, &mut tell)?;
+            progress.slot(&slot.step.slot);
+            run_hook(slot, hooks, Point::PreInstall, disks, progress)?;
+            write(slot, origin, hooks, (progress, before, total))?;
         }
         before += slot.step.size;
     }
@@ -122,18 +123,22 @@ pub(super) fn assemble<R: Images>(
     })
 }
 
+/// `before` of the `total` bytes of all images are through.
 fn write<R: Images>(
     slot: &mut OpenSlot,
     origin: &Origin<'_, R>,
     hooks: Option<&Hooks<'_>>,
-    tell: &mut dyn FnMut(u64),
+    (progress, before, total): (&mut dyn Progress, u64, u64),
 ) -> Result<(), AssembleError> {
     let OpenSlot { step, writer, .. } = slot;
     match (step.method, hooks) {
-        (Method::Hook, Some(hooks)) => hooks.run(step, Point::Install, writer.told()),
+        (Method::Hook, Some(hooks)) => hooks.run(step, Point::Install, writer.told(), progress),
         // An image without data.
         (Method::EmptyFs, _) => origin.nothing(step, &mut |image| writer.write(image)),
-        _ => origin.stream(step, tell, &mut |image| writer.write(image)),
+        _ => {
+            let mut tell = |done| progress.at(Stage::Write, before + done, total);
+            origin.stream(step, &mut tell, &mut |image| writer.write(image))
+        }
     }
 }
 
@@ -143,12 +148,13 @@ pub(super) fn run_hook(
     hooks: Option<&Hooks<'_>>,
     point: Point,
     disks: &mut dyn Disks,
+    progress: &mut dyn Progress,
 ) -> Result<(), AssembleError> {
     let Some(hooks) = hooks.filter(|_| slot.step.hooks.contains(&point.hook())) else {
         return Ok(());
     };
     slot.writer.release();
-    hooks.run(&slot.step, point, slot.writer.told())?;
+    hooks.run(&slot.step, point, slot.writer.told(), progress)?;
     slot.writer.acquire(disks)
 }
 

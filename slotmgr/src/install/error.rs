@@ -77,6 +77,9 @@ pub enum InstallError {
     /// The applications' data is to be kept before the update, and cannot be.
     #[error("nothing was written")]
     Data(#[from] SnapshotError),
+    /// Somebody asked for it before the first write, or after the last one.
+    #[error("the installation was stopped; {0}")]
+    Stopped(&'static str),
     /// What programs need cannot be unpacked.
     #[error(transparent)]
     Unpacked(#[from] UnpackedError),
@@ -88,7 +91,8 @@ impl InstallError {
     pub fn was_stopped(&self) -> bool {
         let ended = |error: &ProgramError| error.end == End::Stopped;
         match self {
-            InstallError::Assemble(AssembleError::Stopped { .. })
+            InstallError::Stopped(_)
+            | InstallError::Assemble(AssembleError::Stopped { .. })
             | InstallError::Artifact {
                 source: ArtifactError::Stopped,
                 ..
@@ -98,5 +102,16 @@ impl InstallError {
             | InstallError::Program(source) => ended(source),
             _ => false,
         }
+    }
+
+    /// Whether the bundle is not for this machine, rather than something went wrong.
+    #[must_use]
+    pub fn was_rejected(&self) -> bool {
+        matches!(
+            self,
+            InstallError::Compatible { .. }
+                | InstallError::Rejected(_)
+                | InstallError::TooOld { .. }
+        )
     }
 }

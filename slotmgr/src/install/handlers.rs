@@ -5,7 +5,8 @@ use std::path::Path;
 use bundle_format::manifest::{Handler, Manifest};
 
 use super::hooks::meta;
-use super::{Environment, Plan, Program, ProgramError, Site};
+use super::{Environment, Plan, Program, ProgramError, Progress, Site};
+use crate::program::Stop;
 use crate::slot::{OUTSIDE, SlotId, TargetGroup};
 
 /// An installation, as handlers are told about it.
@@ -24,36 +25,45 @@ impl Telling<'_> {
         name: &str,
         program: Option<&Path>,
         reason: Option<&str>,
+        progress: &mut dyn Progress,
     ) -> Result<(), ProgramError> {
         let Some(program) = program else {
             return Ok(());
+        };
+        // Who tells that something was stopped is not itself what is to be stopped.
+        let stop = match reason {
+            Some(_) => Stop::default(),
+            None => self.site.policy.stop.clone(),
         };
         let mut environment = self.environment();
         environment.extend(reason.map(|reason| ("SLOTMGR_ERROR".to_owned(), reason.to_owned())));
         self.run(
             format!("the {name} handler"),
-            vec![program.display().to_string()],
-            environment,
+            (vec![program.display().to_string()], environment),
+            &stop,
+            progress,
         )
     }
 
     /// Runs the program that a bundle brings to install itself.
-    pub fn full(&self, handler: &Handler) -> Result<(), ProgramError> {
+    pub fn full(&self, handler: &Handler, progress: &mut dyn Progress) -> Result<(), ProgramError> {
         let mut command = vec![self.bundle.join(&handler.filename).display().to_string()];
         let arguments = handler.args.as_deref().unwrap_or_default();
         command.extend(arguments.split_whitespace().map(str::to_owned));
         self.run(
             "the bundle's installation handler".to_owned(),
-            command,
-            self.environment(),
+            (command, self.environment()),
+            &self.site.policy.stop,
+            progress,
         )
     }
 
     fn run(
         &self,
         name: String,
-        command: Vec<String>,
-        environment: Environment,
+        (command, environment): (Vec<String>, Environment),
+        stop: &Stop,
+        progress: &mut dyn Progress,
     ) -> Result<(), ProgramError> {
         let limit = self.site.policy.program_limit;
         Program {
@@ -62,7 +72,7 @@ impl Telling<'_> {
             environment,
             limit,
         }
-        .run(&self.site.policy.stop)?;
+        .run_and_tell(stop, &mut |message| progress.said(message))?;
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bundle_format::manifest::{ImageHook, Manifest};
 
-use super::{AssembleError, Environment, Program, ProgramError, Site, Step};
+use super::{AssembleError, Environment, Program, ProgramError, Progress, Site, Step};
 use crate::program::End;
 use crate::slot::{Slot, role};
 use crate::writer::Mounted;
@@ -74,7 +74,7 @@ impl<'h> Hooks<'h> {
     ///
     /// # Errors
     /// When the check itself goes wrong.
-    pub fn install_check(&self) -> Result<Verdict, ProgramError> {
+    pub fn install_check(&self, progress: &mut dyn Progress) -> Result<Verdict, ProgramError> {
         let update = &self.manifest.update;
         let mut environment = self.site.facts();
         let mut add = |name: &str, value: Option<&str>| {
@@ -84,10 +84,12 @@ impl<'h> Hooks<'h> {
         add("RAUC_MF_VERSION", update.version.as_deref());
         add("RAUC_MF_BUILD", update.build.as_deref());
         environment.extend(meta(self.manifest));
-        match self
-            .program("install-check", environment)
-            .run(&self.site.policy.stop)
-        {
+        match self.program("install-check", environment).run_and_tell(
+            &self.site.policy.stop,
+            &mut |message| {
+                progress.said(message);
+            },
+        ) {
             Ok(_) => Ok(Verdict::Accepted),
             Err(error) => match error.end {
                 End::ExitCode(REJECTED..) => Ok(Verdict::Rejected(error.last)),
@@ -103,6 +105,7 @@ impl<'h> Hooks<'h> {
         step: &Step,
         point: Point,
         told: Environment,
+        progress: &mut dyn Progress,
     ) -> Result<(), AssembleError> {
         let slot = self.site.layout.slot(step.target.id());
         let mounted = match point {
@@ -119,9 +122,12 @@ impl<'h> Hooks<'h> {
             ));
         }
         let argument = format!("slot-{}", point.hook().name());
-        let ended = self
-            .program(&argument, environment)
-            .run(&self.site.policy.stop);
+        let ended = self.program(&argument, environment).run_and_tell(
+            &self.site.policy.stop,
+            &mut |message| {
+                progress.said(message);
+            },
+        );
         ended.map_err(|source| AssembleError::Hook {
             slot: slot.name.clone(),
             source,

@@ -46,6 +46,7 @@ use bundle_format::{Manifest, ReadAt, VerifiedBundle};
 use crate::boot::{self, Armed, BootEnv, Standing};
 use crate::config::Activation;
 use crate::data::folders::OnDisk;
+use crate::program::Stop;
 use crate::slot::{Layout, Running, Target};
 use crate::state::{Job, Record, Release, SlotChange, status_files};
 use crate::storage::Disks;
@@ -113,20 +114,21 @@ pub fn install<R: ReadAt>(
         .as_ref()
         .map_or(policy.work_directory.as_path(), Unpacked::path);
     let hooks = Hooks::new(manifest, directory, &site);
-    check_compatible(manifest, hooks.as_ref(), policy)?;
+    check_compatible(manifest, hooks.as_ref(), policy, progress)?;
     let telling = Telling {
         site: &site,
         manifest,
         group: &group,
         bundle: directory,
     };
-    telling.handler("pre-install", policy.handlers.pre_install.as_deref(), None)?;
+    let pre_install = policy.handlers.pre_install.as_deref();
+    telling.handler("pre-install", pre_install, None, progress)?;
     let installed = match (&plan, &manifest.handler) {
         (Some(plan), _) if plan.steps().is_empty() => {
             artifacts_alone(plan, bundle, policy, progress)
         }
         (Some(plan), _) => into_slots(m, (bundle, plan), &site, hooks.as_ref(), progress),
-        (None, Some(handler)) => by_handler(&telling, handler),
+        (None, Some(handler)) => by_handler(&telling, handler, progress),
         (None, None) => Err(PlanError::NoImage.into()),
     };
     let told = match &installed {
@@ -134,10 +136,11 @@ pub fn install<R: ReadAt>(
             "post-install",
             policy.handlers.post_install.as_deref(),
             None,
+            progress,
         ),
         Err(error) => {
             let failed = policy.handlers.install_failed.as_deref();
-            telling.handler("install-failed", failed, Some(&error.to_string()))
+            telling.handler("install-failed", failed, Some(&error.to_string()), progress)
         }
     };
     if installed.is_ok() {
@@ -158,7 +161,7 @@ fn artifacts_alone<R: ReadAt>(
     progress: &mut dyn Progress,
 ) -> Result<Installed, InstallError> {
     if policy.check_first == CheckFirst::Always {
-        check_payload(bundle, progress)?;
+        check_payload(bundle, &policy.stop, progress)?;
     }
     artifacts::store(plan, bundle, policy, progress)?;
     artifacts::activate(plan)?;
@@ -180,8 +183,10 @@ fn into_slots<R: ReadAt>(
     let mut opened = Opened::open(plan, site, m.disks)?;
     let startable = state.standing(plan.boot_target().id()) != Standing::Bad;
     match policy.check_first {
-        CheckFirst::Always => check_payload(bundle, progress)?,
-        CheckFirst::WhenItMatters if startable => check_payload(bundle, progress)?,
+        CheckFirst::Always => check_payload(bundle, &policy.stop, progress)?,
+        CheckFirst::WhenItMatters if startable => {
+            check_payload(bundle, &policy.stop, progress)?;
+        }
         CheckFirst::WhenItMatters | CheckFirst::Never => {}
     }
     artifacts::store(plan, bundle, policy, progress)?;
@@ -195,7 +200,8 @@ fn into_slots<R: ReadAt>(
     m.record
         .begin(m.disks, Job::installing(m.layout, plan, release, policy));
     status_files::record(policy, Some(bundle.manifest()), plan, SlotChange::Pending);
-    let installed = write_and_arm(m, (bundle, plan, opened), site, hooks, progress);
+    let installed = write_and_arm(m, (bundle, plan, opened), site, hooks, progress)
+        .map_err(|error| as_stopped(error, policy));
     match &installed {
         Ok(Installed::Armed(armed)) => m.record.armed(m.disks, armed.tries()),
         Ok(_) => m.record.written(m.disks),
@@ -232,8 +238,11 @@ fn write_and_arm<R: ReadAt>(
     let written = assemble::assemble(condemned, opened, &origin, (hooks, m.disks), progress)?;
     let proven = written
         .sync(progress)?
-        .read_back(policy.chunk, progress)?
-        .complete(hooks, m.disks, &policy.stop)?;
+        .read_back(policy.chunk, &policy.stop, progress)?
+        .complete(hooks, m.disks, &policy.stop, progress)?;
+    if policy.stop.is_wanted() {
+        return Err(InstallError::Stopped(UNUSABLE));
+    }
     for step in proven.written() {
         status_files::record_in_slot(site, Some((bundle.manifest(), plan)), step)?;
     }
@@ -251,9 +260,10 @@ fn write_and_arm<R: ReadAt>(
 fn by_handler(
     telling: &Telling<'_>,
     handler: &bundle_format::manifest::Handler,
+    progress: &mut dyn Progress,
 ) -> Result<Installed, InstallError> {
     keep_data(telling.site.policy)?;
-    telling.full(handler)?;
+    telling.full(handler, progress)?;
     Ok(Installed::ByHandler)
 }
 
@@ -286,13 +296,14 @@ fn check_compatible(
     manifest: &Manifest,
     hooks: Option<&Hooks<'_>>,
     policy: &Policy,
+    progress: &mut dyn Progress,
 ) -> Result<(), InstallError> {
     let checks = manifest
         .hooks
         .as_ref()
         .is_some_and(|hooks| hooks.install_check);
     if let Some(hooks) = hooks.filter(|_| checks) {
-        return match hooks.install_check()? {
+        return match hooks.install_check(progress)? {
             Verdict::Accepted => Ok(()),
             Verdict::Rejected(reason) => Err(InstallError::Rejected(reason)),
         };
@@ -328,9 +339,25 @@ fn check_version(manifest: &Manifest, policy: &Policy) -> Result<(), InstallErro
 
 fn check_payload<R: ReadAt>(
     bundle: &VerifiedBundle<R>,
+    stop: &Stop,
     progress: &mut dyn Progress,
 ) -> Result<(), InstallError> {
     bundle
         .verify_payload(&mut |done, total| progress.at(Stage::Check, done, total))
-        .map_err(InstallError::Payload)
+        .map_err(|error| match stop.is_wanted() {
+            true => InstallError::Stopped("nothing was written"),
+            false => InstallError::Payload(error),
+        })
+}
+
+const UNUSABLE: &str = "its target stays unusable until the next installation";
+
+/// Who is asked to stop gives up in the middle of what it does: that is how it ended, not what it
+/// met while giving up.
+fn as_stopped(error: InstallError, policy: &Policy) -> InstallError {
+    match error {
+        InstallError::Stopped(_) | InstallError::Assemble(AssembleError::Stopped { .. }) => error,
+        _ if policy.stop.is_wanted() => InstallError::Stopped(UNUSABLE),
+        _ => error,
+    }
 }

@@ -60,7 +60,7 @@ pub struct Message {
     pub text: String,
 }
 
-/// The kinds of [`Message`] that RAUC knows.
+/// The kinds of [`Message`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageKind {
     /// `handler`
@@ -69,6 +69,8 @@ pub enum MessageKind {
     Image,
     /// `bootloader`
     Bootloader,
+    /// `progress`: RAUC does not know it
+    Progress,
     /// `error`
     Error,
     /// `debug`
@@ -87,6 +89,18 @@ impl Program {
     /// # Errors
     /// When it does not end with 0, in time, by itself.
     pub fn run(&self, stop: &Stop) -> Result<String, ProgramError> {
+        self.run_and_tell(stop, &mut |_| {})
+    }
+
+    /// The same; what it says to us is told at once.
+    ///
+    /// # Errors
+    /// When it does not end with 0, in time, by itself.
+    pub fn run_and_tell(
+        &self,
+        stop: &Stop,
+        said: &mut dyn FnMut(&Message),
+    ) -> Result<String, ProgramError> {
         let terms = Terms {
             limit: self.limit,
             keep: MAX_OUTPUT,
@@ -94,10 +108,13 @@ impl Program {
         };
         let mut command = program::command(&self.command);
         let variables = self.environment.iter().map(|(name, value)| (name, value));
-        let ran = program::run(command.envs(variables), &terms, stop);
-        for message in messages(&ran.output) {
-            tell(&self.name, &message);
-        }
+        let mut heard = |line: &str| {
+            if let Some(message) = message(line) {
+                tell(&self.name, &message);
+                said(&message);
+            }
+        };
+        let ran = program::run_and_tell(command.envs(variables), &terms, stop, &mut heard);
         if ran.end.is_success() {
             return Ok(ran.output);
         }
@@ -115,7 +132,10 @@ fn tell(name: &str, message: &Message) {
     match message.kind {
         MessageKind::Error => tracing::error!("{name}: {message}"),
         MessageKind::Debug => tracing::debug!("{name}: {message}"),
-        MessageKind::Handler | MessageKind::Image | MessageKind::Bootloader => {
+        MessageKind::Handler
+        | MessageKind::Image
+        | MessageKind::Bootloader
+        | MessageKind::Progress => {
             tracing::info!("{name}: {message}");
         }
     }
@@ -132,6 +152,7 @@ fn message(line: &str) -> Option<Message> {
         "handler" => MessageKind::Handler,
         "image" => MessageKind::Image,
         "bootloader" => MessageKind::Bootloader,
+        "progress" => MessageKind::Progress,
         "error" => MessageKind::Error,
         "debug" => MessageKind::Debug,
         _ => return None,

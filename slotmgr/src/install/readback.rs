@@ -116,10 +116,12 @@ impl Synced {
     /// Reads every image back and compares it with what the signed manifest promises.
     ///
     /// # Errors
-    /// When the device fails, or gives back something else. The target stays condemned.
+    /// When the device fails, gives back something else, or somebody asks to stop. The target stays
+    /// condemned.
     pub fn read_back(
         mut self,
         chunk: usize,
+        stop: &Stop,
         progress: &mut dyn Progress,
     ) -> Result<Proven, ReadBackError> {
         let total: u64 = self.slots.iter().map(|slot| slot.step.size).sum();
@@ -130,6 +132,7 @@ impl Synced {
                 let mut proof = Proof {
                     step: &slot.step,
                     chunk,
+                    stop,
                     tell: &mut tell,
                 };
                 slot.writer.read_back(&mut proof)?;
@@ -163,13 +166,14 @@ impl Proven {
         hooks: Option<&Hooks<'_>>,
         disks: &mut dyn Disks,
         stop: &Stop,
+        progress: &mut dyn Progress,
     ) -> Result<Proven, AssembleError> {
         for slot in self
             .slots
             .iter_mut()
             .filter(|slot| slot.fate == Fate::Written)
         {
-            run_hook(slot, hooks, Point::PostInstall, disks)?;
+            run_hook(slot, hooks, Point::PostInstall, disks, progress)?;
             slot.writer.complete(stop)?;
         }
         let slots = std::mem::take(&mut self.slots).into_iter();

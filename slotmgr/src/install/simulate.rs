@@ -42,7 +42,7 @@ pub fn simulate<R: ReadAt>(
     if hooks.is_some_and(|hooks| hooks.install_check) {
         unknown.push("the bundle's install-check hook was not asked");
     } else {
-        check_compatible(manifest, None, policy)?;
+        check_compatible(manifest, None, policy, progress)?;
     }
     if manifest.handler.is_some() {
         return Err(PlanError::Unsupported {
@@ -68,7 +68,7 @@ pub fn simulate<R: ReadAt>(
         status: &status,
     };
     Opened::open(&plan, &site, m.disks)?;
-    check_payload(bundle, progress)?;
+    check_payload(bundle, &policy.stop, progress)?;
     check_images(bundle, &plan, policy, progress)?;
     let handlers = &policy.handlers;
     if handlers.pre_install.is_some() {

@@ -72,8 +72,8 @@ fn write_and_prove(
     };
     let proven = assemble::assemble(condemned, opened, &origin, (None, m.disks), progress)?
         .sync(progress)?
-        .read_back(policy.chunk, progress)?
-        .complete(None, m.disks, &policy.stop)?;
+        .read_back(policy.chunk, &policy.stop, progress)?
+        .complete(None, m.disks, &policy.stop, progress)?;
     for step in proven.written() {
         status_files::record_in_slot(site, None, step)?;
     }

@@ -129,6 +129,17 @@ pub fn command(words: &[String]) -> Command {
 /// Runs a program to its end or its limit, or until `stop`.
 #[must_use]
 pub fn run(command: &mut Command, terms: &Terms, stop: &Stop) -> Ran {
+    run_and_tell(command, terms, stop, &mut |_| {})
+}
+
+/// The same; `tell` gets each line of what is kept of its output, while it runs.
+#[must_use]
+pub fn run_and_tell(
+    command: &mut Command,
+    terms: &Terms,
+    stop: &Stop,
+    tell: &mut dyn FnMut(&str),
+) -> Ran {
     let broken = |error: io::Error| End::NotRun(error.to_string());
     match start(command, terms) {
         Err(error) => Ran {
@@ -136,11 +147,18 @@ pub fn run(command: &mut Command, terms: &Terms, stop: &Stop) -> Ran {
             output: String::new(),
             errors: String::new(),
         },
-        Ok((mut child, [output, errors])) => Ran {
-            end: wait(&mut child, terms.limit, stop).unwrap_or_else(broken),
-            output: output.take(),
-            errors: errors.take(),
-        },
+        Ok((mut child, [mut output, errors])) => {
+            let mut look = || output.new_lines().iter().for_each(|line| tell(line));
+            let end = wait(&mut child, terms.limit, stop, &mut look).unwrap_or_else(broken);
+            let (output, rest) = output.take();
+            rest.iter().for_each(|line| tell(line));
+            let (errors, _) = errors.take();
+            Ran {
+                end,
+                output,
+                errors,
+            }
+        }
     }
 }
 
@@ -174,9 +192,17 @@ fn start(command: &mut Command, terms: &Terms) -> io::Result<(Child, [Output; 2]
     Ok((child?, [Output::collect(reader, terms.keep), errors]))
 }
 
-fn wait(child: &mut Child, limit: Duration, stop: &Stop) -> io::Result<End> {
+fn wait(
+    child: &mut Child,
+    limit: Duration,
+    stop: &Stop,
+    look: &mut dyn FnMut(),
+) -> io::Result<End> {
     let deadline = Instant::now() + limit;
-    if let Some(status) = wait_until(child, deadline, || stop.is_wanted())? {
+    if let Some(status) = wait_until(child, deadline, &mut || {
+        look();
+        stop.is_wanted()
+    })? {
         return Ok(end(status));
     }
     if stop.is_wanted() {
@@ -185,7 +211,7 @@ fn wait(child: &mut Child, limit: Duration, stop: &Stop) -> io::Result<End> {
         return Ok(End::Stopped);
     }
     signal_group(child, Signal::SIGTERM);
-    if wait_until(child, Instant::now() + GRACE, || false)?.is_none() {
+    if wait_until(child, Instant::now() + GRACE, &mut || false)?.is_none() {
         signal_group(child, Signal::SIGKILL);
         child.wait()?;
     }
@@ -197,7 +223,7 @@ fn wait(child: &mut Child, limit: Duration, stop: &Stop) -> io::Result<End> {
 fn wait_until(
     child: &mut Child,
     deadline: Instant,
-    given_up: impl Fn() -> bool,
+    given_up: &mut dyn FnMut() -> bool,
 ) -> io::Result<Option<ExitStatus>> {
     loop {
         if let Some(status) = child.try_wait()? {

@@ -14,6 +14,8 @@ pub(super) struct Output {
     /// The run is over: who left a process behind that goes on writing has its pipe closed.
     over: Stop,
     collector: Option<JoinHandle<()>>,
+    /// Bytes that were given as lines.
+    told: usize,
 }
 
 impl Output {
@@ -36,15 +38,30 @@ impl Output {
         output
     }
 
-    /// What came of it.
-    pub(super) fn take(self) -> String {
+    /// The lines that are complete by now and were not given before.
+    pub(super) fn new_lines(&mut self) -> Vec<String> {
+        let bytes = lock(&self.bytes);
+        let fresh = bytes.get(self.told..).unwrap_or_default();
+        let Some(end) = fresh.iter().rposition(|byte| *byte == b'\n') else {
+            return Vec::new();
+        };
+        self.told += end + 1;
+        let text = String::from_utf8_lossy(&fresh[..end]);
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// What came of it, and whatever of it was not given as lines before.
+    pub(super) fn take(self) -> (String, Vec<String>) {
         let deadline = Instant::now() + DRAIN;
         let reads = || self.collector.as_ref().is_some_and(|c| !c.is_finished());
         while reads() && Instant::now() < deadline {
             thread::sleep(POLL);
         }
         self.over.now();
-        String::from_utf8_lossy(&lock(&self.bytes)).into_owned()
+        let bytes = lock(&self.bytes);
+        let rest = String::from_utf8_lossy(bytes.get(self.told..).unwrap_or_default());
+        let rest = rest.lines().map(str::to_owned).collect();
+        (String::from_utf8_lossy(&bytes).into_owned(), rest)
     }
 }
 

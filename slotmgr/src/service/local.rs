@@ -1,28 +1,33 @@
 //! The answers, from the machine that this process runs on.
 
+use std::fs::File;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use bundle_format::VerifiedManifest;
 
+use super::installing::{self, Workplace};
 use super::links;
 use super::{
-    Happening, Identity, InstallRequest, Marked, Origin, Service, SlotStatus, TrialStatus,
+    Happening, Heard, Identity, InstallRequest, InstallResult, JobState, JobStatus, Marked, Origin,
+    Service, SlotStatus, TrialStatus, jobs_of,
 };
 use crate::artifact::Stock;
 use crate::boot::Mark;
 use crate::cli::Surroundings;
 use crate::cli::args::Options;
-use crate::cli::install::Wishes;
+use crate::cli::lock::{LockError, Patience};
 use crate::cli::machine_facts::MachineFacts;
 use crate::cli::session::Session;
-use crate::cli::{install, mark, signals, write_slot};
+use crate::cli::{install, mark, write_slot};
 use crate::config::Repository;
+use crate::events::{Entry, Events, Facts, Listener, What};
 use crate::health::probation::Place;
-use crate::install::{InstallError, Installed, Progress};
+use crate::install::{InstallError, Progress};
 use crate::program::Stop;
 use crate::slot::{OUTSIDE, Slot, SlotId, role};
-use crate::state::{Event, Outcome, RaucStatus, outcome};
+use crate::state::{Outcome, RaucStatus, outcome};
 use crate::storage::device::Mode;
 use crate::storage::mounts::Mounts;
 
@@ -36,7 +41,21 @@ type Around = dyn Fn() -> Result<Surroundings> + Send + Sync;
 pub struct Local {
     options: Options,
     around: Box<Around>,
-    stop: Stop,
+    heard: Mutex<Option<Arc<Heard>>>,
+}
+
+/// Somebody in this process who gets to know what happens.
+struct Inside(Arc<Heard>);
+
+impl Listener for Inside {
+    fn name(&self) -> String {
+        "the bus".to_owned()
+    }
+
+    fn tell(&mut self, entry: &Entry) -> std::io::Result<()> {
+        (self.0)(entry);
+        Ok(())
+    }
 }
 
 impl Local {
@@ -46,17 +65,28 @@ impl Local {
         Self {
             options,
             around,
-            stop: Stop::default(),
+            heard: Mutex::new(None),
         }
     }
 
-    /// From now on Ctrl-C and SIGTERM end an installation in an orderly way ([`was_stopped`])
-    /// instead of ending the process.
-    ///
-    /// # Errors
-    /// The signals cannot be taken care of.
-    pub fn stop_when_asked(&self) -> Result<()> {
-        signals::ask_to_stop(&self.stop)
+    fn with_events(&self, work: impl FnOnce(&mut Session, &Surroundings, &mut Events)) {
+        match self.session(Mode::ReadWrite) {
+            Ok((mut session, around)) => {
+                let mut events = self.events(&session, &around);
+                work(&mut session, &around, &mut events);
+            }
+            Err(error) => tracing::warn!("nobody is told what happens: {error:#}"),
+        }
+    }
+
+    /// Everybody who is told what happens.
+    fn events(&self, session: &Session, around: &Surroundings) -> Events {
+        let mut events = session.events(&self.options, around);
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(heard) = heard.as_ref() {
+            events.add(Box::new(Inside(Arc::clone(heard))));
+        }
+        events
     }
 
     /// Lets RAUC's links in `/run/rauc` lead to what is used. Who serves does it once: until the next
@@ -85,6 +115,7 @@ impl Local {
         slot: &str,
         image: &Path,
         kind: Option<&str>,
+        stop: &Stop,
         progress: &mut dyn Progress,
     ) -> Result<()> {
         let (mut session, around) = self.session(Mode::ReadWrite)?;
@@ -94,7 +125,7 @@ impl Local {
             .layout
             .called(slot)
             .map_err(InstallError::from)?;
-        write_slot::perform(&mut session, &around, (id, &image), &self.stop, progress)
+        write_slot::perform(&mut session, &around, (id, &image), stop, progress)
     }
 
     fn session(&self, mode: Mode) -> Result<(Session, Surroundings)> {
@@ -184,20 +215,58 @@ impl Service for Local {
 
     fn history(&self) -> Result<Vec<Happening>> {
         let (session, _) = self.session(Mode::ReadOnly)?;
-        let events = session.record.events().iter();
-        let happening = |event: &Event| Happening {
-            what: event.what.word().to_owned(),
-            at: event.at,
-            slot: event.slot.clone(),
-            release: event.release.label(),
-            why: event.why.clone(),
+        let happening = |entry: Entry| Happening {
+            what: entry.what.word().to_owned(),
+            at: entry.moment.at,
+            slot: entry.facts.slot,
+            release: entry.facts.release.map(|release| release.label()),
+            job: entry.facts.job,
+            why: entry.facts.why,
         };
-        Ok(events.map(happening).collect())
+        Ok(session.chronicle().into_iter().map(happening).collect())
+    }
+
+    fn new_job(&self) -> Result<String> {
+        installing::new_job()
+    }
+
+    fn jobs(&self) -> Result<Vec<JobStatus>> {
+        let (session, _) = self.session(Mode::ReadOnly)?;
+        let entries = session.journal().map(|journal| journal.read().entries);
+        let entries = entries.unwrap_or_default();
+        let mut jobs = jobs_of(entries.iter().map(|(_, entry)| entry));
+        if !matches!(session.lock(Patience::ToLook), Err(LockError::Busy)) {
+            // Written down by the next installation; known already.
+            for job in jobs.iter_mut().filter(|job| !job.state.is_over()) {
+                job.state = JobState::Interrupted;
+            }
+        }
+        Ok(jobs)
+    }
+
+    fn listen(&self, listener: Arc<Heard>) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(listener);
+    }
+
+    fn begin(&self) {
+        self.with_events(|session, around, events| {
+            installing::reconcile_when_idle(session, around, events);
+            if is_first_of_boot(&self.options.run_directory) {
+                let (what, facts) = session.start();
+                events.tell(what, facts);
+            }
+            events.tell(What::ServiceStarted, Facts::default());
+        });
+    }
+
+    fn end(&self) {
+        self.with_events(|_, _, events| events.tell(What::ServiceStopped, Facts::default()));
     }
 
     fn mark(&self, mark: Mark, slot: &str) -> Result<Marked> {
         let (mut session, around) = self.session(Mode::ReadWrite)?;
-        let id = mark::apply(&mut session, mark, slot, around.now)?;
+        let mut events = self.events(&session, &around);
+        let id = mark::apply(&mut session, mark, slot, around.now, &mut events)?;
         let slot = session.conf.layout.slot(id).name.to_string();
         let message = match mark {
             Mark::Good => format!("marked slot {slot} as good"),
@@ -210,42 +279,36 @@ impl Service for Local {
     fn inspect(&self, origin: &Origin) -> Result<VerifiedManifest> {
         let (session, _) = self.session(Mode::ReadOnly)?;
         refuse_not_yet(origin)?;
-        let bundle = install::open(&self.options, &session, &origin.source)?;
+        let bundle = install::open(&self.options, &session, &origin.source, &Stop::default())?;
         Ok(bundle.manifest().clone())
     }
 
-    fn install(&self, request: &InstallRequest, progress: &mut dyn Progress) -> Result<()> {
-        let (mut session, mut around) = self.session(Mode::ReadWrite)?;
+    fn install(
+        &self,
+        request: &InstallRequest,
+        stop: &Stop,
+        progress: &mut dyn Progress,
+    ) -> Result<InstallResult> {
+        let (session, around) = self.session(Mode::ReadWrite)?;
         refuse_not_yet(&request.origin)?;
-        if let Some(transaction) = &request.transaction {
-            around.transaction.clone_from(transaction);
-        }
-        let bundle = install::open(&self.options, &session, &request.origin.source)?;
-        let found = bundle.manifest().hash().to_string();
-        match &request.manifest_hash {
-            Some(wanted) if !wanted.eq_ignore_ascii_case(&found) => bail!(
-                "the manifest has the hash {found}, and {wanted} is asked for: this is not the \
-                 bundle that was looked at. Nothing was written"
-            ),
-            _ => {}
-        }
-        let wishes = Wishes {
-            ignore_compatible: request.ignore_compatible,
-            ignore_version_limit: request.ignore_version_limit,
-            stop: self.stop.clone(),
-            ..Wishes::default()
+        let events = self.events(&session, &around);
+        let mut workplace = Workplace {
+            options: &self.options,
+            around,
+            session,
+            events,
+            stop,
         };
-        if let Installed::Armed(armed) =
-            install::perform(&mut session, &around, &bundle, &wishes, progress)?
-        {
-            tracing::info!(
-                "{} is started next, {} tries",
-                session.conf.layout.slot(armed.target().id()).name,
-                armed.tries().count()
-            );
-        }
-        Ok(())
+        workplace.install(request, progress)
     }
+}
+
+/// Whether no service has begun since the machine was started: its folder in memory says so.
+fn is_first_of_boot(run_directory: &Path) -> bool {
+    let mark = run_directory.join("boot-told");
+    let made = fs_err::create_dir_all(run_directory)
+        .and_then(|()| File::options().write(true).create_new(true).open(mark));
+    made.is_ok()
 }
 
 fn status(session: &Session, known: &RaucStatus, id: SlotId, slot: &Slot) -> SlotStatus {

@@ -3,14 +3,25 @@
 //!
 //! The questions and answers are plain data here; [`crate::dbus`] puts them on the wire.
 
+mod installing;
+mod job;
 mod links;
 mod local;
+mod meter;
 mod steps;
 
+pub use crate::cli::signals::ask_to_stop;
+#[cfg(feature = "dbus")]
+pub use crate::cli::signals::until_asked;
+pub use crate::program::Stop;
+pub(crate) use installing::pass_news;
+pub use job::{JobState, JobStatus, jobs_of};
 pub use local::{Local, was_stopped};
+pub use meter::{Meter, Pace};
 pub use steps::{Step, Steps};
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::Result;
 use bundle_format::VerifiedManifest;
@@ -18,7 +29,12 @@ use bundle_format::VerifiedManifest;
 use crate::artifact::Stock;
 use crate::boot::Mark;
 use crate::config::Repository;
+use crate::events::Entry;
 use crate::install::Progress;
+use crate::state::Release;
+
+/// Gets to know what happens.
+pub type Heard = dyn Fn(&Entry) + Send + Sync;
 
 /// The machine, as it introduces itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -90,6 +106,8 @@ pub struct Origin {
 /// What is to be installed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InstallRequest {
+    /// The name of the job, from [`Service::new_job`].
+    pub job: String,
     /// Where the bundle is.
     pub origin: Origin,
     /// Install what is made for other machines.
@@ -100,6 +118,36 @@ pub struct InstallRequest {
     pub transaction: Option<String>,
     /// The manifest that the bundle must have: SHA-256 in hexadecimal digits.
     pub manifest_hash: Option<String>,
+    /// Install a bundle that was tried three times and did not stay.
+    pub try_again: bool,
+}
+
+/// How an installation ended well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InstallEnd {
+    /// It is started next, on trial.
+    Armed,
+    /// It is not started before somebody says so.
+    Waiting,
+    /// Only artifacts were in the bundle, and they are used.
+    Artifacts,
+    /// The bundle's own handler did everything.
+    ByHandler,
+}
+
+/// What an installation came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstallResult {
+    /// How it ended.
+    pub end: InstallEnd,
+    /// Where it is.
+    pub slot: Option<String>,
+    /// What the bootloader calls that.
+    pub bootname: Option<String>,
+    /// What it is.
+    pub release: Release,
+    /// Tries that it was given.
+    pub tries: Option<u8>,
 }
 
 /// What became of the last update.
@@ -125,9 +173,11 @@ pub struct Happening {
     /// Seconds since 1970.
     pub at: i64,
     /// In which slot.
-    pub slot: String,
+    pub slot: Option<String>,
     /// Which release, for people.
-    pub release: String,
+    pub release: Option<String>,
+    /// Which job.
+    pub job: Option<String>,
     /// Why, where there is a why.
     pub why: Option<String>,
 }
@@ -183,9 +233,35 @@ pub trait Service: Send + Sync {
     /// It cannot be read, or is not to be trusted.
     fn inspect(&self, origin: &Origin) -> Result<VerifiedManifest>;
 
-    /// Installs; comes back when that is done.
+    /// A name that no other job has.
+    ///
+    /// # Errors
+    /// The kernel gives none.
+    fn new_job(&self) -> Result<String>;
+
+    /// The jobs that were written down, the oldest first.
+    ///
+    /// # Errors
+    /// The machine is not configured rightly.
+    fn jobs(&self) -> Result<Vec<JobStatus>>;
+
+    /// Installs; comes back when that is done. `stop` ends it early.
     ///
     /// # Errors
     /// Whatever stopped it; the running system is untouched.
-    fn install(&self, request: &InstallRequest, progress: &mut dyn Progress) -> Result<()>;
+    fn install(
+        &self,
+        request: &InstallRequest,
+        stop: &Stop,
+        progress: &mut dyn Progress,
+    ) -> Result<InstallResult>;
+
+    /// From now on `listener` is told what this service does.
+    fn listen(&self, listener: Arc<Heard>);
+
+    /// The service begins: what a crash left is put right.
+    fn begin(&self);
+
+    /// The service ends.
+    fn end(&self);
 }

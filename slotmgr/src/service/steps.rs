@@ -1,6 +1,6 @@
 //! How far an installation is, in the words and percents of RAUC's clients.
 
-use crate::install::{Progress, Stage};
+use crate::install::{Message, MessageKind, Progress, Stage};
 
 /// Percent, what is done, and how deep that is nested.
 pub type Step = (i32, String, i32);
@@ -54,6 +54,13 @@ impl<F: FnMut(Step)> Progress for Steps<F> {
         let percent = i32::try_from(from.saturating_add(share).min(99)).unwrap_or(99);
         if percent > self.told {
             self.step(percent, text, 2);
+        }
+    }
+
+    fn said(&mut self, message: &Message) {
+        if message.kind != MessageKind::Debug {
+            let percent = self.told.max(0);
+            self.step(percent, &message.text, 3);
         }
     }
 }

@@ -6,12 +6,14 @@ mod file;
 mod http;
 mod protect;
 mod range;
+mod stoppable;
 
 pub use file::{FileError, open_file};
 pub use http::{HttpReader, WINDOW};
 pub use protect::Exposed;
 pub(crate) use protect::protect;
 pub use range::{HttpClient, HttpError, Retry};
+pub use stoppable::Stoppable;
 
 /// How a bundle is named on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -58,6 +58,9 @@ pub struct Event {
     pub release: Release,
     /// In which slot.
     pub slot: String,
+    /// The installation that brought it there; older records do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction: Option<String>,
     /// Why, where there is a why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
@@ -203,7 +206,7 @@ impl Traces {
 }
 
 /// The end of a text, at most so many bytes; characters that would grow in JSON are replaced.
-pub(super) fn tail(text: &str, bytes: usize) -> String {
+pub(crate) fn tail(text: &str, bytes: usize) -> String {
     let plain = |c: char| match c {
         '\n' => c,
         c if c.is_control() => ' ',

@@ -9,7 +9,7 @@ use crate::install::{Plan, Policy};
 use crate::slot::Layout;
 
 /// What was installed, as its manifest says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
     /// `compatible=`
     pub compatible: String,

@@ -4,18 +4,23 @@
 //! an installation does not fail because the record cannot be written.
 
 mod codec;
+mod date;
 mod floor;
 mod history;
 mod job;
 mod outcome;
 pub mod raucs;
+mod reconcile;
 mod record;
 pub mod status_files;
 
+pub(crate) use date::utc_timestamp;
+pub(crate) use history::tail;
 pub use history::{Baseline, CheckWords, Event, EventKind, FellBack, Traces, When};
 pub use job::{ImageRecord, Job, JobStage, Release, SlotRecord, SlotStatus};
 pub use outcome::{Outcome, outcome};
 pub use raucs::{RaucStatus, SlotChange};
+pub use reconcile::{Repair, missing_ends, repair};
 pub use record::{RECORD_SIZE, Record};
 pub use status_files::StatusFiles;
 

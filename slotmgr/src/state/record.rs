@@ -29,6 +29,8 @@ pub struct Record {
     generation: u64,
     /// The copy that the next write goes to: the one that does not count now.
     next: Option<RecordCopy>,
+    /// What was noted since it was read.
+    news: Vec<Event>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -216,6 +218,19 @@ impl Record {
         known.is_some_and(|slot| slot.status == SlotStatus::Ok && slot.image.sha256 == sha256)
     }
 
+    /// What was noted since this was asked last; for those who pass it on.
+    pub fn take_news(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// The installation was cut off: nobody was left to write down how it ended.
+    pub fn cut_off(&mut self, disks: &mut dyn Disks) {
+        self.failed(
+            disks,
+            "it was cut off: the program was killed, or power failed",
+        );
+    }
+
     /// The installation failed.
     pub fn failed(&mut self, disks: &mut dyn Disks, reason: &str) {
         let reason = shorten(reason);
@@ -306,9 +321,12 @@ impl Record {
             what,
             release: job.release.clone(),
             slot: job.target.clone(),
+            transaction: Some(job.transaction.clone()),
             why: why.map(str::to_owned),
-        };
-        self.body.events.push(event.shortened());
+        }
+        .shortened();
+        self.news.push(event.clone());
+        self.body.events.push(event);
         let surplus = self.body.events.len().saturating_sub(MAX_EVENTS);
         self.body.events.drain(..surplus);
     }

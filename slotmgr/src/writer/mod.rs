@@ -78,6 +78,8 @@ pub(crate) struct Proof<'p> {
     pub step: &'p Step,
     /// Bytes per read.
     pub chunk: usize,
+    /// Ends it early.
+    pub stop: &'p Stop,
     /// Is told how many bytes are through.
     pub tell: &'p mut dyn FnMut(u64),
 }
@@ -89,6 +91,11 @@ impl Proof<'_> {
         read: &mut dyn FnMut(&mut [u8], u64) -> io::Result<()>,
     ) -> Result<(), ReadBackError> {
         let slot = || self.step.slot.clone();
+        let stop = self.stop;
+        let read = &mut |piece: &mut [u8], offset| match stop.is_wanted() {
+            true => Err(io::Error::other("it was asked to stop")),
+            false => read(piece, offset),
+        };
         let found =
             hash(self.step.size, self.chunk, read, self.tell).map_err(|(offset, source)| {
                 ReadBackError::Read {

@@ -71,9 +71,10 @@ impl Bus {
             .command(env!("CARGO_BIN_EXE_slotmgr"))
             .arg("--conf")
             .arg(rig.path("system.conf"))
-            .args(["--override-boot-slot", slot])
-            .arg("--run-directory")
+            .args(["--override-boot-slot", slot, "--run-directory"])
             .arg(rig.path("run"))
+            .arg("--journal-socket")
+            .arg(rig.path("journal"))
             .arg("daemon")
             .spawn()
             .unwrap();

@@ -82,6 +82,8 @@ impl Rig {
             .args(["--override-boot-slot", slot])
             .arg("--run-directory")
             .arg(self.path("run"))
+            .arg("--journal-socket")
+            .arg(self.path("journal"))
             .args(arguments);
         command
     }

@@ -1,19 +1,16 @@
 //! The JSON answers. Field names are a promise; `schema` changes when one goes.
 
-use std::collections::BTreeMap;
-
-use bundle_format::VerifiedManifest;
 use serde::Serialize;
 
-use super::{SCHEMA, StatusView};
-use crate::artifact::Stock;
-use crate::boot::{BootState, Mark, Standing};
-use crate::config::Repository;
+use super::SCHEMA;
+use crate::boot::{BootState, Mark};
+use crate::events::Entry;
 use crate::health::preflight::Finding;
 use crate::health::{Report, TrialEnd};
-use crate::install;
-use crate::slot::{Booted, Layout, Slot, SlotId, role};
-use crate::state::{Event, FellBack, Job, Outcome, Record, SlotRecord};
+use crate::install::{LocalImage, Simulated, Step};
+use crate::service::{InstallEnd, InstallResult, JobStatus};
+use crate::slot::{Booted, Layout, SlotId};
+use crate::state::FellBack;
 
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -29,34 +26,111 @@ pub(super) struct Installed {
 }
 
 impl Installed {
-    pub fn new(
-        layout: &Layout,
-        manifest: &VerifiedManifest,
-        installed: &install::Installed,
-    ) -> Self {
-        let update = &manifest.manifest().update;
-        let (result, slot, tries) = match installed {
-            install::Installed::Armed(armed) => (
-                "installed",
-                Some(armed.target()),
-                Some(armed.tries().count()),
-            ),
-            install::Installed::Waiting(target) => ("written", Some(*target), None),
-            install::Installed::Artifacts => ("artifacts", None, None),
-            install::Installed::ByHandler => ("by-handler", None, None),
+    pub fn new(result: &InstallResult) -> Self {
+        let word = match result.end {
+            InstallEnd::Armed => "installed",
+            InstallEnd::Waiting => "written",
+            InstallEnd::Artifacts => "artifacts",
+            InstallEnd::ByHandler => "by-handler",
         };
-        let slot = slot.map(|target| layout.slot(target.id()));
+        let release = &result.release;
         Installed {
             schema: SCHEMA,
-            result,
-            slot: slot.map(|slot| slot.name.to_string()),
-            bootname: slot
-                .and_then(|slot| slot.boot_name.as_ref())
-                .map(ToString::to_string),
-            compatible: update.compatible.clone(),
-            version: update.version.clone(),
-            manifest_sha256: manifest.hash().to_string(),
-            tries,
+            result: word,
+            slot: result.slot.clone(),
+            bootname: result.bootname.clone(),
+            compatible: release.compatible.clone(),
+            version: release.version.clone(),
+            manifest_sha256: release.manifest_sha256.clone(),
+            tries: result.tries,
+        }
+    }
+}
+
+#[cfg(feature = "dbus")]
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Cancelled<'v> {
+    schema: u32,
+    job: &'v str,
+    result: &'static str,
+}
+
+#[cfg(feature = "dbus")]
+impl<'v> Cancelled<'v> {
+    pub fn new(job: &'v str) -> Self {
+        Cancelled {
+            schema: SCHEMA,
+            job,
+            result: "stopping",
+        }
+    }
+}
+
+/// A job, a line for a program that follows.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct JobLine<'v> {
+    schema: u32,
+    job: &'v str,
+    transaction: &'v str,
+    source: &'v str,
+    state: &'static str,
+    stage: Option<&'static str>,
+    done: Option<u64>,
+    total: Option<u64>,
+    bytes_per_second: Option<u64>,
+    seconds_left: Option<u64>,
+    version: Option<&'v str>,
+    manifest_sha256: Option<&'v str>,
+    slot: Option<&'v str>,
+    bootname: Option<&'v str>,
+    tries: Option<u8>,
+    error: Option<&'v str>,
+    started: i64,
+    ended: Option<i64>,
+}
+
+impl<'v> JobLine<'v> {
+    pub fn new(job: &'v JobStatus) -> Self {
+        let release = job.release.as_ref();
+        JobLine {
+            schema: SCHEMA,
+            job: &job.id,
+            transaction: &job.transaction,
+            source: &job.source,
+            state: job.state.word(),
+            stage: job.pace.map(|pace| pace.stage.name()),
+            done: job.pace.map(|pace| pace.done),
+            total: job.pace.map(|pace| pace.total),
+            bytes_per_second: job.pace.map(|pace| pace.rate),
+            seconds_left: job.pace.and_then(|pace| pace.left),
+            version: release.and_then(|release| release.version.as_deref()),
+            manifest_sha256: release.map(|release| release.manifest_sha256.as_str()),
+            slot: job.slot.as_deref(),
+            bootname: job.bootname.as_deref(),
+            tries: job.tries,
+            error: job.error.as_deref(),
+            started: job.started,
+            ended: job.ended,
+        }
+    }
+}
+
+/// Something that happened, a line for a program that follows.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct EventLine<'v> {
+    schema: u32,
+    #[serde(flatten)]
+    entry: &'v Entry,
+}
+
+impl<'v> EventLine<'v> {
+    pub fn new(entry: &'v Entry) -> Self {
+        EventLine {
+            schema: SCHEMA,
+            entry,
         }
     }
 }
@@ -100,7 +174,7 @@ pub(super) struct SlotWritten {
 }
 
 impl SlotWritten {
-    pub fn new(layout: &Layout, slot: SlotId, image: &install::LocalImage) -> Self {
+    pub fn new(layout: &Layout, slot: SlotId, image: &LocalImage) -> Self {
         SlotWritten {
             schema: SCHEMA,
             slot: layout.slot(slot).name.to_string(),
@@ -198,12 +272,8 @@ struct Write<'v> {
 }
 
 impl<'v> Simulation<'v> {
-    pub fn new(
-        layout: &Layout,
-        findings: &'v [Finding],
-        simulated: &'v install::Simulated,
-    ) -> Self {
-        let write = |step: &'v install::Step| Write {
+    pub fn new(layout: &Layout, findings: &'v [Finding], simulated: &'v Simulated) -> Self {
+        let write = |step: &'v Step| Write {
             image: &step.filename,
             size: step.size,
             sha256: step.sha256.to_string(),
@@ -249,16 +319,16 @@ impl Restored {
 #[serde(rename_all = "kebab-case")]
 pub(super) struct History<'v> {
     schema: u32,
-    events: &'v [Event],
+    events: &'v [Entry],
     fell_back: Option<&'v FellBack>,
 }
 
 impl<'v> History<'v> {
-    pub fn new(record: &'v Record) -> Self {
+    pub fn new(events: &'v [Entry], fell_back: Option<&'v FellBack>) -> Self {
         History {
             schema: SCHEMA,
-            events: record.events(),
-            fell_back: record.fell_back(),
+            events,
+            fell_back,
         }
     }
 }
@@ -314,125 +384,6 @@ impl Trial {
             result,
             reason,
             checks: checks.collect(),
-        }
-    }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct Status<'v> {
-    schema: u32,
-    compatible: &'v str,
-    bootloader: &'v str,
-    /// Nothing when the running system lies in no slot.
-    booted: Option<String>,
-    primary: Option<String>,
-    outcome: OutcomeView<'v>,
-    last_update: Option<&'v Job>,
-    fell_back: Option<&'v FellBack>,
-    watchdog: Option<&'v str>,
-    slots: Vec<SlotView<'v>>,
-    repositories: Vec<RepositoryView<'v>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct RepositoryView<'v> {
-    name: &'v str,
-    path: String,
-    /// By name, each instance by its digest, and whether it is used.
-    artifacts: &'v BTreeMap<String, BTreeMap<String, bool>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct OutcomeView<'v> {
-    state: &'static str,
-    reason: Option<&'v str>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct SlotView<'v> {
-    name: String,
-    class: &'v str,
-    device: String,
-    #[serde(rename = "type")]
-    kind: String,
-    bootname: Option<String>,
-    parent: Option<String>,
-    state: String,
-    boot_status: Option<&'static str>,
-    tries_left: Option<u8>,
-    content: Option<&'v SlotRecord>,
-    /// As RAUC's status file has it.
-    slot_status: BTreeMap<&'v str, &'v str>,
-}
-
-impl<'v> Status<'v> {
-    pub fn new(view: &StatusView<'v>) -> Self {
-        let layout = view.layout;
-        Status {
-            schema: SCHEMA,
-            compatible: view.compatible,
-            bootloader: view.bootloader,
-            booted: view.booted.id().map(|id| layout.slot(id).name.to_string()),
-            primary: view
-                .state
-                .primary()
-                .map(|id| layout.slot(id).name.to_string()),
-            outcome: OutcomeView::new(view.outcome),
-            last_update: view.record.job(),
-            fell_back: view.record.fell_back(),
-            watchdog: view.watchdog,
-            slots: layout
-                .iter()
-                .map(|(id, slot)| SlotView::new(view, id, slot))
-                .collect(),
-            repositories: view.repositories.iter().map(RepositoryView::new).collect(),
-        }
-    }
-}
-
-impl<'v> OutcomeView<'v> {
-    fn new(outcome: &'v Outcome) -> Self {
-        let (state, reason) = (outcome.word(), outcome.reason());
-        OutcomeView { state, reason }
-    }
-}
-
-impl<'v> RepositoryView<'v> {
-    fn new((repository, stock): &'v (Repository, Stock)) -> Self {
-        RepositoryView {
-            name: &repository.name,
-            path: repository.path.display().to_string(),
-            artifacts: &stock.artifacts,
-        }
-    }
-}
-
-impl<'v> SlotView<'v> {
-    fn new(view: &StatusView<'v>, id: SlotId, slot: &'v Slot) -> Self {
-        let standing = slot.boot_name.as_ref().map(|_| view.state.standing(id));
-        SlotView {
-            name: slot.name.to_string(),
-            class: slot.name.class(),
-            device: slot.device.display().to_string(),
-            kind: slot.kind.to_string(),
-            bootname: slot.boot_name.as_ref().map(ToString::to_string),
-            parent: slot.parent.as_ref().map(ToString::to_string),
-            state: role(view.layout, view.booted, id).to_string(),
-            boot_status: standing.map(|standing| match standing {
-                Standing::Good => "good",
-                Standing::Trial { .. } => "trial",
-                Standing::Bad => "bad",
-            }),
-            tries_left: match standing {
-                Some(Standing::Trial { left }) => Some(left),
-                _ => None,
-            },
-            content: view.record.slot(&slot.name.to_string()),
-            slot_status: view.rauc.slot(&slot.name.to_string()).collect(),
         }
     }
 }

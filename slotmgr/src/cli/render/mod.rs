@@ -5,6 +5,7 @@ mod config;
 mod json;
 mod progress;
 mod status;
+mod status_json;
 
 pub(super) use progress::Bar;
 pub(super) use status::StatusView;
@@ -19,11 +20,13 @@ use super::args::{Format, Voice};
 use super::check_config;
 use crate::boot::{BootState, Mark};
 use crate::config::SystemConf;
+use crate::events::Entry;
 use crate::health::preflight::Finding;
 use crate::health::{Report, TrialEnd};
-use crate::install::{Installed, LocalImage, Simulated};
-use crate::slot::{Booted, Layout, Slot, SlotId};
-use crate::state::Record;
+use crate::install::{LocalImage, Simulated};
+use crate::service::{InstallEnd, InstallResult, JobStatus};
+use crate::slot::{Booted, Layout, SlotId};
+use crate::state::FellBack;
 
 /// Version of every JSON answer.
 const SCHEMA: u32 = 1;
@@ -59,8 +62,13 @@ impl Output {
     }
 
     /// A bar on a terminal, lines otherwise; on stderr, so that an answer can be piped.
-    pub fn progress(&self) -> Bar {
-        Bar::new(self.format, io::stderr().is_terminal())
+    pub fn progress(&self) -> Bar<'_> {
+        let style = match (self.format, io::stderr().is_terminal()) {
+            (Format::Json, _) => progress::Style::Nothing,
+            (Format::Human, true) => progress::Style::Terminal,
+            (Format::Human, false) => progress::Style::Lines,
+        };
+        Bar::new(self, style)
     }
 
     pub fn bundle_accepted(&self, manifest: &VerifiedManifest) {
@@ -77,49 +85,65 @@ impl Output {
         });
     }
 
-    pub fn installed(&self, layout: &Layout, manifest: &VerifiedManifest, installed: &Installed) {
-        let version = manifest
-            .manifest()
-            .update
-            .version
-            .as_deref()
-            .unwrap_or("the bundle");
-        let title = |slot: &Slot| match &slot.boot_name {
-            Some(name) => format!("{} ({name})", slot.name),
-            None => slot.name.to_string(),
+    pub fn installed(&self, result: &InstallResult) {
+        let label = result.release.label();
+        let slot = result.slot.clone().unwrap_or_default();
+        let title = match &result.bootname {
+            Some(name) => format!("{slot} ({name})"),
+            None => slot.clone(),
         };
-        self.human(|| match installed {
-            Installed::Armed(armed) => {
-                let slot = layout.slot(armed.target().id());
-                format!(
-                    "installed  {version} is in {}: written, synced, read back\n\
-                     next       restart the machine: {} is tried {} times at most, then this \
-                     system comes back",
-                    title(slot),
-                    slot.name,
-                    armed.tries().count()
-                )
-            }
-            Installed::Waiting(target) => {
-                let slot = layout.slot(target.id());
-                format!(
-                    "installed  {version} is in {}: written, synced, read back\n\
-                     next       it is not started by itself (activate-installed=false): \
-                     slotmgr mark active {}",
-                    title(slot),
-                    slot.name
-                )
-            }
-            Installed::Artifacts => format!(
-                "installed  the artifacts of {version}: written, synced, read back, and used from now \
+        self.human(|| match result.end {
+            InstallEnd::Armed => format!(
+                "installed  {label} is in {title}: written, synced, read back\n\
+                 next       restart the machine: {slot} is tried {} times at most, then this \
+                 system comes back",
+                result.tries.unwrap_or_default()
+            ),
+            InstallEnd::Waiting => format!(
+                "installed  {label} is in {title}: written, synced, read back\n\
+                 next       it is not started by itself (activate-installed=false): \
+                 slotmgr mark active {slot}"
+            ),
+            InstallEnd::Artifacts => format!(
+                "installed  the artifacts of {label}: written, synced, read back, and used from now \
                  on\nnext       restart the programs that use them"
             ),
-            Installed::ByHandler => format!(
-                "installed  {version}, by the bundle's own handler; slotmgr has neither written nor \
+            InstallEnd::ByHandler => format!(
+                "installed  {label}, by the bundle's own handler; slotmgr has neither written nor \
                  checked a slot\nnext       slotmgr status"
             ),
         });
-        self.json(&json::Installed::new(layout, manifest, installed));
+        self.json(&json::Installed::new(result));
+    }
+
+    #[cfg(feature = "dbus")]
+    pub fn cancelled(&self, job: &str) {
+        self.human(|| {
+            format!("job {job} is asked to stop\nnext       slotmgr monitor tells when it has")
+        });
+        self.json(&json::Cancelled::new(job));
+    }
+
+    /// All jobs, a line each.
+    pub fn jobs(&self, jobs: &[JobStatus]) {
+        if jobs.is_empty() {
+            self.human(|| "nothing was installed yet".to_owned());
+        }
+        for job in jobs {
+            self.job(job);
+        }
+    }
+
+    /// A job, in one line.
+    pub fn job(&self, job: &JobStatus) {
+        self.human(|| status::job(job));
+        self.json(&json::JobLine::new(job));
+    }
+
+    /// Something that happened, in one line.
+    pub fn event(&self, entry: &Entry) {
+        self.human(|| status::event(entry));
+        self.json(&json::EventLine::new(entry));
     }
 
     pub fn slot_written(&self, layout: &Layout, slot: SlotId, image: &LocalImage) {
@@ -294,13 +318,13 @@ impl Output {
         self.json(&json::Restored::new(number));
     }
 
-    pub fn history(&self, record: &Record) {
-        self.human(|| status::history(record));
-        self.json(&json::History::new(record));
+    pub fn history(&self, entries: &[Entry], fell_back: Option<&FellBack>) {
+        self.human(|| status::history(entries));
+        self.json(&json::History::new(entries, fell_back));
     }
 
     pub fn status(&self, view: &StatusView<'_>) {
         self.human(|| status::human(view));
-        self.json(&json::Status::new(view));
+        self.json(&status_json::Status::new(view));
     }
 }

@@ -2,11 +2,14 @@
 
 use std::fmt::Write as _;
 
+use super::progress;
 use crate::artifact::Stock;
 use crate::boot::BootState;
-use crate::config::Repository;
+use crate::config::{EventKind, Repository};
+use crate::events::Entry;
+use crate::service::JobStatus;
 use crate::slot::{Layout, Role, Running, SlotId, role};
-use crate::state::{Event, EventKind, FellBack, Outcome, RaucStatus, Record, SlotStatus};
+use crate::state::{FellBack, Outcome, RaucStatus, Record, SlotStatus, utc_timestamp};
 
 /// Everything that `slotmgr status` tells.
 pub(crate) struct StatusView<'v> {
@@ -173,52 +176,51 @@ fn evidence(text: &mut String, fall: &FellBack) {
     tell("journal", &fall.traces.journal);
 }
 
-pub(super) fn history(record: &Record) -> String {
-    if record.events().is_empty() {
-        return "nothing is recorded".to_owned();
+/// What happened, a line each: what people ask for, without the stages in between.
+pub(super) fn history(entries: &[Entry]) -> String {
+    let lines: Vec<String> = entries
+        .iter()
+        .filter(|entry| {
+            entry
+                .what
+                .kind()
+                .is_some_and(|kind| kind != EventKind::WriteSlot)
+        })
+        .map(event)
+        .collect();
+    match lines.is_empty() {
+        true => "nothing is recorded".to_owned(),
+        false => lines.join("\n"),
     }
-    let line = |event: &Event| {
-        let (label, slot) = (event.release.label(), &event.slot);
-        let why = event
-            .why
-            .as_deref()
-            .map(|why| format!(": {why}"))
-            .unwrap_or_default();
-        let what = match event.what {
-            EventKind::Installed => format!("{label} was installed into {slot}"),
-            EventKind::InstallFailed => format!("{label} could not be installed into {slot}"),
-            EventKind::Unhealthy => format!("{label} ran in {slot} and did not prove itself"),
-            EventKind::Confirmed => format!("{label} proved itself in {slot}"),
-            EventKind::FellBack => format!("{label} did not stay; the old system came back"),
-            EventKind::RolledBackByHand => format!("{label} was left by hand for the other system"),
-        };
-        format!("{}  {what}{}", utc(event.at), why.replace('\n', " "))
-    };
-    let lines: Vec<String> = record.events().iter().map(line).collect();
-    lines.join("\n")
 }
 
-/// Seconds since 1970 as date and time, by the rules of the Gregorian calendar.
-fn utc(seconds: i64) -> String {
-    let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    // Years are counted from March, so that the leap day is the last of its year.
-    let shifted = days + 719_468;
-    let (era, day) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let date = day - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 {
-        (month + 3, 0)
-    } else {
-        (month - 9, 1)
+pub(super) fn event(entry: &Entry) -> String {
+    format!("{}  {}", utc(entry.moment.at), entry.message())
+}
+
+pub(super) fn job(job: &JobStatus) -> String {
+    let what = match &job.release {
+        Some(release) => release.label(),
+        None => job.source.clone(),
     };
-    format!(
-        "{:04}-{month:02}-{date:02} {:02}:{:02} UTC",
-        era * 400 + year + next,
-        rest / 3_600,
-        rest / 60 % 60
-    )
+    let mut text = format!("{}  {:11}  {what}", job.id, job.state.word());
+    if let Some(pace) = &job.pace {
+        text.push_str(&format!("  {}", progress::line(pace)));
+    }
+    if let Some(slot) = &job.slot {
+        text.push_str(&format!("  in {slot}"));
+    }
+    if let Some(error) = &job.error {
+        text.push_str(&format!(": {}", error.replace('\n', " ")));
+    }
+    text
+}
+
+/// `2026-03-27 12:00 UTC`
+fn utc(seconds: i64) -> String {
+    let text = utc_timestamp(seconds);
+    let minutes = text.rsplit_once(':').map_or(&*text, |(minutes, _)| minutes);
+    format!("{} UTC", minutes.replace('T', " "))
 }
 
 #[cfg(test)]

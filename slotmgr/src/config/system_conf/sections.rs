@@ -124,8 +124,28 @@ pub enum EventKind {
     Install,
     /// Start and end of the service.
     Service,
-    /// `write-slot`.
+    /// `write-slot`, and slots that an installation writes.
     WriteSlot,
+}
+
+impl EventKind {
+    const NAMES: [(EventKind, &'static str); 6] = [
+        (EventKind::All, "all"),
+        (EventKind::Boot, "boot"),
+        (EventKind::Mark, "mark"),
+        (EventKind::Install, "install"),
+        (EventKind::Service, "service"),
+        (EventKind::WriteSlot, "writeslot"),
+    ];
+
+    /// Its name in `events=`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        EventKind::NAMES
+            .iter()
+            .find(|(kind, _)| *kind == self)
+            .map_or("", |(_, name)| name)
+    }
 }
 
 /// `[artifacts.NAME]`: a repository of things that are not slots.
@@ -224,14 +244,6 @@ pub(super) fn log(mut section: SectionReader<'_>, base: &Path) -> Read<EventLog>
         (LogFormat::Json, "json"),
         (LogFormat::JsonPretty, "json-pretty"),
     ];
-    let kinds = [
-        (EventKind::All, "all"),
-        (EventKind::Boot, "boot"),
-        (EventKind::Mark, "mark"),
-        (EventKind::Install, "install"),
-        (EventKind::Service, "service"),
-        (EventKind::WriteSlot, "writeslot"),
-    ];
     let files = |text: &str| match text.parse() {
         Ok(count @ 1..=MAX_LOG_FILES) => Ok(count),
         _ => Err(format!("is not 1 to {MAX_LOG_FILES}")),
@@ -243,7 +255,9 @@ pub(super) fn log(mut section: SectionReader<'_>, base: &Path) -> Read<EventLog>
             .parse("format", |name| named(name, &formats))?
             .unwrap_or(LogFormat::Readable),
         events: section
-            .parse("events", |text| each(text, |name| named(name, &kinds)))?
+            .parse("events", |text| {
+                each(text, |name| named(name, &EventKind::NAMES))
+            })?
             .unwrap_or_else(|| vec![EventKind::All]),
         max_size: section.size("max-size")?,
         max_files: section.parse("max-files", files)?.unwrap_or(LOG_FILES),
