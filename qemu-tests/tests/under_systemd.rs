@@ -73,6 +73,10 @@ const MEMORY: &str = "cd /boot/efi/grub && sha256sum grubenv && stat -c '%n %Y %
 
 const TRIAL: &str = "slotmgr-trial.service";
 
+/// What the trial said in the boot before. (Nothing was installed on these machines, so that the
+/// record knows of no update.)
+const BEFORE: &str = "journalctl --boot=-1 --no-pager --unit=slotmgr-trial.service";
+
 struct Parts {
     workspace: Workspace,
     image: PathBuf,
@@ -265,12 +269,9 @@ fn an_application_that_falls_again_and_again_brings_the_old_system_back() {
     assert!(rig.said("no watchdog (/dev/watchdog0 is in use"));
     assert!(rig.said("if slotmgr or the kernel hangs, nobody notices"));
     rig.until("systemctl is-active slotmgr-trial.service", "active");
-    let status = rig.ask("slotmgr status");
-    for told in ["application", "was restarted"] {
-        assert!(status.contains(told), "{status}");
-    }
-    let history = rig.ask("slotmgr history");
-    assert!(history.contains("application"), "{history}");
+    let before = rig.ask(BEFORE);
+    assert!(before.contains("app.service is"), "{before}");
+    assert!(before.contains("was restarted"), "{before}");
     assert_eq!(rig.environment()["A_LEFT"], "good");
     println!("a falling application: the old system runs again {seconds} s after the start");
 }
@@ -280,7 +281,7 @@ fn an_application_that_falls_again_and_again_brings_the_old_system_back() {
 #[test]
 #[ignore = "boots QEMU: run by cargo xtask test"]
 fn the_window_passes_whatever_the_clock_says_and_systemd_keeps_its_own_watchdog() {
-    let arguments = "modules_load=softdog rig.held systemd.watchdog_sec=15";
+    let arguments = "rig.held rig.second systemd.watchdog_sec=15";
     let mut rig = Rig::start("silent", 40, arguments);
     let began = Instant::now();
     rig.until(FEEDERS, "systemd\nslotmgr");
@@ -292,8 +293,8 @@ fn the_window_passes_whatever_the_clock_says_and_systemd_keeps_its_own_watchdog(
     assert!(rig.started().contains("slot=A"), "the old system is back");
     let seconds = began.elapsed().as_secs();
     rig.until("systemctl is-active slotmgr-trial.service", "active");
-    let status = rig.ask("slotmgr status");
-    assert!(status.contains("the window of 40 s passed"), "{status}");
+    let before = rig.ask(BEFORE);
+    assert!(before.contains("the window of 40 s passed"), "{before}");
     println!(
         "nobody votes, the clock goes back: the old system runs again {seconds} s after the start"
     );
