@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("slotmgr: {error:#}");
-            ExitCode::from(cli::exit::FAILED)
+            ExitCode::from(cli::code_of(&error))
         }
     }
 }

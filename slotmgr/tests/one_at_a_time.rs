@@ -70,7 +70,7 @@ fn who_comes_second_changes_nothing_and_is_told_why() {
         &["write-slot", "B", new.to_str().unwrap()],
     ] {
         let output = scene.rig.run(words);
-        assert_eq!(output.status.code(), Some(1), "{words:?}");
+        assert_eq!(output.status.code(), Some(6), "{words:?}");
         let text = stderr(&output);
         assert!(text.contains("another installation"), "{words:?}: {text}");
     }

@@ -10,12 +10,11 @@ use anyhow::bail;
 #[cfg(feature = "dbus")]
 use super::args::Cancel;
 use super::args::{Install, Options};
-use super::lock::LockError;
 use super::render::{Bar, Output};
 use super::session::Surroundings;
 use super::{exit, signals};
 #[cfg(feature = "dbus")]
-use crate::dbus::{Bus, Remote, RemoteError};
+use crate::dbus::{Bus, Remote};
 use crate::program::Stop;
 #[cfg(feature = "dbus")]
 use crate::service::{InstallEnd, JobState, JobStatus};
@@ -49,20 +48,8 @@ pub(super) fn install(
             eprintln!("slotmgr: {why}");
             Ok(ExitCode::from(exit::STOPPED))
         }
-        Err(error) if is_busy(&error) => {
-            eprintln!("slotmgr: {error}");
-            Ok(ExitCode::from(exit::BUSY))
-        }
         Err(error) => Err(error),
     }
-}
-
-fn is_busy(error: &anyhow::Error) -> bool {
-    #[cfg(feature = "dbus")]
-    if let Some(RemoteError::Busy) = error.downcast_ref() {
-        return true;
-    }
-    matches!(error.downcast_ref(), Some(LockError::Busy))
 }
 
 fn request(verb: &Install, around: &Surroundings) -> InstallRequest {

@@ -32,7 +32,11 @@ use std::process::ExitCode;
 pub use session::Surroundings;
 
 use args::{Options, Verb};
+use lock::LockError;
 use render::Output;
+
+#[cfg(feature = "dbus")]
+use crate::dbus::RemoteError;
 
 /// Exit codes. They are stable; scripts may rely on them.
 pub mod exit {
@@ -49,6 +53,19 @@ pub mod exit {
     /// The installation was stopped: by Ctrl-C, SIGTERM, or `Cancel` of the service. The running
     /// system is untouched.
     pub const STOPPED: u8 = 130;
+}
+
+/// The exit code of a verb that failed so.
+#[must_use]
+pub fn code_of(error: &anyhow::Error) -> u8 {
+    #[cfg(feature = "dbus")]
+    if let Some(RemoteError::Busy) = error.downcast_ref() {
+        return exit::BUSY;
+    }
+    match error.downcast_ref() {
+        Some(LockError::Busy) => exit::BUSY,
+        _ => exit::FAILED,
+    }
 }
 
 /// Does what the command line asks for.
