@@ -46,7 +46,7 @@ pub mod exit {
     pub const FAILED: u8 = 1;
     /// The command line is wrong.
     pub const USAGE: u8 = 2;
-    /// Another installation is running.
+    /// Another installation, mark or write-slot is running.
     pub const BUSY: u8 = 6;
     /// An installation had better not begin; the list says why.
     pub const PREFLIGHT: u8 = 9;
