@@ -80,8 +80,10 @@ impl Board {
     /// One of our programs, under this name.
     pub fn ours<S: AsRef<OsStr>>(&self, name: &str, args: &[S]) -> Ran {
         let link = self.dir.path().join(name);
-        if !link.exists() {
-            std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_uboot-env"), &link).unwrap();
+        match std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_uboot-env"), &link) {
+            // From an earlier run, or from a thread that runs it at the same time.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => made.unwrap(),
         }
         let mut command = Command::new(link);
         // The configuration and locks follow the verb, if there is one.
