@@ -33,12 +33,16 @@ enum Task {
 }
 
 fn parse(arguments: &[String]) -> Result<Task, String> {
+    let asks = |word: &String| matches!(word.as_str(), "--help" | "-h");
+    if arguments.iter().any(asks) {
+        return Ok(Task::Help);
+    }
     let mut words = arguments.iter().map(String::as_str);
     match words.next() {
         Some("test") => {}
         Some("bench") => return bench(words),
         Some("packages") if arguments.len() == 1 => return Ok(Task::Packages),
-        Some("help" | "--help" | "-h") => return Ok(Task::Help),
+        Some("help") => return Ok(Task::Help),
         Some(other) => return Err(format!("there is no task {other:?}")),
         None => return Err("no task was named".to_owned()),
     }
@@ -168,6 +172,7 @@ mod tests {
         let long = parsed("test --only fuzz --fuzz-seconds 3600");
         assert_eq!(long, test(&[Part::Fuzz], Some(3600)));
         assert_eq!(parsed("packages"), Ok(Task::Packages));
+        assert_eq!(parsed("bench --help"), Ok(Task::Help));
         let little = Amount {
             megabytes: 8,
             rounds: 1,

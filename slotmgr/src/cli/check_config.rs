@@ -169,13 +169,6 @@ fn review_slots(review: &mut Review, conf: &SystemConf) {
                 review.add(Weight::Wrong, &slot.name, what);
             }
         }
-        if slot.kind.has_region() {
-            let what = format!(
-                "slots of type {} cannot be written by this version of slotmgr",
-                slot.kind
-            );
-            review.add(Weight::Wrong, &slot.name, what);
-        }
         if slot.kind == SlotKind::Jffs2 {
             review.add(
                 Weight::Note,

@@ -28,7 +28,9 @@ pub(super) fn run(options: &Options, around: &Surroundings, output: &Output) -> 
 pub(super) fn look(session: &mut Session) -> Vec<Finding> {
     let checks = session.own.checks.clone();
     let data_directory = session.conf.system.data_directory.clone();
+    let status = session.rauc_status();
     let look = Look {
+        status: &status,
         data_directory: data_directory.as_deref(),
         checks: &checks,
         power_supplies: Path::new("/sys/class/power_supply"),

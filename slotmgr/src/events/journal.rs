@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::line::{Decoded, Line, decode, encode};
 use super::{Entry, Listener};
 use crate::config::EventKind;
+use crate::storage::device::create_directory;
 
 /// Bytes of one file; then the next one is begun.
 pub const MAX_FILE: u64 = 256 * 1024;
@@ -149,7 +150,7 @@ impl Journal {
 
     /// The file, ours alone for as long as it is open. Who renamed it meanwhile is followed.
     fn lock(&self) -> io::Result<File> {
-        fs_err::create_dir_all(&self.directory)?;
+        create_directory(&self.directory)?;
         let path = self.path();
         let (tries, pause) = PATIENCE;
         for _ in 0..tries {

@@ -9,7 +9,7 @@ use crate::config::{Action, CheckConfig};
 use crate::install::Machine;
 use crate::program::Stop;
 use crate::slot::SlotId;
-use crate::state::error_chain;
+use crate::state::{RaucStatus, error_chain, status_files};
 use crate::storage::Area;
 
 /// Room that the record needs, in bytes.
@@ -30,6 +30,8 @@ pub struct Finding {
 /// What is looked at beside the machine itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Look<'l> {
+    /// What RAUC left behind about the slots.
+    pub status: &'l RaucStatus,
     /// Where the record is kept.
     pub data_directory: Option<&'l Path>,
     /// The units among these must run now.
@@ -52,7 +54,7 @@ pub fn preflight(m: &mut Machine<'_>, look: &Look<'_>) -> Vec<Finding> {
         },
         Finding {
             what: "slot",
-            found: writable(m),
+            found: writable(m, look.status),
         },
         Finding {
             what: "power",
@@ -71,10 +73,11 @@ pub fn preflight(m: &mut Machine<'_>, look: &Look<'_>) -> Vec<Finding> {
 }
 
 /// The slots that would be written can be opened, and nobody else has them.
-fn writable(m: &mut Machine<'_>) -> Result<String, String> {
+fn writable(m: &mut Machine<'_>, status: &RaucStatus) -> Result<String, String> {
+    let history = |id| status_files::history(m.record, status, m.layout, id);
     let group = m
         .layout
-        .targets(m.booted, &|id| m.record.history(m.layout, id))
+        .targets(m.booted, &history)
         .map_err(|error| error_chain(&error))?;
     let target: SlotId = group.boot().id();
     m.disks

@@ -19,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 use super::date::{seconds_of, utc_timestamp};
 use crate::install::{InstallError, Installed, Policy, Step};
 use crate::slot::History;
+use crate::storage::device::create_directory;
 
 /// Before the checksum, on the first line.
 const MARK: &str = "# slotmgr sha256=";
@@ -295,7 +296,7 @@ fn read(path: &Path) -> io::Result<RaucStatus> {
 /// A power cut leaves the old file or the new one: it gets its name only when it is on the medium.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("/"));
-    fs_err::create_dir_all(directory)?;
+    create_directory(directory)?;
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     let new = PathBuf::from(new);
