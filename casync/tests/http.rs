@@ -477,7 +477,7 @@ fn a_proxy_is_asked_in_the_servers_place() {
 
 #[test]
 fn ranges_that_are_not_what_was_asked_for() {
-    let not_first = |request: &Request| request.range != Some((0, 0));
+    let not_first = |request: &Request| request.range != Some((0, 1));
     let (server, _) = file_server(|_, _| ok(&[0; 1000]));
     assert!(read(&server, 0, 10).unwrap_err().contains("ignores ranges"));
     let (server, _) = file_server(move |request, answer| match not_first(request) {
@@ -500,4 +500,33 @@ fn ranges_that_are_not_what_was_asked_for() {
     // A file without any version that lies about its length is read as far as it says.
     let (server, _) = file_server(|_, answer| replaced(&answer, "Content-Range: ", "X-Range: "));
     assert!(read(&server, 0, 10).unwrap_err().contains("another range"));
+}
+
+/// A small server that people start by hand, and that has its own idea of a range that ends at 0.
+#[test]
+fn busybox_serves_parts() {
+    let dir = tempfile::tempdir().unwrap();
+    let bytes: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+    std::fs::write(dir.path().join("file"), &bytes).unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let mut httpd = std::process::Command::new("busybox")
+        .args(["httpd", "-f", "-p", &format!("127.0.0.1:{port}"), "-h"])
+        .arg(dir.path())
+        .spawn()
+        .expect("Debian's busybox-static");
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(httpd.try_wait().unwrap().is_none(), "it ended");
+        thread::sleep(Duration::from_millis(10));
+    }
+    let wait = Arc::new(Counted::default());
+    let address = Address::parse(&format!("http://127.0.0.1:{port}/file")).unwrap();
+    let found = HttpFile::open(client(&wait, &[]), address).map(|file| {
+        let mut part = vec![0; 300];
+        file.read_exact_at(99_700, &mut part).map(|()| part)
+    });
+    httpd.kill().unwrap();
+    httpd.wait().unwrap();
+    assert_eq!(found.unwrap().unwrap(), bytes[99_700..]);
 }
