@@ -507,7 +507,7 @@ fn ranges_that_are_not_what_was_asked_for() {
 fn busybox_serves_parts() {
     let dir = tempfile::tempdir().unwrap();
     let bytes: Vec<u8> = (0..=255).cycle().take(100_000).collect();
-    std::fs::write(dir.path().join("file"), &bytes).unwrap();
+    fs_err::write(dir.path().join("file"), &bytes).unwrap();
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = free.local_addr().unwrap().port();
     drop(free);
