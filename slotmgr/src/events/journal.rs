@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::line::{Decoded, Line, decode, encode};
 use super::{Entry, Listener};
 use crate::config::EventKind;
-use crate::storage::device::create_directory;
+use crate::storage::durable::create_directory;
 
 /// Bytes of one file; then the next one is begun.
 pub const MAX_FILE: u64 = 256 * 1024;
@@ -115,6 +115,11 @@ impl Journal {
     /// Everything that is there. What cannot be read is counted, not fatal.
     #[must_use]
     pub fn read(&self) -> Reading {
+        self.scan().0
+    }
+
+    /// The same, with number and checksum of the last line, if that one is whole.
+    fn scan(&self) -> (Reading, Option<(u64, String)>) {
         let mut reading = Reading::default();
         let mut last: Option<(u64, String)> = None;
         for number in (0..FILES).rev() {
@@ -140,12 +145,15 @@ impl Journal {
                 }
             }
         }
-        reading
+        (reading, last)
     }
 
+    /// What the first line of a file goes on from.
     fn last_of_all(&self) -> Option<(u64, String)> {
-        let last = self.read().entries.pop()?;
-        Some((last.0, String::new()))
+        let (mut reading, last) = self.scan();
+        // Behind a damaged line, the chain begins anew.
+        let begun_anew = || Some((reading.entries.pop()?.0, String::new()));
+        last.or_else(begun_anew)
     }
 
     /// The file, ours alone for as long as it is open. Who renamed it meanwhile is followed.
@@ -376,6 +384,19 @@ mod tests {
                 .windows(2)
                 .all(|two| two[0].0 + 1 == two[1].0)
         );
+    }
+
+    #[test]
+    fn cut_off_while_the_next_file_is_begun_the_chain_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::in_directory(dir.path());
+        for number in 0..3 {
+            journal.append(&entry(number)).unwrap();
+        }
+        fs_err::rename(journal.path(), journal.numbered(1)).unwrap();
+        journal.append(&entry(3)).unwrap();
+        assert_eq!(times(&journal), [0, 1, 2, 3]);
+        assert_eq!(journal.read().broken, 0);
     }
 
     #[test]
