@@ -17,7 +17,10 @@ use bundle_format::Digest;
 use crate::program::Stop;
 
 /// Bytes of one noted block.
-pub(super) const BLOCK: u64 = 64 * 1024;
+const BLOCK: u64 = BLOCK_LEN as u64;
+
+/// The same, of what is in memory.
+const BLOCK_LEN: usize = 64 * 1024;
 
 /// Name of the directory of the notes.
 const DIRECTORY: &str = "unfinished";
@@ -101,7 +104,7 @@ impl Notes {
     /// Notes what was written. It may be lost in a power cut; then it is fetched again.
     pub fn note(&self, offset: u64, bytes: &[u8]) {
         let whole = |block: &&[u8], at: u64| block.len() as u64 == BLOCK.min(self.size - at);
-        for (at, block) in (offset..).step_by(64 * 1024).zip(bytes.chunks(64 * 1024)) {
+        for (at, block) in (offset..).step_by(BLOCK_LEN).zip(bytes.chunks(BLOCK_LEN)) {
             if !at.is_multiple_of(BLOCK) || at >= self.size || !whole(&block, at) {
                 continue;
             }

@@ -7,8 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use bundle_format::VerifiedManifest;
@@ -19,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use super::date::{seconds_of, utc_timestamp};
 use crate::install::{InstallError, Installed, Policy, Step};
 use crate::slot::History;
-use crate::storage::device::create_directory;
+use crate::storage::durable::replace_file;
 
 /// Before the checksum, on the first line.
 const MARK: &str = "# slotmgr sha256=";
@@ -218,8 +217,8 @@ impl RaucStatus {
     /// What the file system says; one of the two copies is whole then.
     pub fn save(&self, path: &Path) -> io::Result<()> {
         let text = self.render();
-        replace(&second(path), &text)?;
-        replace(path, &text)
+        replace_file(&second(path), text.as_bytes())?;
+        replace_file(path, text.as_bytes())
     }
 
     fn render(&self) -> String {
@@ -291,20 +290,6 @@ fn read(path: &Path) -> io::Result<RaucStatus> {
         ));
     }
     RaucStatus::parse(&std::fs::read_to_string(path)?)
-}
-
-/// A power cut leaves the old file or the new one: it gets its name only when it is on the medium.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    create_directory(directory)?;
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    let new = PathBuf::from(new);
-    let mut file = File::create(&new)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&new, path)?;
-    File::open(directory)?.sync_all()
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use uboot_env::config::EnvConfig;
 use uboot_env::select::CopyId;
 use uboot_env::storage::lock::{LockPaths, Locks};
 
+use super::durable::create_directory;
 use super::uboot_copy::UBootCopy;
 use super::{Area, Disks, EnvCopy, OpenError, RecordCopy, Storage};
 use crate::partition::live;
@@ -270,29 +271,6 @@ fn open_error(what: &str, path: &Path) -> impl Fn(io::Error) -> OpenError {
     }
 }
 
-/// Makes a directory, and those above it that are missing, so that it is still there after a power
-/// cut: a new name is on the medium only once the directory that holds it is.
-pub(crate) fn create_directory(directory: &Path) -> io::Result<()> {
-    if directory.is_dir() {
-        return Ok(());
-    }
-    let above = directory.parent();
-    // A relative path of one part lies in the current directory.
-    let above = above.map(|above| match above.as_os_str().is_empty() {
-        true => Path::new("."),
-        false => above,
-    });
-    if let Some(above) = above {
-        create_directory(above)?;
-    }
-    match std::fs::create_dir(directory) {
-        // Somebody else was faster.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => {}
-        made => made?,
-    }
-    above.map_or(Ok(()), |above| File::open(above)?.sync_all())
-}
-
 /// Makes the file with its full size, so that later writes change no metadata that counts.
 ///
 /// A power cut in here leaves no file, or one without a whole copy in it: both are read as "no
@@ -367,23 +345,5 @@ impl Storage for EnvStorage {
 
     fn sync(&mut self) -> io::Result<()> {
         self.0.sync().map_err(io::Error::other)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn directories_are_made_from_the_top() {
-        let work = tempfile::tempdir().unwrap();
-        let deep = work.path().join("a/b/c");
-        for _ in 0..2 {
-            create_directory(&deep).unwrap();
-            assert!(deep.is_dir());
-        }
-        fs_err::write(work.path().join("file"), "").unwrap();
-        assert!(create_directory(&work.path().join("file")).is_err());
-        assert!(create_directory(&work.path().join("file/below")).is_err());
     }
 }

@@ -16,6 +16,7 @@ use casync::{Blob, ChunkSizes, FileBlob};
 use super::ChunkedError;
 use crate::install::{Site, Step};
 use crate::slot::{Role, Slot, SlotKind, role};
+use crate::storage::durable::replace_file;
 
 /// A slot that is only read.
 pub(super) struct Seed {
@@ -166,9 +167,6 @@ pub(super) fn keep(known: &Known, index: &Index) {
 }
 
 fn write(path: &Path, index: &Index) -> io::Result<()> {
-    if let Some(directory) = path.parent() {
-        fs_err::create_dir_all(directory)?;
-    }
     let mut bytes = Vec::new();
     if is_blocks(index) {
         for chunk in index.chunks() {
@@ -177,9 +175,7 @@ fn write(path: &Path, index: &Index) -> io::Result<()> {
     } else {
         index.write_to(&mut bytes).map_err(io::Error::other)?;
     }
-    let new = path.with_extension("new");
-    fs_err::write(&new, bytes)?;
-    fs_err::rename(new, path)
+    replace_file(path, &bytes)
 }
 
 /// RAUC's digests of blocks as an index of chunks.
