@@ -11,9 +11,8 @@ use super::installing::{self, Workplace};
 use super::links;
 use super::{
     Happening, Heard, Identity, InstallRequest, InstallResult, JobState, JobStatus, Marked, Origin,
-    Service, SlotStatus, TrialStatus, jobs_of,
+    RepositoryStatus, Service, SlotStatus, TrialStatus, jobs_of,
 };
-use crate::artifact::Stock;
 use crate::boot::Mark;
 use crate::cli::Surroundings;
 use crate::cli::args::Options;
@@ -22,7 +21,6 @@ use crate::cli::lock::{LockError, Patience};
 use crate::cli::machine_facts::MachineFacts;
 use crate::cli::session::Session;
 use crate::cli::{mark, write_slot};
-use crate::config::Repository;
 use crate::events::{Entry, Events, Facts, Listener, What};
 use crate::health::probation::Place;
 use crate::install::{InstallError, Progress};
@@ -182,9 +180,12 @@ impl Service for Local {
             .collect())
     }
 
-    fn artifacts(&self) -> Result<Vec<(Repository, Stock)>> {
+    fn repositories(&self) -> Result<Vec<RepositoryStatus>> {
         let (session, _) = self.session(Mode::ReadOnly)?;
-        Ok(session.stock())
+        let stock = session.stock().into_iter();
+        Ok(stock
+            .map(|(repository, stock)| RepositoryStatus::new(repository, stock))
+            .collect())
     }
 
     fn primary(&self) -> Result<String> {
