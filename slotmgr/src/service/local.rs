@@ -124,7 +124,13 @@ impl Local {
             .layout
             .called(slot)
             .map_err(InstallError::from)?;
-        write_slot::perform(&mut session, &around, (id, &image), stop, progress)
+        let mut events = self.events(&session, &around);
+        let workplace = write_slot::Workplace {
+            session: &mut session,
+            around: &around,
+            events: &mut events,
+        };
+        workplace.write((id, &image), stop, progress)
     }
 
     fn session(&self, mode: Mode) -> Result<(Session, Surroundings)> {
