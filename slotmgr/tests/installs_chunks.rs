@@ -7,98 +7,17 @@
 
 mod support;
 
-use std::process::{Output, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
-use support::chunks::{Release, Releases, damage};
+use support::chunks::{IMAGE, SLOT, damage, lab};
 use support::noise;
-use support::rig::{Rig, stderr, stdout};
-use support::server::{Fault, Request, Server};
-
-/// Bytes of an image, and of the slots: more, as on most devices.
-const IMAGE: usize = 8 << 20;
-const SLOT: usize = IMAGE + (1 << 20);
-
-/// B runs the first release, as an installation left it; the second one is published.
-struct Lab {
-    releases: Releases,
-    rig: Rig,
-    first: Release,
-    second: Release,
-}
-
-/// What an update changes: some blocks here and there, and a piece that shifts the rest.
-fn changed(image: &[u8]) -> Vec<u8> {
-    let mut image = image.to_vec();
-    for place in [1 << 20, 5 << 20] {
-        image[place..place + 3000].copy_from_slice(&noise(99, 3000));
-    }
-    let insert = noise(77, 70_000);
-    image.splice((3 << 20)..(3 << 20), insert);
-    image.truncate(IMAGE);
-    image
-}
-
-fn lab() -> Lab {
-    let releases = Releases::new();
-    let image = noise(5, IMAGE);
-    let first = releases.publish(&image, "1");
-    let second = releases.publish(&changed(&image), "2");
-    let rig = Rig::with_slots(SLOT, &noise(6, IMAGE), &first.keyring);
-    let lab = Lab {
-        releases,
-        rig,
-        first,
-        second,
-    };
-    lab.store(&lab.releases.store().display().to_string());
-    let path = lab.first.bundle.display().to_string();
-    lab.done(&lab.rig.run(&["install", &path]), &lab.first, "slot-b");
-    assert_eq!(lab.rig.start(), "B");
-    let marked = lab.rig.run_on("B", &["mark", "good"]);
-    assert!(marked.status.success(), "{}", stderr(&marked));
-    lab
-}
-
-impl Lab {
-    fn store(&self, place: &str) {
-        let path = self.rig.path("system.conf");
-        let conf = fs_err::read_to_string(&path).unwrap();
-        let conf = conf.split("[casync]").next().unwrap().to_owned();
-        fs_err::write(path, format!("{conf}[casync]\nstorepath={place}\n")).unwrap();
-    }
-
-    fn serve(&self, plan: impl Fn(&Request) -> Fault + Send + Sync + 'static) -> Server {
-        let server = Server::of(self.releases.dir.path(), plan);
-        self.store(&format!("{}/store.castr", server.url));
-        server
-    }
-
-    fn update(&self, server: &Server, more: &[&str]) -> Output {
-        let url = format!("{}/update-2.raucb", server.url);
-        self.rig
-            .run_on("B", &[&["install", &url, "-v"], more].concat())
-    }
-
-    fn done(&self, output: &Output, release: &Release, slot: &str) {
-        let said = format!("{}{}", stdout(output), stderr(output));
-        assert!(output.status.success(), "{said}");
-        let slot = fs_err::read(self.rig.path(slot)).unwrap();
-        assert!(slot.starts_with(&release.image), "{said}");
-    }
-
-    /// The update is installed into A, and this many bytes came from the store.
-    fn fetched(&self, server: &Server) -> u64 {
-        let before = server.sent() - server.sent_of(".raucb");
-        let output = self.update(server, &[]);
-        self.done(&output, &self.second, "slot-a");
-        server.sent() - server.sent_of(".raucb") - before
-    }
-}
+use support::rig::{stderr, stdout};
+use support::server::Fault;
 
 #[test]
 fn what_runs_is_the_seed_and_only_new_chunks_are_fetched() {
-    let lab = lab();
+    let lab = support::chunks::lab();
     assert!(lab.rig.path("data").read_dir().unwrap().any(|entry| {
         let name = entry.unwrap().file_name();
         name.to_str().unwrap() == "slot.rootfs.1"
@@ -108,7 +27,7 @@ fn what_runs_is_the_seed_and_only_new_chunks_are_fetched() {
     assert!(chunks < 900_000, "{chunks} bytes of chunks");
 
     // A pack: the same by few requests. A delta: less.
-    let lab = self::lab();
+    let lab = support::chunks::lab();
     let pack = lab.releases.pack(&lab.second);
     let server = lab.serve(|_| Fault::None);
     let packed = lab.fetched(&server);
@@ -116,7 +35,7 @@ fn what_runs_is_the_seed_and_only_new_chunks_are_fetched() {
     assert!(server.requests() < 40, "{} requests", server.requests());
     assert_eq!(server.sent_of(".cacnk"), 0);
 
-    let lab = self::lab();
+    let lab = support::chunks::lab();
     lab.releases.pack(&lab.second);
     lab.releases.delta(&lab.first, &lab.second);
     let server = lab.serve(|_| Fault::None);
