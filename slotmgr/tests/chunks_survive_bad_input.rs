@@ -168,13 +168,16 @@ fn a_pack_that_turns_into_something_else_is_left_for_the_chunks() {
     }
 }
 
+/// Does something to an index.
+type Spoil = Box<dyn Fn(&mut Vec<u8>)>;
+
 #[test]
 fn indices_that_cannot_be_are_refused_by_name() {
     let table = |number: usize| 64 + 40 * number;
     let put = |at: usize, value: u64| {
         move |bytes: &mut Vec<u8>| bytes[at..at + 8].copy_from_slice(&value.to_le_bytes())
     };
-    let cases: [(&str, Box<dyn Fn(&mut Vec<u8>)>); 7] = [
+    let cases: [(&str, Spoil); 7] = [
         ("chunk 3 at byte", Box::new(put(table(3), 17))),
         ("chunk 3 at byte", Box::new(put(table(3), u64::MAX - 1))),
         ("chunk 0 at byte", Box::new(put(table(0), 0))),

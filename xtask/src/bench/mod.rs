@@ -53,7 +53,8 @@ impl Subject {
 /// How much is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Amount {
-    /// Size of the image, in MiB. Images of packages are about as large, or up to 200.
+    /// Size of the image, in MiB. Images of packages have 500, or with less
+    /// than 200 about 100.
     pub megabytes: u64,
     /// Runs of each program; the table shows the median.
     pub rounds: u32,

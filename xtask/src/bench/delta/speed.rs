@@ -45,8 +45,12 @@ impl Contests<'_> {
             let name = format!("bundle-tool index, {threads} threads{what}");
             Ok(self.tool(&name, &words.concat()))
         };
+        // Ours waits until the store is on the disk, as a power cut may want it.
+        let words = casync.join(" ");
+        let synced = format!("casync {words} && sync --file-system {store_word}");
         let contestants = [
             Contestant::new("casync make", "casync", &casync),
+            Contestant::new("casync make, then sync", "sh", &["-c", &synced]),
             ours("1", true)?,
             ours("2", true)?,
             ours("1", false)?,

@@ -70,6 +70,9 @@ const LEFT_OUT: &[&str] = &[
     "usr/bin/podman",
 ];
 
+/// Most of what a kernel brings along, left out of a small set.
+const MODULES: &[&str] = &["drivers", "fs", "net", "sound"];
+
 /// Where a tree keeps its kernel.
 const KERNEL: &[&str] = &["boot", "lib/modules", "usr/lib/modules"];
 
@@ -159,6 +162,14 @@ impl Trees {
         for path in LEFT_OUT {
             remove(&tree.join(path))?;
         }
+        if is_little(bench.amount.megabytes) {
+            for kernel in fs_err::read_dir(tree.join("lib/modules"))? {
+                let modules = kernel?.path().join("kernel");
+                MODULES
+                    .iter()
+                    .try_for_each(|kind| remove(&modules.join(kind)))?;
+            }
+        }
         Ok(())
     }
 
@@ -190,17 +201,15 @@ impl Trees {
     }
 }
 
-/// The packages whose files make about so many megabytes.
+/// Whether a small device's packages are enough for so many megabytes.
+const fn is_little(megabytes: u64) -> bool {
+    megabytes < 200
+}
+
 fn packages(megabytes: u64) -> Result<Vec<String>> {
-    /// Content of [`LITTLE`] and a kernel.
-    const LITTLE_MEGABYTES: u64 = 200;
     let architecture = captured(Command::new("dpkg").arg("--print-architecture"))?;
     let kernel = format!("linux-image-cloud-{}", architecture.trim());
-    let more = if megabytes > LITTLE_MEGABYTES {
-        MORE
-    } else {
-        &[]
-    };
+    let more = if is_little(megabytes) { &[] } else { MORE };
     let names = LITTLE.iter().chain(more).map(|name| (*name).to_owned());
     Ok(names.chain([kernel]).collect())
 }
