@@ -7,10 +7,13 @@
 
 mod support;
 
+use std::fmt::Write as _;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use support::chunks::{IMAGE, SLOT, damage, lab};
+use support::chunks::{IMAGE, SLOT, damage, lab, lab_of};
+use support::loops::{Loop, run};
 use support::noise;
 use support::rig::{stderr, stdout};
 use support::server::Fault;
@@ -223,4 +226,67 @@ fn raucs_block_hash_index_is_used_as_a_device_uses_it() {
     );
     // The index has 64 KiB; a block comes with the 128 KiB that it is packed with.
     assert!(server.sent() < 700_000, "{} bytes", server.sent());
+}
+
+/// A squashfs of some texts; those of a newer version differ in a line each.
+fn squashfs(dir: &Path, version: u64) -> Vec<u8> {
+    let tree = dir.join(format!("tree-{version}"));
+    fs_err::create_dir(&tree).unwrap();
+    for file in 0..40_u64 {
+        let mut text = format!("version {version}\n");
+        for (line, bytes) in noise(file, 60_000).chunks(10).enumerate() {
+            let _ = writeln!(text, "line {line} of the file is {bytes:02x?}");
+        }
+        fs_err::write(tree.join(format!("file-{file:02}")), text).unwrap();
+    }
+    let image = dir.join(format!("{version}.img"));
+    let words = [
+        "-comp",
+        "zstd",
+        "-Xcompression-level",
+        // Versions of zstd agree about this one more than about most.
+        "12",
+        "-all-root",
+        "-noappend",
+        "-quiet",
+        "-no-progress",
+        "-all-time",
+        "1767225600",
+        "-mkfs-time",
+        "1767225600",
+    ];
+    let paths = [tree.to_str().unwrap(), image.to_str().unwrap()];
+    run("mksquashfs", &[&paths[..], &words].concat());
+    fs_err::read(image).unwrap()
+}
+
+#[test]
+fn blocks_of_a_squashfs_are_made_of_their_old_contents_on_a_block_device() {
+    let dir = tempfile::tempdir().unwrap();
+    let [old, new] = [1, 2].map(|version| squashfs(dir.path(), version));
+    let lab = lab_of(&old, &new);
+    let (path, totals) = lab
+        .releases
+        .built(&lab.first.image, &lab.first, &lab.second);
+    assert!(totals.frames.0 > 20, "{totals:?}");
+    let slots = ["slot-a", "slot-b"].map(|name| (name, Loop::over(&lab.rig.path(name))));
+    let conf = lab.rig.path("system.conf");
+    let mut text = fs_err::read_to_string(&conf).unwrap();
+    for (name, device) in &slots {
+        text = text.replace(
+            &format!("device={name}"),
+            &format!("device={}", device.text()),
+        );
+    }
+    fs_err::write(&conf, text).unwrap();
+    let server = lab.serve(|_| Fault::None);
+    let fetched = lab.fetched(&server);
+    let delta = fs_err::metadata(path).unwrap().len();
+    assert_eq!(server.sent_of(".cacnk"), 0);
+    assert!(fetched < delta + 1000, "{fetched} of {delta}");
+    assert!(delta < totals.missing_bytes / 10, "{delta}: {totals:?}");
+    slots[0].1.mounted(|at| {
+        let text = fs_err::read_to_string(at.join("file-07")).unwrap();
+        assert!(text.starts_with("version 2\n"));
+    });
 }

@@ -8,7 +8,7 @@ use casync::ChunkSizes;
 use casync::chunk::DigestKind;
 use casync::chunker::CutRule;
 use casync::codec::Packing;
-use casync::delta::{BuildOptions, IndexDigest, Side, build};
+use casync::delta::{BuildOptions, IndexDigest, Side, Totals, build};
 use casync::index::Index;
 use casync::indexer::Indexer;
 use casync::pack::write_pack;
@@ -44,10 +44,15 @@ fn changed(image: &[u8]) -> Vec<u8> {
 
 /// The machine and the server's files.
 pub fn lab() -> Lab {
-    let releases = Releases::new();
     let image = noise(5, IMAGE);
-    let first = releases.publish(&image, "1");
-    let second = releases.publish(&changed(&image), "2");
+    lab_of(&image, &changed(&image))
+}
+
+/// The same with these two images.
+pub fn lab_of(image: &[u8], changed: &[u8]) -> Lab {
+    let releases = Releases::new();
+    let first = releases.publish(image, "1");
+    let second = releases.publish(changed, "2");
     let rig = Rig::with_slots(SLOT, &noise(6, IMAGE), &first.keyring);
     let lab = Lab {
         releases,
@@ -184,6 +189,11 @@ impl Releases {
 
     /// The same, made with other bytes than the index of `from` is of.
     pub fn delta_of(&self, base: &Vec<u8>, from: &Release, to: &Release) -> PathBuf {
+        self.built(base, from, to).0
+    }
+
+    /// The same, and what it is made of.
+    pub fn built(&self, base: &Vec<u8>, from: &Release, to: &Release) -> (PathBuf, Totals) {
         let side = |release: &Release| IndexDigest::of(&release.index).unwrap();
         let name = format!("{}-{}.delta", side(from), side(to));
         let options = BuildOptions {
@@ -206,7 +216,7 @@ impl Releases {
         let file = fs_err::File::create(&path).unwrap();
         let built = built.unwrap();
         built.write_to(file, &from.index, &to.index).unwrap();
-        path
+        (path, *built.totals())
     }
 }
 

@@ -25,7 +25,6 @@ pub fn measure(bench: &Bench<'_>, place: &Path) -> Result<()> {
     let bita = peers::bita(bench)?;
     let place = place.join("delta");
     let trees = Trees::make(bench, &place)?;
-    let mut rows = Vec::new();
     for format in Format::ALL {
         let images = make(bench, &trees, format, &place)?;
         let counter = Counter {
@@ -33,7 +32,7 @@ pub fn measure(bench: &Bench<'_>, place: &Path) -> Result<()> {
             images: &images,
             bita: bita.as_deref(),
         };
-        rows.extend(count(&counter, format)?);
+        println!("\n{}", table(&count(&counter, format)?));
         let contests = Contests {
             bench,
             images: &images,
@@ -43,8 +42,6 @@ pub fn measure(bench: &Bench<'_>, place: &Path) -> Result<()> {
         contests.apply()?;
         fs_err::remove_dir_all(&images.folder)?;
     }
-    rows.sort_by_key(|(change, _, _)| Change::ALL.iter().position(|one| one == change));
-    println!("\n{}", table(&rows));
     Ok(())
 }
 
