@@ -161,7 +161,7 @@ pub(crate) fn open(
     let area = Area::Slot(step.target.id());
     Ok(match step.method {
         Method::Copy => Box::new(raw::Raw::open(step, slot, disks)?),
-        Method::Archive | Method::EmptyFs => {
+        Method::Archive | Method::Tree | Method::EmptyFs => {
             // Opened and let go: it is neither mounted nor in use, and it is there.
             disks.open(area).map_err(|source| AssembleError::Open {
                 slot: step.slot.clone(),
