@@ -59,6 +59,16 @@ pub const BENCH: PackageSet = PackageSet {
     packages: &[Package::any("time"), Package::any("util-linux")],
 };
 
+/// What the bench of installations measures with, and nothing else needs.
+pub const BENCH_INSTALL: PackageSet = PackageSet {
+    why: "to measure installations (a medium that writes slowly)",
+    packages: &[
+        Package::any("fuse3"),
+        Package::any("libnbd-bin"),
+        Package::any("nbdkit"),
+    ],
+};
+
 /// What the bench of updates measures with, and nothing else needs.
 pub const BENCH_DELTA: PackageSet = PackageSet {
     why: "to measure updates (one more format of images, one more peer)",

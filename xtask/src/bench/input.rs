@@ -11,15 +11,17 @@ const PIECE: usize = 64 * 1024;
 /// Writes an image of `megabytes` MiB: in turn a piece that does not compress (as packed files
 /// do not), one that compresses to a third (programs, texts), and, every eighth, zeros.
 ///
+/// Images of different `release`s have no piece in common.
+///
 /// # Errors
 /// The file cannot be written.
-pub fn write_image(path: &Path, megabytes: u64) -> Result<()> {
+pub fn write_image(path: &Path, megabytes: u64, release: u64) -> Result<()> {
     let mut file = BufWriter::with_capacity(1 << 20, fs_err::File::create(path)?);
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ release;
     let pieces = megabytes * 1024 * 1024 / PIECE as u64;
     let mut piece = vec![0_u8; PIECE];
     for number in 0..pieces {
-        if number % 8 == 7 {
+        if number % 8 == release % 8 {
             piece.fill(0);
         } else {
             // A third of the words are new, the rest repeat: about what programs compress to.

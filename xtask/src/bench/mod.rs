@@ -9,6 +9,7 @@ mod input;
 mod install;
 mod race;
 mod sizes;
+mod slow;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -89,6 +90,9 @@ impl Bench<'_> {
     /// A package cannot be installed, the programs do not build, or a contestant fails.
     pub fn run(&self, subjects: &[Subject]) -> Result<()> {
         let mut sets = vec![packages::BUILD, packages::PEERS, packages::BENCH];
+        if subjects.contains(&Subject::Install) {
+            sets.push(packages::BENCH_INSTALL);
+        }
         if subjects.contains(&Subject::Delta) {
             sets.push(packages::BENCH_DELTA);
         }
@@ -169,7 +173,7 @@ impl Bench<'_> {
             }
             let image = place.join("rootfs.img");
             if !image.exists() {
-                input::write_image(&image, self.amount.megabytes)?;
+                input::write_image(&image, self.amount.megabytes, 7)?;
             }
             Ok(())
         })
