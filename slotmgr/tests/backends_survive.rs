@@ -339,6 +339,7 @@ fn confirming_and_giving_up_is_one_update() {
     write     boot-env @0 +512
     sync      boot-env
     read-back boot-env
+    efi, which has lost an entry: 2
     ");
 }
 

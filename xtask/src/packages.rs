@@ -25,6 +25,7 @@ pub const PEERS: PackageSet = PackageSet {
         Package::any("dosfstools"),
         Package::any("dt-utils"),
         Package::any("e2fsprogs"),
+        Package::any("efibootmgr"),
         Package::any("fdisk"),
         Package::any("gdisk"),
         Package::any("grub-common"),

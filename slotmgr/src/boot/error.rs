@@ -127,12 +127,25 @@ pub enum BootError {
     },
     /// No entry of the firmware's boot manager.
     #[error(
-        "the firmware has no active boot entry that is called {name}. Nothing was changed; make \
-         one with `efibootmgr --create --label {name} ...`"
+        "the firmware has no active boot entry that is called {name}, and system.conf does not \
+         say what would be in one. Nothing was changed; give the slot an `efi-loader` (and \
+         `efi-cmdline`), or make the entry with `efibootmgr --create-only --label {name} ...`"
     )]
     NoEntry {
         /// The boot name.
         name: String,
+    },
+    /// A lost entry that cannot be made anew.
+    #[error(
+        "the firmware has lost the boot entry that is called {name}, and it cannot be made anew, \
+         since the slot's partition is not to be found. Nothing was changed"
+    )]
+    EntryPlace {
+        /// The boot name.
+        name: String,
+        /// Why not.
+        #[source]
+        source: super::efi::place::PlaceError,
     },
     /// No partition of a slot's name.
     #[error("the partition table has no partition that is called {name}. Nothing was changed")]

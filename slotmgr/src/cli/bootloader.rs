@@ -11,8 +11,8 @@ use uboot_env::limits::MAX_CONFIG_BYTES;
 use crate::boot::BootEnv;
 use crate::boot::barebox::{Barebox, StateName};
 use crate::boot::custom::Custom;
-use crate::boot::efi::Efi;
 use crate::boot::efi::vars::EfiVarFs;
+use crate::boot::efi::{Efi, Firmware, place};
 use crate::boot::gpt_priority::GptPriority;
 use crate::boot::grub::Grub;
 use crate::boot::grub_pair::GrubPair;
@@ -72,7 +72,11 @@ pub(super) fn of(
             let vars = EfiVarFs {
                 root: EfiVarFs::ROOT.into(),
             };
-            let env = Efi::new(layout, Box::new(vars), *activate);
+            let firmware = Firmware {
+                vars: Box::new(vars),
+                locate: place::of_device,
+            };
+            let env = Efi::new(layout, firmware, *activate);
             (Box::new(env), EnvPlace::Elsewhere)
         }
         Bootloader::Custom => {

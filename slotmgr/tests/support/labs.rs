@@ -45,10 +45,7 @@ pub fn all() -> Vec<Lab> {
         Lab {
             name: "efi",
             memory: efi_memory,
-            env: |world| {
-                let vars = Box::new(Nvram(world.clone()));
-                Box::new(Efi::new(&layout(), vars, Activate::Once))
-            },
+            env: |world| Box::new(Efi::new(&layout(), nvram::firmware(world), Activate::Once)),
             boot: nvram::boot,
             tries: Some(1),
         },
@@ -56,8 +53,11 @@ pub fn all() -> Vec<Lab> {
             name: "efi, efi-use-bootnext=false",
             memory: efi_memory,
             env: |world| {
-                let vars = Box::new(Nvram(world.clone()));
-                Box::new(Efi::new(&layout(), vars, Activate::ForGood))
+                Box::new(Efi::new(
+                    &layout(),
+                    nvram::firmware(world),
+                    Activate::ForGood,
+                ))
             },
             boot: nvram::boot,
             tries: None,
@@ -83,6 +83,16 @@ pub fn all() -> Vec<Lab> {
             boot: grub_pair_model::boot,
             tries: Some(2),
         },
+        Lab {
+            name: "efi, which has lost an entry",
+            memory: efi_memory_without_b,
+            env: |world| {
+                let layout = nvram::layout_with_entries();
+                Box::new(Efi::new(&layout, nvram::firmware(world), Activate::Once))
+            },
+            boot: nvram::boot,
+            tries: Some(1),
+        },
     ]
 }
 
@@ -101,6 +111,15 @@ fn efi_memory() -> Vec<(EnvCopy, Vec<u8>)> {
     vars.write("Boot000B", &nvram::option("B")).unwrap();
     vars.write("BootOrder", &[3, 0, 0xB, 0, 0, 0]).unwrap();
     vars.write("BootCurrent", &[3, 0]).unwrap();
+    one(world.current(area))
+}
+
+/// `BootOrder` goes on naming the entry that is gone, as it may.
+fn efi_memory_without_b() -> Vec<(EnvCopy, Vec<u8>)> {
+    let world = World::new();
+    let area = Area::BootEnv(EnvCopy::First);
+    world.add(area, efi_memory().remove(0).1);
+    Nvram(world.clone()).remove("Boot000B").unwrap();
     one(world.current(area))
 }
 
