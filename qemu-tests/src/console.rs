@@ -2,11 +2,16 @@
 //!
 //! Everything that the machine prints goes to the log file, with the seconds since its start on
 //! the host's clock (a guest's own clock is far off when the host is busy).
+//!
+//! Commands are typed at the console, and what they print comes by a line of its own: on the
+//! console the kernel and the services speak in between, even within a word.
 
 use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, ChildStdout};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::process::ChildStdout;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -20,6 +25,10 @@ const FATAL: [&str; 3] = [
     "slotmgr-grub: no slot can be started",
     "slotmgr-uboot: no slot can be started",
 ];
+/// What stands before and after the output of a command, with its number.
+pub(crate) const BEGIN: &str = "rig-begin ";
+pub(crate) const END: &str = "rig-end ";
+
 /// How many of the last lines an error shows.
 const TAIL_LINES: usize = 15;
 
@@ -49,13 +58,34 @@ impl Outcome {
     }
 }
 
-/// Gets every line that the machine prints.
-pub type Watcher<'a> = Box<dyn FnMut(&str) + 'a>;
+/// One line that a machine prints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Line {
+    /// On its console.
+    Console(String),
+    /// A command, or the marks round what it prints.
+    Answer(String),
+}
 
-/// The host's end of a serial line with a shell, or a boot loader, on the other one.
+/// Gets every line that the machine prints.
+pub type Watcher<'a> = Box<dyn FnMut(&Line) + 'a>;
+
+/// The host's ends of a machine's serial lines.
+#[derive(Debug)]
+pub struct Wires {
+    /// The console, with a shell or a boot loader on it.
+    pub console: UnixStream,
+    /// What commands print.
+    pub answers: ChildStdout,
+    /// The guest's name of the line for the answers.
+    pub answers_in_guest: &'static str,
+}
+
+/// Waits for lines of a machine and types at its shell.
 pub struct Console<'a> {
-    input: ChildStdin,
-    lines: Receiver<String>,
+    input: UnixStream,
+    answers_in_guest: &'static str,
+    lines: Receiver<Line>,
     log: PathBuf,
     history: Vec<String>,
     watcher: Watcher<'a>,
@@ -64,29 +94,23 @@ pub struct Console<'a> {
 }
 
 impl<'a> Console<'a> {
-    /// Reads `output` on a thread of its own until the machine ends.
+    /// Reads both lines on threads of their own until the machine ends.
     ///
     /// # Errors
-    /// The log cannot be created.
-    pub fn new(
-        input: ChildStdin,
-        output: ChildStdout,
-        log: &Path,
-        watcher: Watcher<'a>,
-    ) -> Result<Self> {
+    /// The log cannot be created, or there is no other descriptor for the console.
+    pub fn new(wires: Wires, log: &Path, watcher: Watcher<'a>) -> Result<Self> {
+        let input = wires.console.try_clone().context("the console's line")?;
         let (send, lines) = channel();
-        let mut file = fs_err::File::create(log)?;
-        std::thread::spawn(move || {
-            let started = Instant::now();
-            read_lines(output, |line| {
-                let line = without_escapes(&line);
-                // When the log cannot be written, the tests still can go on.
-                let _ = writeln!(file, "{:8.2} {line}", started.elapsed().as_secs_f64());
-                send.send(line).is_ok()
-            });
-        });
+        let listener = Listener {
+            log: Arc::new(Mutex::new(fs_err::File::create(log)?)),
+            started: Instant::now(),
+            lines: send,
+        };
+        listener.clone().follow(wires.answers, Line::Answer);
+        listener.follow(wires.console, Line::Console);
         Ok(Self {
             input,
+            answers_in_guest: wires.answers_in_guest,
             lines,
             log: log.to_owned(),
             history: Vec::new(),
@@ -101,14 +125,20 @@ impl<'a> Console<'a> {
         self.fatal.retain(|text| *text != PANIC);
     }
 
-    /// Waits for a line that contains one of `wanted`; returns that line.
+    /// Waits for a line on the console that contains one of `wanted`; returns that line.
     ///
     /// # Errors
     /// It does not come in time, the machine ends, or it says that it cannot go on.
     pub fn wait_for(&mut self, wanted: &[&str], limit: Duration) -> Result<String> {
-        self.wait_until(&format!("{wanted:?}"), limit, |line| {
-            wanted.iter().any(|text| line.contains(text))
-        })
+        let mut found = String::new();
+        self.wait_until(&format!("{wanted:?}"), limit, |line| match line {
+            Line::Console(text) if wanted.iter().any(|wanted| text.contains(wanted)) => {
+                found.clone_from(text);
+                true
+            }
+            Line::Console(_) | Line::Answer(_) => false,
+        })?;
+        Ok(found)
     }
 
     /// Types a command at the shell and waits for its end.
@@ -117,24 +147,35 @@ impl<'a> Console<'a> {
     /// It does not end in time, or the machine ends.
     pub fn run(&mut self, command: &str, limit: Duration) -> Result<Outcome> {
         self.commands += 1;
-        let number = self.commands;
-        let begin = format!("rig-begin {number}");
-        let end = format!("rig-end {number} ");
-        // The shell prints the typed line back. That must not look like the two lines which
-        // frame the output: hence the words come apart here, and together in the shell only.
+        let (begin, end) = (
+            format!("{BEGIN}{}", self.commands),
+            format!("{END}{} ", self.commands),
+        );
+        let line = self.answers_in_guest;
         self.send(&format!(
-            "printf 'rig-%s {number}\\n' begin; {command}; printf '\\nrig-%s {number} %d\\n' end $?"
+            "{{ echo {begin}; {command}; printf '\\n{end}%d\\n' $?; }} > {line} 2>&1"
         ))?;
-        let deadline = Instant::now() + limit;
-        self.wait_until(command, limit, |line| line == begin)?;
-        let mut lines = Vec::new();
-        let last = self.wait_until(command, deadline - Instant::now(), |line| {
-            lines.push(line.to_owned());
-            line.starts_with(&end)
+        let mut lines: Option<Vec<String>> = None;
+        let mut code = String::new();
+        self.wait_until(command, limit, |line| {
+            let Line::Answer(text) = line else {
+                return false;
+            };
+            match &mut lines {
+                None if *text == begin => lines = Some(Vec::new()),
+                // What a command before has left running.
+                None => {}
+                Some(lines) => match text.strip_prefix(&end) {
+                    Some(rest) => rest.clone_into(&mut code),
+                    None => lines.push(text.clone()),
+                },
+            }
+            !code.is_empty()
         })?;
-        lines.pop();
-        let code = last[end.len()..].trim().parse();
-        let code = code.with_context(|| format!("no exit code in {last:?}"))?;
+        let code = code
+            .parse()
+            .with_context(|| format!("no exit code in {code:?}"))?;
+        let mut lines = lines.unwrap_or_default();
         // The line feed before the end mark is ours.
         if lines.last().is_some_and(String::is_empty) {
             lines.pop();
@@ -179,13 +220,13 @@ impl<'a> Console<'a> {
         &mut self,
         what: &str,
         limit: Duration,
-        mut wanted: impl FnMut(&str) -> bool,
-    ) -> Result<String> {
+        mut wanted: impl FnMut(&Line) -> bool,
+    ) -> Result<()> {
         let deadline = Instant::now() + limit;
         loop {
             match self.next_line(deadline) {
-                Ok(line) if wanted(&line) => return Ok(line),
-                Ok(line) if self.fatal.iter().any(|text| line.contains(text)) => {
+                Ok(line) if wanted(&line) => return Ok(()),
+                Ok(line) if self.is_fatal(&line) => {
                     bail!(self.complaint(what, "cannot come any more"))
                 }
                 Ok(_) => {}
@@ -200,12 +241,17 @@ impl<'a> Console<'a> {
         }
     }
 
-    fn next_line(&mut self, deadline: Instant) -> Result<String, RecvTimeoutError> {
+    fn is_fatal(&self, line: &Line) -> bool {
+        matches!(line, Line::Console(line) if self.fatal.iter().any(|text| line.contains(text)))
+    }
+
+    fn next_line(&mut self, deadline: Instant) -> Result<Line, RecvTimeoutError> {
         let line = self
             .lines
             .recv_timeout(deadline.saturating_duration_since(Instant::now()))?;
         (self.watcher)(&line);
-        self.history.push(line.clone());
+        let (Line::Console(text) | Line::Answer(text)) = &line;
+        self.history.push(text.clone());
         Ok(line)
     }
 
@@ -219,6 +265,30 @@ impl<'a> Console<'a> {
             "waiting for {what} on the machine's console: it {happened}. The last lines of {}:\n{tail}",
             self.log.display()
         )
+    }
+}
+
+/// What the threads share that read a machine's lines.
+#[derive(Clone)]
+struct Listener {
+    log: Arc<Mutex<fs_err::File>>,
+    started: Instant,
+    lines: Sender<Line>,
+}
+
+impl Listener {
+    fn follow(self, source: impl Read + Send + 'static, kind: fn(String) -> Line) {
+        std::thread::spawn(move || {
+            read_lines(source, |line| {
+                let line = without_escapes(&line);
+                let seconds = self.started.elapsed().as_secs_f64();
+                // When the log cannot be written, the tests still can go on.
+                if let Ok(mut log) = self.log.lock() {
+                    let _ = writeln!(log, "{seconds:8.2} {line}");
+                }
+                self.lines.send(kind(line)).is_ok()
+            });
+        });
     }
 }
 
@@ -267,22 +337,28 @@ fn without_escapes(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::OwnedFd;
     use std::process::{Child, Command, Stdio};
 
     /// A shell that prints what is typed, as one on a terminal does.
     fn echoing_shell(log: &str) -> (Child, Console<'static>) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let script =
+            "exec 3>&2; while read -r line; do echo \"demo# $line\" >&2; eval \"$line\"; done";
         let mut child = Command::new("sh")
-            .args([
-                "-c",
-                "while read -r line; do echo \"demo# $line\"; eval \"$line\"; done 2>&1",
-            ])
-            .stdin(Stdio::piped())
+            .args(["-c", script])
+            .stdin(OwnedFd::from(theirs.try_clone().unwrap()))
+            .stderr(OwnedFd::from(theirs))
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let log = std::env::temp_dir().join(format!("slotmgr-{log}-{}", std::process::id()));
-        let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        let console = Console::new(input, output, &log, Box::new(|_| {})).unwrap();
+        let wires = Wires {
+            console: ours,
+            answers: child.stdout.take().unwrap(),
+            answers_in_guest: "/dev/stdout",
+        };
+        let console = Console::new(wires, &log, Box::new(|_| {})).unwrap();
         (child, console)
     }
 
@@ -307,6 +383,11 @@ mod tests {
                 code: 0
             }
         );
+        let outcome = console.run("echo kernel >&3; echo one", LIMIT).unwrap();
+        assert_eq!(
+            outcome.output, "one\n",
+            "not what the console says meanwhile"
+        );
         assert!(console.run("false", LIMIT).unwrap().success().is_err());
         fs_err::remove_file(&console.log).unwrap();
         child.kill().unwrap();
@@ -317,7 +398,7 @@ mod tests {
     fn ends_and_panics_are_not_waited_out() {
         let (mut child, mut console) = echoing_shell("fatal");
         console
-            .send("printf 'Kernel %s\\n' 'panic - not syncing'")
+            .send("printf 'Kernel %s\\n' 'panic - not syncing' >&2")
             .unwrap();
         let error = console.wait_for(&["ready"], LIMIT).unwrap_err().to_string();
         assert!(error.contains("cannot come any more"), "{error}");

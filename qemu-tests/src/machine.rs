@@ -3,6 +3,8 @@
 //! Always emulated (`-accel tcg`), so that a host with and one without KVM behave the same.
 
 use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -10,11 +12,19 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::cache::remove;
-use crate::console::{Console, Watcher};
+use crate::console::{Console, Watcher, Wires};
 
 /// The firmware's code, and its variables as they are when new.
 const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 const FIRMWARE_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+
+/// The serial console is the socket that QEMU gets as its standard input.
+pub const CONSOLE: [&str; 4] = [
+    "-chardev",
+    "socket,id=console,fd=0",
+    "-serial",
+    "chardev:console",
+];
 
 /// From power-on to a shell: 15 s when nothing else runs on the host.
 pub const BOOT_LIMIT: Duration = Duration::from_secs(90);
@@ -82,15 +92,10 @@ impl<'a> Machine<'a> {
         let mut command = tied("qemu-system-x86_64");
         command
             .args(["-accel", "tcg", "-M", "q35", "-cpu", "max", "-m", "512"])
-            .args([
-                "-display",
-                "none",
-                "-monitor",
-                "none",
-                "-serial",
-                "stdio",
-                "-nodefaults",
-            ])
+            .args(["-display", "none", "-monitor", "none", "-nodefaults"])
+            .args(CONSOLE)
+            // The second serial port is for what commands print.
+            .args(["-serial", "file:/dev/stdout"])
             .args([
                 "-drive",
                 &drive("if=pflash,unit=0,readonly=on", Path::new(FIRMWARE)),
@@ -113,19 +118,25 @@ impl<'a> Machine<'a> {
         Self::run(&mut command, setup.log, watcher)
     }
 
-    /// Starts QEMU as `command` says; its serial console must be on standard input and output.
+    /// Starts QEMU as `command` says, with [`CONSOLE`] among its arguments.
     ///
     /// # Errors
     /// It cannot be started.
     pub fn run(command: &mut Command, log: &Path, watcher: Watcher<'a>) -> Result<Self> {
+        let (ours, theirs) = UnixStream::pair().context("a line for the console")?;
         let mut child = command
-            .stdin(Stdio::piped())
+            .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::piped())
             .spawn()
             .context("cannot start QEMU")?;
-        let input = child.stdin.take().context("QEMU has no input")?;
-        let output = child.stdout.take().context("QEMU has no output")?;
-        let console = Console::new(input, output, log, watcher)?;
+        // The command still has QEMU's end of the console: we would never see that QEMU ends.
+        command.stdin(Stdio::null());
+        let wires = Wires {
+            console: ours,
+            answers: child.stdout.take().context("QEMU has no output")?,
+            answers_in_guest: "/dev/ttyS1",
+        };
+        let console = Console::new(wires, log, watcher)?;
         Ok(Self { console, child })
     }
 

@@ -12,7 +12,7 @@ use xtask::debian::Debian;
 
 use crate::cache::{Inputs, cached, remove};
 use crate::console::Watcher;
-use crate::machine::{Machine, drive, tied};
+use crate::machine::{CONSOLE, Machine, drive, tied};
 use crate::workspace::Workspace;
 
 /// Debian's own build.
@@ -87,8 +87,9 @@ pub fn start<'a>(setup: &Setup<'_>, watcher: Watcher<'a>) -> Result<Machine<'a>>
     let mut command = tied("qemu-system-aarch64");
     command
         .args(["-accel", "tcg", "-M", "virt", "-cpu", "cortex-a57"])
-        .args(["-m", "256", "-nographic", "-monitor", "none"])
-        .args(["-net", "none", "-serial", "stdio", "-bios"])
+        .args(["-m", "256", "-display", "none", "-monitor", "none"])
+        .args(CONSOLE)
+        .args(["-net", "none", "-bios"])
         .arg(setup.firmware)
         .args(["-drive", &drive("if=none,id=disk", setup.disk)])
         .args(["-device", "virtio-blk-device,drive=disk"]);

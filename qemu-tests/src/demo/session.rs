@@ -79,8 +79,8 @@ impl<'a> Session<'a> {
         let machine = Machine::start(
             &setup,
             Box::new(move |line| {
-                if stage.show_console && transcript.shows(line) {
-                    stage.progress.say(&format!("    {line}"));
+                if let Some(text) = transcript.shows(line).filter(|_| stage.show_console) {
+                    stage.progress.say(&format!("    {text}"));
                 }
             }),
         )?;

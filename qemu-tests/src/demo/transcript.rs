@@ -1,6 +1,8 @@
-//! Picks from a machine's console what is worth showing to people.
+//! Picks from what a machine prints what is worth showing to people.
 
-/// Follows the console line by line.
+use crate::console::{BEGIN, END, Line};
+
+/// Follows a machine line by line.
 #[derive(Debug)]
 pub struct Transcript {
     phase: Phase,
@@ -10,10 +12,8 @@ pub struct Transcript {
 enum Phase {
     /// From power-on or a restart to the shell: all but the firmware's and empty lines.
     Starting,
-    /// At the shell: the prompt and the typed line, which are told otherwise.
-    Waiting,
-    /// Between the marks of [`crate::console::Console::run`]: the output of a command.
-    Running,
+    /// At the shell: the prompt and the typed line are told otherwise, answers are shown.
+    Ready,
 }
 
 impl Transcript {
@@ -24,30 +24,21 @@ impl Transcript {
         }
     }
 
-    /// Whether to show `line`, the next one of the console.
-    pub fn shows(&mut self, line: &str) -> bool {
-        match self.phase {
-            Phase::Starting if line.starts_with("slotmgr-demo: ready") => {
-                self.phase = Phase::Waiting;
-                false
+    /// What to show of `line`, the next one of the machine.
+    pub fn shows<'a>(&mut self, line: &'a Line) -> Option<&'a str> {
+        let text = match line {
+            Line::Answer(text) => {
+                let mark = text.starts_with(BEGIN) || text.starts_with(END);
+                return (!mark && !text.is_empty()).then_some(text);
             }
-            Phase::Starting => is_news(line),
-            _ if line.starts_with("BdsDxe:") || line.starts_with("slotmgr-grub:") => {
-                self.phase = Phase::Starting;
-                is_news(line)
-            }
-            Phase::Waiting => {
-                if line.starts_with("rig-begin ") {
-                    self.phase = Phase::Running;
-                }
-                false
-            }
-            Phase::Running if line.starts_with("rig-end ") => {
-                self.phase = Phase::Waiting;
-                false
-            }
-            Phase::Running => !line.is_empty(),
+            Line::Console(text) => text,
+        };
+        if text.starts_with("slotmgr-demo: ready") {
+            self.phase = Phase::Ready;
+        } else if text.starts_with("BdsDxe:") || text.starts_with("slotmgr-grub:") {
+            self.phase = Phase::Starting;
         }
+        (self.phase == Phase::Starting && is_news(text)).then_some(text)
     }
 }
 
@@ -70,27 +61,30 @@ mod tests {
 
     #[test]
     fn a_whole_session() {
-        let console = [
-            ("BdsDxe: starting Boot0001", false),
-            ("  ", false),
-            ("Welcome to GRUB!", false),
-            ("slotmgr-grub: slot A, confirmed", true),
-            ("Booting in blind mode", false),
-            ("slotmgr-demo: started slot=A version=1", true),
-            ("slotmgr-demo: ready slot=A version=1 trial=0", false),
-            ("demo-A# printf 'rig-%s 1\\n' begin; slotmgr status", false),
-            ("rig-begin 1", false),
-            ("slot A", true),
-            ("", false),
-            ("rig-end 1 0", false),
-            ("demo-A# reboot -f", false),
-            ("BdsDxe: starting Boot0001", false),
-            ("slotmgr-grub: slot B, tries left 1", true),
-            ("*** version 2 ***", true),
+        let said = |text: &str| Line::Console(text.to_owned());
+        let answered = |text: &str| Line::Answer(text.to_owned());
+        let lines = [
+            (said("BdsDxe: starting Boot0001"), false),
+            (said("  "), false),
+            (said("Welcome to GRUB!"), false),
+            (said("slotmgr-grub: slot A, confirmed"), true),
+            (said("Booting in blind mode"), false),
+            (said("slotmgr-demo: started slot=A version=1"), true),
+            (said("slotmgr-demo: ready slot=A version=1 trial=0"), false),
+            (answered("rig-begin 1"), false),
+            (said("demo-A# { echo rig-begin 1; slotmgr status; }"), false),
+            (answered("slot A"), true),
+            (said("[   14.633330] a word of the kernel"), false),
+            (answered(""), false),
+            (answered("rig-end 1 0"), false),
+            (said("demo-A# reboot -f"), false),
+            (said("BdsDxe: starting Boot0001"), false),
+            (said("slotmgr-grub: slot B, tries left 1"), true),
+            (said("*** version 2 ***"), true),
         ];
         let mut transcript = Transcript::new();
-        for (line, shown) in console {
-            assert_eq!(transcript.shows(line), shown, "{line}");
+        for (line, shown) in lines {
+            assert_eq!(transcript.shows(&line).is_some(), shown, "{line:?}");
         }
     }
 }
