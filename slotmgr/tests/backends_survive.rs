@@ -113,7 +113,8 @@ fn the_trial_and_its_confirmation() {
         cut_everywhere(&begin, &work, &mut tried, &mut |found, _| {
             // Where there is one try, a power cut in the trial brings the old system back.
             let name = (lab.boot)(found).unwrap();
-            assert!(name == "B" || lab.tries == Some(1), "{}: {name}", lab.name);
+            let may_fall_back = lab.tries == Some(1) || lab.may_lose_entry;
+            assert!(name == "B" || may_fall_back, "{}: {name}", lab.name);
             assert!(holds(found, &name, if name == "B" { NEW } else { OLD }));
             if name == "B" {
                 assert!(confirm(&lab, found, "B"), "{}", lab.name);
@@ -144,7 +145,8 @@ fn a_confirmation_that_prevents_the_late_fallback_is_one_change() {
         let mut tried = Tried::default();
         cut_everywhere(&begin, &work, &mut tried, &mut |found, _| {
             let confirmed = standing(&lab, found, "B") == Standing::Good;
-            if lab.tries.is_some() {
+            // Renames are one for each slot: a confirmed system with a fallback lies between them.
+            if lab.tries.is_some() && !lab.may_lose_entry {
                 let fallback = standing(&lab, found, "A") == Standing::Good;
                 assert!(confirmed != fallback, "{}: {confirmed}", lab.name);
             }
@@ -235,9 +237,15 @@ fn marks_by_hand() {
                     &mut tried,
                     &mut |found, _| {
                         let now = (lab.boot)(&found.power_on(Keep::None));
-                        assert!(now == before || now == after, "{}: {now:?}", lab.name);
+                        let lost = lab.may_lose_entry && now.as_deref() == Some("A");
+                        assert!(
+                            now == before || now == after || lost,
+                            "{}: {now:?}",
+                            lab.name
+                        );
                         assert!(mark(&lab, found, name, what));
-                        assert_eq!((lab.boot)(found), after, "{}", lab.name);
+                        let now = (lab.boot)(found);
+                        assert!(now == after || lost, "{}: {now:?}", lab.name);
                     },
                 );
             }
@@ -340,6 +348,7 @@ fn confirming_and_giving_up_is_one_update() {
     sync      boot-env
     read-back boot-env
     efi, which has lost an entry: 2
+    systemd-boot: 6
     ");
 }
 

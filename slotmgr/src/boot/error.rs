@@ -147,6 +147,43 @@ pub enum BootError {
         #[source]
         source: super::efi::place::PlaceError,
     },
+    /// A file of systemd-boot's.
+    #[error("while {doing} {}", path.display())]
+    EntryFile {
+        /// reading, writing, renaming, adding.
+        doing: &'static str,
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// An entry of systemd-boot that cannot be worked with.
+    #[error("systemd-boot's entry {file} {source}. Nothing was changed")]
+    Entry {
+        /// Its name.
+        file: String,
+        /// What is wrong with it.
+        source: super::systemd_boot::entry::BadEntry,
+    },
+    /// systemd-boot does not start the first entry.
+    #[error(
+        "which entry systemd-boot starts is set by {by}, so that slotmgr cannot choose a slot. \
+         Nothing was changed; remove it"
+    )]
+    DefaultEntry {
+        /// By what.
+        by: String,
+    },
+    /// An entry is gone, and there is no copy of it.
+    #[error(
+        "systemd-boot has no entry for {name}, and there is no spare copy to make it anew \
+         (slotmgr/{name}.conf, in the folder of loader.conf). Nothing was changed"
+    )]
+    NoSpareEntry {
+        /// The boot name.
+        name: String,
+    },
     /// No partition of a slot's name.
     #[error("the partition table has no partition that is called {name}. Nothing was changed")]
     NoPartition {

@@ -18,6 +18,8 @@ use crate::boot::grub::Grub;
 use crate::boot::grub_pair::GrubPair;
 use crate::boot::noop::Noop;
 use crate::boot::program::Program;
+use crate::boot::systemd_boot::SystemdBoot;
+use crate::boot::systemd_boot::files::FatFolder;
 use crate::boot::tryboot::{FirmwareFiles, Tryboot};
 use crate::boot::uboot::UBoot;
 use crate::config::{Bootloader, SlotmgrToml, SystemConf};
@@ -77,6 +79,14 @@ pub(super) fn of(
                 locate: place::of_device,
             };
             let env = Efi::new(layout, firmware, *activate);
+            (Box::new(env), EnvPlace::Elsewhere)
+        }
+        Bootloader::SystemdBoot { entries } => {
+            let files = FatFolder {
+                entries: entries.clone(),
+                variables: EfiVarFs::ROOT.into(),
+            };
+            let env = SystemdBoot::new(layout, Box::new(files));
             (Box::new(env), EnvPlace::Elsewhere)
         }
         Bootloader::Custom => {

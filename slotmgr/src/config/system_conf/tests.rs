@@ -292,6 +292,12 @@ fn bootloaders_and_their_keys() {
                 config: "/boot/firmware/autoboot.txt".into(),
             },
         ),
+        (
+            "systemd-boot\nsystemd-boot-entries=/efi/loader/entries",
+            Bootloader::SystemdBoot {
+                entries: "/efi/loader/entries".into(),
+            },
+        ),
     ];
     for (text, expected) in table {
         assert_eq!(parsed(text).unwrap(), expected, "{text}");
