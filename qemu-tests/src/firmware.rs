@@ -1,4 +1,5 @@
-//! Systems that UEFI firmware starts without a bootloader: a kernel is a program to it.
+//! Systems that UEFI firmware starts as programs, by itself or by way of systemd-boot. Each takes
+//! its `system.conf` from the boot partition.
 
 use anyhow::Result;
 use xtask::debian::Debian;
@@ -21,7 +22,6 @@ const MODULES: [&str; 6] = [
 ];
 
 const INIT: &str = include_str!("../guest/firmware-init");
-const SYSTEM_CONF: &str = include_str!("../guest/firmware.conf");
 
 /// What firmware starts where it remembers nothing: the system in A, by way of GRUB.
 const FALLBACK: &str = "\
@@ -62,7 +62,7 @@ impl System {
             folders: &["etc", "etc/rauc"],
             files: &[
                 ("bin/slotmgr", &slotmgr),
-                ("etc/rauc/system.conf", SYSTEM_CONF.as_bytes()),
+                ("etc/rauc/slotmgr.toml", b"[trial]\ntries = 1\n"),
                 ("etc/rauc/keyring.pem", b"nothing is installed here\n"),
             ],
         };

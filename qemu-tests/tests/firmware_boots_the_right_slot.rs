@@ -23,30 +23,24 @@ fn system() -> &'static (Workspace, System) {
 }
 
 /// A machine whose firmware remembers nothing, and starts what lies at the place where firmware
-/// looks then: the system of A.
+/// looks then.
 struct Pc {
     machine: Machine<'static>,
 }
 
 impl Pc {
-    fn new(name: &str) -> Pc {
-        let (workspace, system) = system();
+    /// `esp` is the boot partition; `slots` are the files of the slots' partitions.
+    fn start(name: &str, esp: &[(&str, &[u8])], slots: &[(&str, &[u8])]) -> Pc {
+        let (workspace, _) = system();
         let dir = new_dir(&workspace.demo_dir().join("firmware-tests").join(name)).unwrap();
-        let disk = Disk::create(
-            &dir.join("disk.img"),
-            &Contents {
-                esp: &[("EFI/BOOT/BOOTX64.EFI", &system.fallback)],
-                slot_a: None,
-                slot_b: None,
-            },
-        )
-        .unwrap();
+        let contents = Contents {
+            esp,
+            slot_a: None,
+            slot_b: None,
+        };
+        let disk = Disk::create(&dir.join("disk.img"), &contents).unwrap();
         for slot in [SLOT_A, SLOT_B] {
-            let files: [(&str, &[u8]); 2] = [
-                ("linux.efi", &system.kernel),
-                ("initrd.img", &system.archive),
-            ];
-            disk.format(slot, &files).unwrap();
+            disk.format(slot, slots).unwrap();
         }
         let setup = Setup {
             dir: &dir,
@@ -60,10 +54,8 @@ impl Pc {
     }
 
     fn starts(&mut self, slot: &str) {
-        let line = self
-            .machine
-            .console
-            .wait_for(&["slotmgr-rig: started"], BOOT_LIMIT);
+        let console = &mut self.machine.console;
+        let line = console.wait_for(&["slotmgr-rig: started"], BOOT_LIMIT);
         let line = line.unwrap();
         assert!(line.ends_with(&format!("slot={slot}")), "{line}");
     }
@@ -74,38 +66,132 @@ impl Pc {
     }
 
     fn restart(&mut self) {
-        self.machine.console.send("reboot -f").unwrap();
+        let command = "umount /esp; sync; reboot -f";
+        self.machine.console.send(command).unwrap();
     }
 
-    /// Which slot the firmware starts next, as slotmgr reads it.
-    fn next(&mut self) -> String {
+    /// The line of `slotmgr status` that has this in it.
+    fn told(&mut self, about: &str) -> String {
         let said = self.run("slotmgr status");
-        let line = said.lines().find(|line| line.contains("next"));
+        let line = said.lines().find(|line| line.contains(about));
         line.unwrap_or(&said).to_owned()
     }
 
-    /// The variables of the boot manager.
-    fn variables(&mut self) -> String {
-        self.run("cd /sys/firmware/efi/efivars && for v in Boot*; do echo $v; hexdump -C $v; done")
+    /// Which slot is started next, as slotmgr reads it.
+    fn next(&mut self) -> String {
+        self.told("next start")
+    }
+
+    /// The number of the boot entry of this slot.
+    fn entry(&mut self, slot: &str) -> Option<String> {
+        // In UTF-16 behind six bytes; what comes next is the zero at its end.
+        let find = format!(
+            "cd {VARIABLES} && for v in Boot0*; do dd if=$v bs=1 skip=10 count=4 2>/dev/null \
+             | hexdump -v -e '1/1 \"%02x\"' | grep -q {:02x}000000 && echo $v; done; true",
+            slot.as_bytes()[0]
+        );
+        self.run(&find).lines().next().map(str::to_owned)
     }
 }
 
+const VARIABLES: &str = "/sys/firmware/efi/efivars";
+
+/// From a firmware that has lost everything, through an update that is confirmed, to one that is
+/// not; and on the way an entry is lost.
 #[test]
 #[ignore = "boots QEMU: run by cargo xtask test"]
-fn firmware_that_remembers_nothing_gets_its_entries_and_tries_a_new_system_once() {
-    let mut pc = Pc::new("tried-once");
+fn firmware_gets_back_the_entries_that_it_has_lost_and_tries_a_new_system_once() {
+    let (_, system) = system();
+    let esp: [(&str, &[u8]); 2] = [
+        ("EFI/BOOT/BOOTX64.EFI", &system.fallback),
+        ("system.conf", FIRMWARE_CONF),
+    ];
+    let slots: [(&str, &[u8]); 2] = [
+        ("linux.efi", &system.kernel),
+        ("initrd.img", &system.archive),
+    ];
+    let mut pc = Pc::start("entries", &esp, &slots);
     pc.starts("A");
-    println!("{}", pc.variables());
+    assert_eq!([pc.entry("A"), pc.entry("B")], [None, None]);
     pc.run("slotmgr mark good booted");
     pc.run("slotmgr mark bad other");
     assert!(pc.next().contains("(A)"));
     pc.run("slotmgr mark active other");
     assert!(pc.next().contains("(B)"));
-    println!("{}", pc.variables());
     pc.restart();
+
     pc.starts("B");
-    println!("{}", pc.run("slotmgr status"));
-    println!("{}", pc.variables());
+    assert!(pc.told("boot.1 (B)  ").contains("on trial, no further try"));
+    pc.run("slotmgr mark good booted");
+    assert!(pc.next().contains("(B)"));
+    let lost = pc.entry("A").expect("it was made");
+    pc.run(&format!("cd {VARIABLES} && chattr -i {lost}; rm {lost}"));
+    assert!(pc.told("boot.0 (A)  ").contains("bad"));
+    pc.run("slotmgr mark active other");
+    let made = pc.entry("A").expect("it is made anew");
+    assert_ne!(made, lost, "BootOrder goes on naming the lost one");
     pc.restart();
+
     pc.starts("A");
+    assert!(pc.told("boot.0 (A)  ").contains("on trial, no further try"));
+    pc.restart();
+
+    pc.starts("B");
+    assert!(pc.told("boot.1 (B)  ").contains("good"));
+    assert_eq!(pc.entry("A"), Some(made), "and nothing more");
 }
+
+/// systemd-boot itself, with the files that slotmgr ships: it counts down, gives up, and is told
+/// that a system is good.
+#[test]
+#[ignore = "boots QEMU: run by cargo xtask test"]
+fn systemd_boot_counts_a_new_system_down_and_gives_it_up() {
+    let (workspace, system) = system();
+    let shipped = workspace.root.join("slotmgr/bootloader/systemd-boot");
+    let text = |name: &str| fs_err::read_to_string(shipped.join(name)).unwrap();
+    let entry = |slot: &str| {
+        let text = text(&format!("{slot}.conf")).replace(&format!("/{slot}/"), "/");
+        text.replace("panic=5", "panic=1 console=ttyS0 quiet")
+    };
+    let (a, b, loader) = (entry("A"), entry("B"), text("loader.conf"));
+    let program = fs_err::read("/usr/lib/systemd/boot/efi/systemd-bootx64.efi").unwrap();
+    let esp: [(&str, &[u8]); 9] = [
+        ("EFI/BOOT/BOOTX64.EFI", &program),
+        ("system.conf", SYSTEMD_BOOT_CONF),
+        ("linux.efi", &system.kernel),
+        ("initrd.img", &system.archive),
+        ("loader/loader.conf", loader.as_bytes()),
+        ("loader/entries/A.conf", a.as_bytes()),
+        ("loader/entries/B+0.conf", b.as_bytes()),
+        ("loader/slotmgr/A.conf", a.as_bytes()),
+        ("loader/slotmgr/B.conf", b.as_bytes()),
+    ];
+    let mut pc = Pc::start("systemd-boot", &esp, &[]);
+    pc.starts("A");
+    assert!(pc.told("boot.1 (B)  ").contains("bad"));
+    pc.run("slotmgr mark active other");
+    assert!(pc.next().contains("(B)"));
+    assert_eq!(pc.run(ENTRIES), "A.conf\nB+1.conf\n");
+    pc.restart();
+
+    pc.starts("B");
+    assert_eq!(pc.run(ENTRIES), "A.conf\nB+0-1.conf\n");
+    assert!(pc.told("boot.1 (B)  ").contains("on trial, no further try"));
+    pc.restart();
+
+    pc.starts("A");
+    pc.run("slotmgr mark active other && slotmgr mark good other");
+    assert_eq!(pc.run(ENTRIES), "A.conf\nB.conf\n");
+    pc.restart();
+
+    pc.starts("B");
+    assert_eq!(
+        pc.run(ENTRIES),
+        "A.conf\nB.conf\n",
+        "nothing is counted any more"
+    );
+}
+
+const ENTRIES: &str = "ls /esp/loader/entries";
+const FIRMWARE_CONF: &[u8] = include_bytes!("../guest/firmware.conf");
+const SYSTEMD_BOOT_CONF: &[u8] = include_bytes!("../guest/systemd-boot.conf");

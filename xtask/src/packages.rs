@@ -85,6 +85,7 @@ pub const MACHINES: PackageSet = PackageSet {
         Package::at_least("qemu-system-x86", "1:10.0"),
         Package::at_least("qemu-utils", "1:10.0"),
         Package::any("squashfs-tools"),
+        Package::any("systemd-boot-efi"),
         Package::any("u-boot-qemu"),
         Package::any("u-boot-tools"),
         Package::any("util-linux"),

@@ -186,3 +186,64 @@ impl EntryFiles for FatFolder {
         Ok(default.then(|| format!("the line `default` of {}", path.display())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, FatFolder) {
+        let place = tempfile::tempdir().unwrap();
+        let entries = place.path().join("loader/entries");
+        let variables = place.path().join("variables");
+        for folder in [&entries, &variables, &place.path().join("loader/slotmgr")] {
+            fs_err::create_dir_all(folder).unwrap();
+        }
+        (place, FatFolder { entries, variables })
+    }
+
+    #[test]
+    fn nothing_is_ever_renamed_over_or_truncated() {
+        let (_place, folder) = folder();
+        folder.add("A.conf", b"one").unwrap();
+        folder.add("B.conf", b"two").unwrap();
+        assert!(folder.add("B.conf", b"xxx").is_err());
+        assert!(folder.rename("A.conf", "B.conf").is_err());
+        folder.overwrite("A.conf", b"1").unwrap();
+        folder.rename("A.conf", "A+3.conf").unwrap();
+        assert_eq!(folder.read("A+3.conf").unwrap(), b"1ne");
+        assert_eq!(folder.read("B.conf").unwrap(), b"two");
+        assert!(
+            folder.overwrite("C.conf", b"new").is_err(),
+            "it is not made"
+        );
+        let mut names = folder.names().unwrap();
+        names.sort();
+        assert_eq!(names, ["A+3.conf", "B.conf"]);
+    }
+
+    #[test]
+    fn what_stands_above_the_order_is_found() {
+        let (place, folder) = folder();
+        let above = || folder.overridden().unwrap();
+        assert_eq!(above(), None);
+        let conf = place.path().join("loader/loader.conf");
+        fs_err::write(&conf, "# default A\ntimeout 0\n").unwrap();
+        assert_eq!(above(), None);
+        fs_err::write(&conf, "timeout 0\n default A.conf\n").unwrap();
+        assert!(above().unwrap().contains("loader.conf"));
+        fs_err::remove_file(&conf).unwrap();
+        let variable = folder
+            .variables
+            .join(format!("LoaderEntryDefault-{LOADER}"));
+        fs_err::write(&variable, "x").unwrap();
+        assert!(above().unwrap().contains("LoaderEntryDefault"));
+    }
+
+    #[test]
+    fn spare_copies() {
+        let (place, folder) = folder();
+        assert_eq!(folder.spare("A").unwrap(), None);
+        fs_err::write(place.path().join("loader/slotmgr/A.conf"), "spare").unwrap();
+        assert_eq!(folder.spare("A").unwrap().as_deref(), Some(&b"spare"[..]));
+    }
+}

@@ -22,6 +22,8 @@
 
 pub mod entry;
 pub mod files;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
