@@ -352,6 +352,66 @@ fn confirming_and_giving_up_is_one_update() {
     ");
 }
 
+/// Condemn, arm and confirm: one list each, for what is on a disk of ours; how many operations it is
+/// where it is not.
+#[test]
+fn one_list_per_verb_and_bootloader() {
+    let mut lists = String::new();
+    for lab in labs::all() {
+        let mut world = start(&lab);
+        let (env, layout, handle) = ((lab.env)(&world), layout(), world.clone());
+        let tries = Tries::new(2).unwrap();
+        let b = slot_id(&layout, "B");
+        for (name, what) in [
+            ("condemn", Mark::Bad),
+            ("arm", Mark::Active),
+            ("confirm", Mark::Good),
+        ] {
+            let before = handle.operations();
+            let mut disks = RecordingDisks::new(&mut world);
+            let log = disks.log();
+            boot::mark(env.as_ref(), &mut disks, &layout, b, (what, tries)).unwrap();
+            let list: Vec<String> = log
+                .render()
+                .lines()
+                .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+                .collect();
+            let count = handle.operations() - before;
+            lists.push_str(&format!("{}, {name}: {count}", lab.name));
+            if !list.is_empty() {
+                lists.push_str(&format!(" operations: {}", list.join(", ")));
+            }
+            lists.push('\n');
+        }
+    }
+    insta::assert_snapshot!(lists, @r"
+    grub, condemn: 2 operations: write boot-env @0 +512, sync boot-env, read-back boot-env
+    grub, arm: 2 operations: write boot-env @0 +512, sync boot-env, read-back boot-env
+    grub, confirm: 2 operations: write boot-env @0 +512, sync boot-env, read-back boot-env
+    efi, condemn: 2
+    efi, arm: 2
+    efi, confirm: 2
+    efi, efi-use-bootnext=false, condemn: 2
+    efi, efi-use-bootnext=false, arm: 2
+    efi, efi-use-bootnext=false, confirm: 0
+    gpt-priority, Bottlerocket's GRUB, condemn: 5 operations: write boot-env @65024 +512, write boot-env @81408 +512, sync boot-env, read-back boot-env, write boot-env @512 +1024, sync boot-env, read-back boot-env
+    gpt-priority, Bottlerocket's GRUB, arm: 5 operations: write boot-env @65024 +512, write boot-env @81408 +512, sync boot-env, read-back boot-env, write boot-env @512 +1024, sync boot-env, read-back boot-env
+    gpt-priority, Bottlerocket's GRUB, confirm: 5 operations: write boot-env @65024 +512, write boot-env @81408 +512, sync boot-env, read-back boot-env, write boot-env @512 +1024, sync boot-env, read-back boot-env
+    gpt-priority, ChromeOS's firmware, condemn: 5 operations: write boot-env @65024 +512, write boot-env @81408 +512, sync boot-env, read-back boot-env, write boot-env @512 +1024, sync boot-env, read-back boot-env
+    gpt-priority, ChromeOS's firmware, arm: 5 operations: write boot-env @65024 +512, write boot-env @81408 +512, sync boot-env, read-back boot-env, write boot-env @512 +1024, sync boot-env, read-back boot-env
+    gpt-priority, ChromeOS's firmware, confirm: 5 operations: write boot-env @65024 +512, write boot-env @81408 +512, sync boot-env, read-back boot-env, write boot-env @512 +1024, sync boot-env, read-back boot-env
+    grub, paired files, condemn: 2 operations: write boot-env @0 +512, sync boot-env, read-back boot-env
+    grub, paired files, arm: 2 operations: write boot-env.1 @0 +512, sync boot-env.1, read-back boot-env.1
+    grub, paired files, confirm: 2 operations: write boot-env @0 +512, sync boot-env, read-back boot-env
+    efi, which has lost an entry, condemn: 2
+    efi, which has lost an entry, arm: 2
+    efi, which has lost an entry, confirm: 2
+    systemd-boot, condemn: 3
+    systemd-boot, arm: 5
+    systemd-boot, confirm: 3
+    ");
+}
+
 /// Arming before the content is there: what a careless updater does. The machine finds it with
 /// every bootloader.
 #[test]
