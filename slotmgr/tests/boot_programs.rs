@@ -425,6 +425,9 @@ fn variables_in_efivarfs() {
     vars.remove("BootNext").unwrap();
     assert_eq!(raw("BootNext"), None);
     assert!(vars.read("BootNext").unwrap().is_none());
+    // What efivarfs keeps of a variable that the firmware has refused.
+    fs_err::write(place.path(&format!("Boot0009-{GUID}")), "").unwrap();
+    assert!(vars.read("Boot0009").unwrap().is_none());
     assert!(
         EfiVarFs {
             root: "/no/such/directory".into()

@@ -22,6 +22,7 @@ pub const PEERS: PackageSet = PackageSet {
         Package::any("casync"),
         Package::any("cryptsetup-bin"),
         Package::any("dbus"),
+        Package::any("device-tree-compiler"),
         Package::any("dosfstools"),
         Package::any("dt-utils"),
         Package::any("e2fsprogs"),
