@@ -147,10 +147,6 @@ impl Suite<'_> {
         for (what, test) in [
             ("GRUB's choice of slot", "boots_the_right_slot"),
             ("U-Boot's choice of slot", "uboot_boots_what_we_write"),
-            (
-                "the firmware's choice of slot",
-                "firmware_boots_the_right_slot",
-            ),
             ("who notices a hang", "notices_hangs"),
             ("a trial under systemd", "under_systemd"),
         ] {
