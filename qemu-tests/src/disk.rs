@@ -59,7 +59,7 @@ impl Disk {
         let disk = Self {
             path: path.to_owned(),
         };
-        disk.format_esp(contents.esp)?;
+        disk.format(ESP, contents.esp)?;
         for (slot, image) in [(SLOT_A, contents.slot_a), (SLOT_B, contents.slot_b)] {
             if let Some(image) = image {
                 disk.write_slot(slot, image)?;
@@ -133,16 +133,21 @@ impl Disk {
         Ok(esp.unmount()?)
     }
 
-    fn format_esp(&self, files: &[(&str, &[u8])]) -> Result<()> {
-        let mut window = self.window(ESP)?;
+    /// Makes a FAT file system with `files` of a partition: one that firmware starts programs from.
+    ///
+    /// # Errors
+    /// They do not fit, or cannot be written.
+    pub fn format(&self, partition: &str, files: &[(&str, &[u8])]) -> Result<()> {
+        let mut window = self.window(partition)?;
         let options = FormatVolumeOptions::new().volume_label(*b"ESP        ");
-        fatfs::format_volume(&mut window, options).context("formatting the ESP")?;
+        let what = || format!("formatting the partition {partition}");
+        fatfs::format_volume(&mut window, options).with_context(what)?;
         window.rewind()?;
-        let esp = FileSystem::new(window, FsOptions::new())?;
+        let volume = FileSystem::new(window, FsOptions::new())?;
         for (name, content) in files {
-            write_file(&esp, name, content)?;
+            write_file(&volume, name, content)?;
         }
-        Ok(esp.unmount()?)
+        Ok(volume.unmount()?)
     }
 
     /// The bytes of the disk that a partition takes.

@@ -53,10 +53,27 @@ pub const FACTORY_ENVIRONMENT: [(&str, &str); 6] = [
 /// # Errors
 /// `grub-mkimage` fails.
 pub fn efi_image(part: &Path) -> Result<Vec<u8>> {
+    mkimage(part, &[])
+}
+
+/// The same with a configuration of its own in it; it reads none on its partition.
+///
+/// # Errors
+/// As [`efi_image`].
+pub fn efi_image_with(part: &Path, config: &str) -> Result<Vec<u8>> {
+    let file = part.with_extension("cfg");
+    fs_err::write(&file, config)?;
+    let image = mkimage(part, &["-c", &file.to_string_lossy()])?;
+    fs_err::remove_file(&file)?;
+    Ok(image)
+}
+
+fn mkimage(part: &Path, options: &[&str]) -> Result<Vec<u8>> {
     captured(
         Command::new("grub-mkimage")
             .args(["-O", "x86_64-efi", "-p", "/grub", "-o"])
             .arg(part)
+            .args(options)
             .args(MODULES),
     )?;
     let image = fs_err::read(part)?;

@@ -16,20 +16,54 @@ pub const BUSYBOX: &str = "/bin/busybox";
 
 const INIT: &str = include_str!("../guest/initramfs-init");
 
-/// Builds the archive; `scratch` is a folder for files in between.
+/// What an archive holds beside busybox.
+#[derive(Debug)]
+pub struct Contents<'a> {
+    /// The first program.
+    pub init: &'a str,
+    /// Kernel modules, which the init finds in `/mods`, in the order in which they load.
+    pub modules: &'a [&'a str],
+    /// Folders of the files, beside those that every archive has; each after the one it lies in.
+    pub folders: &'a [&'a str],
+    /// Programs and other files, by their paths without a slash in front.
+    pub files: &'a [(&'a str, &'a [u8])],
+}
+
+/// Builds the archive that finds the root; `scratch` is a folder for files in between.
 ///
 /// # Errors
 /// Busybox or a module cannot be read.
 pub fn build(kernel: &Kernel, scratch: &Path) -> Result<Vec<u8>> {
+    let contents = Contents {
+        init: INIT,
+        modules: &MODULES,
+        folders: &[],
+        files: &[],
+    };
+    build_of(kernel, &contents, scratch)
+}
+
+/// Builds an archive; `scratch` is a folder for files in between.
+///
+/// # Errors
+/// Busybox or a module cannot be read.
+pub fn build_of(kernel: &Kernel, contents: &Contents<'_>, scratch: &Path) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     for dir in ["bin", "dev", "mods", "newroot", "proc", "sys"] {
+        archive.directory(dir)?;
+    }
+    for dir in contents.folders {
         archive.directory(dir)?;
     }
     archive.console()?;
     archive.file("bin/busybox", &fs_err::read(BUSYBOX)?)?;
     archive.link("bin/sh", "busybox")?;
-    archive.file("init", INIT.as_bytes())?;
-    for (place, module) in kernel.with_dependencies(&MODULES)?.iter().enumerate() {
+    archive.file("init", contents.init.as_bytes())?;
+    for (name, content) in contents.files {
+        archive.file(name, content)?;
+    }
+    let modules = kernel.with_dependencies(contents.modules)?;
+    for (place, module) in modules.iter().enumerate() {
         let file = uncompressed(module);
         let name = file
             .file_name()

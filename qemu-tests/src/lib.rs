@@ -14,6 +14,7 @@ pub mod cache;
 pub mod console;
 pub mod demo;
 pub mod disk;
+pub mod firmware;
 pub mod grub;
 pub mod http;
 pub mod initramfs;

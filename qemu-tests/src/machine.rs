@@ -72,6 +72,19 @@ impl<'a> Machine<'a> {
     /// # Errors
     /// QEMU cannot be started, or a file is missing.
     pub fn start(setup: &Setup<'_>, watcher: Watcher<'a>) -> Result<Self> {
+        Self::start_with(setup, "virtio-blk-pci,drive=disk,bootindex=0", watcher)
+    }
+
+    /// Turns the machine on; what the firmware starts is up to its variables alone. (Where QEMU is
+    /// told an order of disks, the firmware of these machines makes `BootOrder` anew at each start.)
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_by_variables(setup: &Setup<'_>, watcher: Watcher<'a>) -> Result<Self> {
+        Self::start_with(setup, "virtio-blk-pci,drive=disk", watcher)
+    }
+
+    fn start_with(setup: &Setup<'_>, disk: &str, watcher: Watcher<'a>) -> Result<Self> {
         let variables = setup.dir.join("firmware-variables.fd");
         if !variables.exists() {
             fs_err::copy(FIRMWARE_VARIABLES, &variables)?;
@@ -89,7 +102,7 @@ impl<'a> Machine<'a> {
             ])
             .args(["-drive", &drive("if=pflash,unit=1", &variables)])
             .args(["-drive", &drive("if=none,id=disk", setup.disk)])
-            .args(["-device", "virtio-blk-pci,drive=disk,bootindex=0"]);
+            .args(["-device", disk]);
         if let Some(network) = setup.network {
             // Without its option ROM: nothing boots from the network here.
             command.args([

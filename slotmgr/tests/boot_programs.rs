@@ -15,7 +15,7 @@ use std::time::Duration;
 use slotmgr::boot::barebox::{Barebox, StateName};
 use slotmgr::boot::custom::Custom;
 use slotmgr::boot::efi::vars::{EfiVarFs, EfiVars};
-use slotmgr::boot::efi::{Activate, Efi};
+use slotmgr::boot::efi::{Activate, Efi, Firmware, place};
 use slotmgr::boot::noop::Noop;
 use slotmgr::boot::program::{Program, ProgramError};
 use slotmgr::boot::tryboot::{FirmwareFiles, Tryboot};
@@ -385,6 +385,13 @@ fn like_efivarfs(place: &Place) -> LikeEfivarfs {
     })
 }
 
+/// Whose partitions are not to be found.
+fn firmware(vars: LikeEfivarfs) -> Firmware {
+    let locate = place::of_device;
+    let vars = Box::new(vars);
+    Firmware { vars, locate }
+}
+
 fn efivars(place: &Place) -> LikeEfivarfs {
     let variable = |name: &str, content: &[u8]| {
         let bytes = [&7_u32.to_le_bytes()[..], content].concat();
@@ -407,7 +414,7 @@ fn efivars(place: &Place) -> LikeEfivarfs {
 fn variables_in_efivarfs() {
     let place = Place::new();
     let vars = efivars(&place);
-    let env = Efi::new(&layout(), Box::new(efivars(&place)), Activate::Once);
+    let env = Efi::new(&layout(), firmware(efivars(&place)), Activate::Once);
     assert_eq!(standings(&env), [GOOD, GOOD]);
     assert_eq!(env.current("").unwrap().as_deref(), Some("A"));
     assert!(installed(&env));
@@ -418,6 +425,9 @@ fn variables_in_efivarfs() {
     vars.remove("BootNext").unwrap();
     assert_eq!(raw("BootNext"), None);
     assert!(vars.read("BootNext").unwrap().is_none());
+    // What efivarfs keeps of a variable that the firmware has refused.
+    fs_err::write(place.path(&format!("Boot0009-{GUID}")), "").unwrap();
+    assert!(vars.read("Boot0009").unwrap().is_none());
     assert!(
         EfiVarFs {
             root: "/no/such/directory".into()
@@ -438,14 +448,85 @@ fn entries_that_the_firmware_would_pass_over_are_none() {
         b"\x01\0\0\0\xff\xffB\0\0\0",
     ] {
         vars.write("Boot0002", broken).unwrap();
-        let env = Efi::new(&layout(), Box::new(like_efivarfs(&place)), Activate::Once);
+        let env = Efi::new(&layout(), firmware(like_efivarfs(&place)), Activate::Once);
         assert_eq!(standings(&env), [GOOD, Standing::Bad]);
-        assert!(matches!(
-            mark(&env, "B", Mark::Active),
-            Err(BootError::NoEntry { .. })
-        ));
+        // Already before the slot is written: nobody could start it afterwards.
+        for what in [Mark::Bad, Mark::Active, Mark::Good] {
+            let refused = mark(&env, "B", what);
+            assert!(matches!(refused, Err(BootError::NoEntry { .. })));
+        }
+        assert!(!installed(&env));
         assert!(!place.path(&format!("BootNext-{GUID}")).exists());
     }
+}
+
+/// The firmware of a disk whose second partition holds the slots' programs.
+fn known_partition(place: &Place) -> Firmware {
+    let world = slotmgr::storage::sim::World::new();
+    Firmware {
+        vars: Box::new(like_efivarfs(place)),
+        ..support::nvram::firmware(&world)
+    }
+}
+
+/// What efibootmgr shows of the variables in a folder.
+fn efibootmgr(place: &Place) -> String {
+    // With a slash at the end, it takes the folder for an efivarfs.
+    let folder = format!("{}/", place.0.path().display());
+    let mut command = std::process::Command::new("efibootmgr");
+    let output = command.arg("-v").env("EFIVARFS_PATH", folder).output();
+    let output = output.expect("efibootmgr is needed: cargo xtask packages");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn an_entry_that_the_firmware_has_lost_is_made_anew_under_a_number_that_nothing_names() {
+    let place = Place::new();
+    let vars = efivars(&place);
+    vars.remove("Boot0002").unwrap();
+    let layout = support::nvram::layout_with_entries();
+    let env = || Efi::new(&layout, known_partition(&place), Activate::Once);
+    assert_eq!(standings(&env()), [GOOD, Standing::Bad]);
+    mark(&env(), "B", Mark::Bad).unwrap();
+    assert!(vars.read("Boot0002").unwrap().is_none(), "BootOrder has it");
+    let made = vars.read("Boot0000").unwrap().unwrap();
+    assert_eq!(
+        standings(&env()),
+        [GOOD, Standing::Bad],
+        "it starts nothing"
+    );
+
+    mark(&env(), "B", Mark::Active).unwrap();
+    assert_eq!(vars.read("BootNext").unwrap(), Some(vec![0, 0]));
+    mark(&env(), "B", Mark::Good).unwrap();
+    assert_eq!(standings(&env()), [GOOD, GOOD]);
+    assert_eq!(
+        vars.read("Boot0000").unwrap(),
+        Some(made),
+        "it is made once"
+    );
+    let said = efibootmgr(&place);
+    let path = "HD(2,GPT,5b193300-fc78-40cd-8002-e86c45580b47,0x800,0x14000)/File(\\linux.efi)";
+    let line = said.lines().find(|line| line.starts_with("Boot0000* B"));
+    let line = line.unwrap_or_else(|| panic!("{said}"));
+    assert!(line.contains(path), "{said}");
+    assert!(said.contains("BootOrder: 0000,0001"), "{said}");
+}
+
+#[test]
+fn a_lost_entry_of_a_partition_that_is_not_found_stops_an_installation_before_it_writes() {
+    let place = Place::new();
+    let vars = efivars(&place);
+    vars.remove("Boot0002").unwrap();
+    let layout = support::nvram::layout_with_entries();
+    let env = Efi::new(&layout, firmware(like_efivarfs(&place)), Activate::Once);
+    let before = efibootmgr(&place);
+    assert!(matches!(
+        mark(&env, "B", Mark::Bad),
+        Err(BootError::EntryPlace { .. })
+    ));
+    assert_eq!(efibootmgr(&place), before);
 }
 
 /// A Raspberry Pi with partitions 2 and 3.

@@ -14,6 +14,7 @@ use std::sync::{Arc, OnceLock};
 use bundle_format::VerifiedBundle;
 use slotmgr::boot::{self, BootEnv, BootError, Mark, Standing, Tries, uboot::UBoot};
 use slotmgr::state::RECORD_SIZE;
+use slotmgr::storage::record::RecordingDisks;
 use slotmgr::storage::sim::{Keep, World};
 use slotmgr::storage::{Area, Disks, EnvCopy, RecordCopy, SECTOR};
 use support::cuts::{Tried, fingerprint, keeps};
@@ -458,4 +459,92 @@ fn careless_orders_are_found() {
     for (number, steps) in careless.into_iter().enumerate() {
         assert!(harm(steps), "order {number} was not found");
     }
+}
+
+/// What each verb does to the disks: the copy that does not count is written, synced and read back,
+/// and nothing else.
+#[test]
+fn the_order_of_writes_is_a_contract() {
+    let mut lists = String::new();
+    for keeping in [Keeping::Two(7, 6), Keeping::Sector] {
+        let env = keeping.backend();
+        let layout = layout();
+        let world = keeping.machine(BOTH_GOOD, &image(OLD), &image(OLDER));
+        let mut list = |what: &str, verb: &dyn Fn(&mut RecordingDisks<'_>)| {
+            let mut world = world.clone();
+            let mut disks = RecordingDisks::new(&mut world);
+            let log = disks.log();
+            verb(&mut disks);
+            lists.push_str(&format!("{keeping:?}, {what}\n{}", log.render()));
+        };
+        list("install", &|disks| {
+            let what = (new_bundle(), &policy());
+            let _armed = install_by(&env, disks, "A", what).unwrap();
+        });
+        list("confirm", &|disks| {
+            boot::confirm(&env, disks, support::booted(&layout, "B")).unwrap();
+        });
+        for what in [Mark::Bad, Mark::Bad, Mark::Active] {
+            list(&format!("{what:?} B"), &|disks| {
+                let with = (what, Tries::new(2).unwrap());
+                boot::mark(&env, disks, &layout, slot_id(&layout, "B"), with).unwrap();
+            });
+        }
+    }
+    insta::assert_snapshot!(lists, @r"
+    Two(7, 6), install
+    write     record.0 @0 +799
+    sync      record.0
+    write     boot-env.1 @0 +2048
+    sync      boot-env.1
+    read-back boot-env.1
+    write     slot#1 @0 +50000
+    sync      slot#1
+    read-back slot#1
+    write     boot-env @0 +2048
+    sync      boot-env
+    read-back boot-env
+    write     record.1 @0 +1016
+    sync      record.1
+    Two(7, 6), confirm
+    write     boot-env.1 @0 +2048
+    sync      boot-env.1
+    read-back boot-env.1
+    Two(7, 6), Bad B
+    write     boot-env @0 +2048
+    sync      boot-env
+    read-back boot-env
+    Two(7, 6), Bad B
+    Two(7, 6), Active B
+    write     boot-env.1 @0 +2048
+    sync      boot-env.1
+    read-back boot-env.1
+    Sector, install
+    write     record.0 @0 +799
+    sync      record.0
+    write     boot-env @0 +512
+    sync      boot-env
+    read-back boot-env
+    write     slot#1 @0 +50000
+    sync      slot#1
+    read-back slot#1
+    write     boot-env @0 +512
+    sync      boot-env
+    read-back boot-env
+    write     record.1 @0 +1016
+    sync      record.1
+    Sector, confirm
+    write     boot-env @0 +512
+    sync      boot-env
+    read-back boot-env
+    Sector, Bad B
+    write     boot-env @0 +512
+    sync      boot-env
+    read-back boot-env
+    Sector, Bad B
+    Sector, Active B
+    write     boot-env @0 +512
+    sync      boot-env
+    read-back boot-env
+    ");
 }

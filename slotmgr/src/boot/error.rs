@@ -127,10 +127,60 @@ pub enum BootError {
     },
     /// No entry of the firmware's boot manager.
     #[error(
-        "the firmware has no active boot entry that is called {name}. Nothing was changed; make \
-         one with `efibootmgr --create --label {name} ...`"
+        "the firmware has no active boot entry that is called {name}, and system.conf does not \
+         say what would be in one. Nothing was changed; give the slot an `efi-loader` (and \
+         `efi-cmdline`), or make the entry with `efibootmgr --create-only --label {name} ...`"
     )]
     NoEntry {
+        /// The boot name.
+        name: String,
+    },
+    /// A lost entry that cannot be made anew.
+    #[error(
+        "the firmware has lost the boot entry that is called {name}, and it cannot be made anew, \
+         since the slot's partition is not to be found. Nothing was changed"
+    )]
+    EntryPlace {
+        /// The boot name.
+        name: String,
+        /// Why not.
+        #[source]
+        source: super::efi::place::PlaceError,
+    },
+    /// A file of systemd-boot's.
+    #[error("while {doing} {}", path.display())]
+    EntryFile {
+        /// reading, writing, renaming, adding.
+        doing: &'static str,
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// An entry of systemd-boot that cannot be worked with.
+    #[error("systemd-boot's entry {file} {source}. Nothing was changed")]
+    Entry {
+        /// Its name.
+        file: String,
+        /// What is wrong with it.
+        source: super::systemd_boot::entry::BadEntry,
+    },
+    /// systemd-boot does not start the first entry.
+    #[error(
+        "which entry systemd-boot starts is set by {by}, so that slotmgr cannot choose a slot. \
+         Nothing was changed; remove it"
+    )]
+    DefaultEntry {
+        /// By what.
+        by: String,
+    },
+    /// An entry is gone, and there is no copy of it.
+    #[error(
+        "systemd-boot has no entry for {name}, and there is no spare copy to make it anew \
+         (slotmgr/{name}.conf, in the folder of loader.conf). Nothing was changed"
+    )]
+    NoSpareEntry {
         /// The boot name.
         name: String,
     },

@@ -16,6 +16,7 @@ pub mod grub_pair;
 mod names;
 pub mod noop;
 pub mod program;
+pub mod systemd_boot;
 pub mod tryboot;
 pub mod uboot;
 

@@ -11,13 +11,15 @@ use uboot_env::limits::MAX_CONFIG_BYTES;
 use crate::boot::BootEnv;
 use crate::boot::barebox::{Barebox, StateName};
 use crate::boot::custom::Custom;
-use crate::boot::efi::Efi;
 use crate::boot::efi::vars::EfiVarFs;
+use crate::boot::efi::{Efi, Firmware, place};
 use crate::boot::gpt_priority::GptPriority;
 use crate::boot::grub::Grub;
 use crate::boot::grub_pair::GrubPair;
 use crate::boot::noop::Noop;
 use crate::boot::program::Program;
+use crate::boot::systemd_boot::SystemdBoot;
+use crate::boot::systemd_boot::files::FatFolder;
 use crate::boot::tryboot::{FirmwareFiles, Tryboot};
 use crate::boot::uboot::UBoot;
 use crate::config::{Bootloader, SlotmgrToml, SystemConf};
@@ -72,7 +74,19 @@ pub(super) fn of(
             let vars = EfiVarFs {
                 root: EfiVarFs::ROOT.into(),
             };
-            let env = Efi::new(layout, Box::new(vars), *activate);
+            let firmware = Firmware {
+                vars: Box::new(vars),
+                locate: place::of_device,
+            };
+            let env = Efi::new(layout, firmware, *activate);
+            (Box::new(env), EnvPlace::Elsewhere)
+        }
+        Bootloader::SystemdBoot { entries } => {
+            let files = FatFolder {
+                entries: entries.clone(),
+                variables: EfiVarFs::ROOT.into(),
+            };
+            let env = SystemdBoot::new(layout, Box::new(files));
             (Box::new(env), EnvPlace::Elsewhere)
         }
         Bootloader::Custom => {

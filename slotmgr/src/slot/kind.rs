@@ -105,6 +105,17 @@ pub struct SlotOptions {
     pub region: Option<Region>,
     /// `size-limit=` of an eMMC's boot areas, in bytes.
     pub size_limit: Option<u64>,
+    /// `efi-loader=` and `efi-cmdline=`
+    pub firmware_entry: Option<FirmwareEntry>,
+}
+
+/// What a boot entry of UEFI firmware starts; the partition is the slot's device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirmwareEntry {
+    /// The program on the partition: `\EFI\BOOT\BOOTX64.EFI`.
+    pub loader: String,
+    /// What it gets as its arguments; may be empty.
+    pub command_line: String,
 }
 
 /// Whether a mounted slot may be handed to a bundle's install hook.

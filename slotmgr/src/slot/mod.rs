@@ -12,7 +12,7 @@ mod select;
 mod state;
 
 pub use evidence::{Evidence, parameter, parse_cmdline};
-pub use kind::{InstallSame, Mounted, Region, Resize, SlotKind, SlotOptions};
+pub use kind::{FirmwareEntry, InstallSame, Mounted, Region, Resize, SlotKind, SlotOptions};
 pub use layout::{
     Access, Booted, BootedError, Layout, LayoutError, OUTSIDE, Running, Slot, SlotId,
 };

@@ -7,13 +7,14 @@ use slotmgr::boot::efi::{Activate, Efi};
 use slotmgr::boot::gpt_priority::GptPriority;
 use slotmgr::boot::grub::Grub;
 use slotmgr::boot::grub_pair::GrubPair;
+use slotmgr::boot::systemd_boot::SystemdBoot;
 use slotmgr::partition::SectorSize;
 use slotmgr::storage::sim::World;
 use slotmgr::storage::{Area, Disks, EnvCopy};
 
 use super::nvram::{self, Nvram};
 use super::table_disk::{self as model, Part, Shape};
-use super::{BOTH_GOOD, grub_model, grub_pair_model, layout};
+use super::{BOTH_GOOD, grub_model, grub_pair_model, layout, sdboot_model};
 
 /// One kind of bootloader.
 pub struct Lab {
@@ -27,6 +28,8 @@ pub struct Lab {
     /// How often an armed slot is started before the old one comes back, if two tries are asked
     /// for; `None`: there is no trial.
     pub tries: Option<usize>,
+    /// A power cut in a change of a slot may lose that slot's own entry; the other one starts then.
+    pub may_lose_entry: bool,
 }
 
 pub fn all() -> Vec<Lab> {
@@ -41,26 +44,29 @@ pub fn all() -> Vec<Lab> {
                     .map(|boot| boot.name)
             },
             tries: Some(2),
+            may_lose_entry: false,
         },
         Lab {
             name: "efi",
             memory: efi_memory,
-            env: |world| {
-                let vars = Box::new(Nvram(world.clone()));
-                Box::new(Efi::new(&layout(), vars, Activate::Once))
-            },
+            env: |world| Box::new(Efi::new(&layout(), nvram::firmware(world), Activate::Once)),
             boot: nvram::boot,
             tries: Some(1),
+            may_lose_entry: false,
         },
         Lab {
             name: "efi, efi-use-bootnext=false",
             memory: efi_memory,
             env: |world| {
-                let vars = Box::new(Nvram(world.clone()));
-                Box::new(Efi::new(&layout(), vars, Activate::ForGood))
+                Box::new(Efi::new(
+                    &layout(),
+                    nvram::firmware(world),
+                    Activate::ForGood,
+                ))
             },
             boot: nvram::boot,
             tries: None,
+            may_lose_entry: false,
         },
         Lab {
             name: "gpt-priority, Bottlerocket's GRUB",
@@ -68,6 +74,7 @@ pub fn all() -> Vec<Lab> {
             env: |_| Box::new(GptPriority::new(&layout(), SectorSize::S512)),
             boot: |world| boot_gpt(world, Counter::Bottlerocket),
             tries: Some(2),
+            may_lose_entry: false,
         },
         Lab {
             name: "gpt-priority, ChromeOS's firmware",
@@ -75,6 +82,7 @@ pub fn all() -> Vec<Lab> {
             env: |_| Box::new(GptPriority::new(&layout(), SectorSize::S512)),
             boot: |world| boot_gpt(world, Counter::ChromeOs),
             tries: Some(2),
+            may_lose_entry: false,
         },
         Lab {
             name: "grub, paired files",
@@ -82,6 +90,29 @@ pub fn all() -> Vec<Lab> {
             env: |_| Box::new(GrubPair::new(&layout()).unwrap()),
             boot: grub_pair_model::boot,
             tries: Some(2),
+            may_lose_entry: false,
+        },
+        Lab {
+            name: "efi, which has lost an entry",
+            memory: efi_memory_without_b,
+            env: |world| {
+                let layout = nvram::layout_with_entries();
+                Box::new(Efi::new(&layout, nvram::firmware(world), Activate::Once))
+            },
+            boot: nvram::boot,
+            tries: Some(1),
+            may_lose_entry: false,
+        },
+        Lab {
+            name: "systemd-boot",
+            memory: sdboot_model::both_good,
+            env: |world| {
+                let files = Box::new(sdboot_model::Folder(world.clone()));
+                Box::new(SystemdBoot::new(&layout(), files))
+            },
+            boot: sdboot_model::boot,
+            tries: Some(2),
+            may_lose_entry: true,
         },
     ]
 }
@@ -101,6 +132,15 @@ fn efi_memory() -> Vec<(EnvCopy, Vec<u8>)> {
     vars.write("Boot000B", &nvram::option("B")).unwrap();
     vars.write("BootOrder", &[3, 0, 0xB, 0, 0, 0]).unwrap();
     vars.write("BootCurrent", &[3, 0]).unwrap();
+    one(world.current(area))
+}
+
+/// `BootOrder` goes on naming the entry that is gone, as it may.
+fn efi_memory_without_b() -> Vec<(EnvCopy, Vec<u8>)> {
+    let world = World::new();
+    let area = Area::BootEnv(EnvCopy::First);
+    world.add(area, efi_memory().remove(0).1);
+    Nvram(world.clone()).remove("Boot000B").unwrap();
     one(world.current(area))
 }
 

@@ -18,6 +18,7 @@ pub mod loops;
 pub mod nginx;
 pub mod nvram;
 pub mod rig;
+pub mod sdboot_model;
 pub mod server;
 pub mod table_disk;
 pub mod uboot_model;

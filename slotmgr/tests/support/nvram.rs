@@ -6,7 +6,11 @@
 use std::collections::BTreeMap;
 
 use slotmgr::boot::BootError;
+use slotmgr::boot::efi::Firmware;
+use slotmgr::boot::efi::entry::Partition;
 use slotmgr::boot::efi::vars::EfiVars;
+use slotmgr::partition::Guid;
+use slotmgr::slot::{FirmwareEntry, Layout, Slot};
 use slotmgr::storage::sim::World;
 use slotmgr::storage::{Area, Disks, EnvCopy};
 
@@ -80,6 +84,35 @@ impl EfiVars for Nvram {
             None => Ok(()),
         }
     }
+}
+
+/// With the variables of `world`, and with the second partition of a disk for whatever device.
+pub fn firmware(world: &World) -> Firmware {
+    Firmware {
+        vars: Box::new(Nvram(world.clone())),
+        locate: |_| {
+            Ok(Partition {
+                number: 2,
+                first: 2048,
+                blocks: 81_920,
+                unique: Guid::parse("5b193300-fc78-40cd-8002-e86c45580b47").unwrap(),
+            })
+        },
+    }
+}
+
+/// The usual slots, with what is to be in their entries.
+pub fn layout_with_entries() -> Layout {
+    let slots = super::layout();
+    let slots = slots.iter().map(|(_, slot)| {
+        let mut slot: Slot = slot.clone();
+        slot.options.firmware_entry = Some(FirmwareEntry {
+            loader: "\\linux.efi".to_owned(),
+            command_line: format!("rauc.slot={}", slot.name),
+        });
+        slot
+    });
+    Layout::new(slots.collect()).unwrap()
 }
 
 /// A load option: active, of this description, with an end-of-path as its device path.

@@ -16,18 +16,29 @@
 //! one of the two states: a condemned slot leaves `BootNext` before it leaves `BootOrder`, and a
 //! preferred one is first in `BootOrder` before another one's `BootNext` is dropped.
 //!
+//! A slot whose entry the firmware has lost gets a new one, if `system.conf` says what is to be in
+//! it, before anything else is changed: under a number that nothing names yet, so that the entry
+//! starts nothing until the next variable is written. A power cut in between leaves an entry that
+//! the next change finds. Already *condemn* does so, and is refused where it cannot be done: not
+//! only *arm*, when the slot's old content is gone.
+//!
 //! Source: UEFI Specification 2.10, sections 3.1 (boot manager) and 8.2 (variables).
 
+pub mod entry;
 pub mod option;
+pub mod place;
 pub mod vars;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use super::names::Names;
 use super::{BootChange, BootEnv, BootError, BootState, ChangeKind, Standing};
-use crate::slot::Layout;
+use crate::slot::{FirmwareEntry, Layout};
 use crate::storage::Disks;
+use entry::{Partition, load_option};
 use option::LoadOption;
+use place::PlaceError;
 use vars::EfiVars;
 
 /// Most entries that are looked at. Firmware keeps some dozens at most.
@@ -42,10 +53,24 @@ pub enum Activate {
     ForGood,
 }
 
+/// Tells which partition a slot's device is.
+pub type Locate = fn(&Path) -> Result<Partition, PlaceError>;
+
+/// The firmware's side of a machine.
+pub struct Firmware {
+    /// Its variables.
+    pub vars: Box<dyn EfiVars>,
+    /// For entries that are made anew: [`place::of_device`] on a real machine.
+    pub locate: Locate,
+}
+
 /// The backend for `bootloader=efi`.
 pub struct Efi {
     names: Names,
+    /// What the entry of each boot name starts, and the partition that this lies on.
+    recipes: BTreeMap<String, (PathBuf, FirmwareEntry)>,
     vars: Box<dyn EfiVars>,
+    locate: Locate,
     activate: Activate,
 }
 
@@ -53,6 +78,8 @@ pub struct Efi {
 struct Variables {
     /// Numbers of the entries of each boot name, lowest first.
     entries: BTreeMap<String, Vec<u16>>,
+    /// The numbers of all entries, whosever they are.
+    numbers: Vec<u16>,
     order: Vec<u16>,
     next: Option<u16>,
     current: Option<u16>,
@@ -62,15 +89,30 @@ impl Variables {
     fn of(&self, name: &str) -> &[u16] {
         self.entries.get(name).map_or(&[], Vec::as_slice)
     }
+
+    /// A number that neither an entry has nor any variable names: `BootOrder` may go on naming an
+    /// entry that is gone, and whatever got its number would be started at once.
+    fn free_number(&self) -> Option<u16> {
+        let named = self.next.iter().chain(&self.current).chain(&self.order);
+        let taken: BTreeSet<u16> = named.chain(&self.numbers).copied().collect();
+        (0..=u16::MAX).find(|number| !taken.contains(number))
+    }
 }
 
 impl Efi {
     /// For the slots of `layout` that have a boot name.
     #[must_use]
-    pub fn new(layout: &Layout, vars: Box<dyn EfiVars>, activate: Activate) -> Self {
+    pub fn new(layout: &Layout, firmware: Firmware, activate: Activate) -> Self {
+        let recipe = |(id, name): (_, &crate::slot::BootName)| {
+            let slot = layout.slot(id);
+            let entry = slot.options.firmware_entry.clone()?;
+            Some((name.as_str().to_owned(), (slot.device.clone(), entry)))
+        };
         Efi {
             names: Names::of(layout),
-            vars,
+            recipes: layout.bootable().filter_map(recipe).collect(),
+            vars: firmware.vars,
+            locate: firmware.locate,
             activate,
         }
     }
@@ -84,8 +126,7 @@ impl Efi {
             .filter_map(|n| number(n))
             .collect();
         numbers.sort_unstable();
-        numbers.truncate(MAX_ENTRIES);
-        for number in numbers {
+        for number in numbers.iter().copied().take(MAX_ENTRIES) {
             let Some(raw) = self.vars.read(&entry_name(number))? else {
                 continue;
             };
@@ -105,6 +146,7 @@ impl Efi {
         };
         Ok(Variables {
             entries,
+            numbers,
             order: list("BootOrder")?,
             next: list("BootNext")?.first().copied(),
             current: list("BootCurrent")?.first().copied(),
@@ -127,6 +169,21 @@ impl Efi {
         } else {
             Standing::Bad
         }
+    }
+
+    /// Makes an entry for `name`, which nothing names yet.
+    fn create_entry(&self, variables: &mut Variables, name: &str) -> Result<(), BootError> {
+        let no_entry = || no_entry(name);
+        let (device, entry) = self.recipes.get(name).ok_or_else(no_entry)?;
+        let place = (self.locate)(device).map_err(|source| BootError::EntryPlace {
+            name: name.to_owned(),
+            source,
+        })?;
+        let content = load_option(name, &place, entry).ok_or_else(no_entry)?;
+        let number = variables.free_number().ok_or_else(no_entry)?;
+        self.set(&entry_name(number), &content)?;
+        variables.entries.insert(name.to_owned(), vec![number]);
+        Ok(())
     }
 
     fn set_order(&self, variables: &Variables, order: &[u16]) -> Result<(), BootError> {
@@ -206,7 +263,11 @@ impl BootEnv for Efi {
         let Some(name) = self.names.name(change.slot()) else {
             return Ok(()); // A slot that the bootloader does not know cannot be started anyway.
         };
-        let variables = self.load()?;
+        let mut variables = self.load()?;
+        if variables.of(name).is_empty() {
+            self.create_entry(&mut variables, name)?;
+        }
+        let variables = variables;
         let entries = variables.of(name);
         let others = || {
             let order = variables.order.iter().copied();
@@ -225,9 +286,7 @@ impl BootEnv for Efi {
         // The running entry, if it is one of this name: that one has proved itself.
         let running = variables.current.filter(|number| entries.contains(number));
         let Some(first) = running.or(entries.first().copied()) else {
-            return Err(BootError::NoEntry {
-                name: name.to_owned(),
-            });
+            return Err(no_entry(name));
         };
         if once {
             if variables.next == Some(first) {
@@ -248,6 +307,12 @@ impl BootEnv for Efi {
             ChangeKind::Good | ChangeKind::GoodAlone => Ok(()),
             _ => self.drop_next(variables.next, |next| next != first),
         }
+    }
+}
+
+fn no_entry(name: &str) -> BootError {
+    BootError::NoEntry {
+        name: name.to_owned(),
     }
 }
 

@@ -91,10 +91,17 @@ impl EfiVarFs {
             .truncate(false)
             .open(&path)?;
         let bytes = [&attributes[..], content].concat();
-        match file.write(&bytes)? {
-            count if count == bytes.len() => Ok(()),
-            _ => Err(io::ErrorKind::WriteZero.into()),
+        let written = match file.write(&bytes) {
+            Ok(count) if count == bytes.len() => return Ok(()),
+            Ok(_) => Err(io::ErrorKind::WriteZero.into()),
+            Err(error) => Err(error),
+        };
+        if old.is_none() {
+            // A variable that the firmware refused leaves an empty file, which is no variable. If
+            // it cannot be taken away, reading it says the same.
+            let _ = std::fs::remove_file(&path);
         }
+        written
     }
 }
 

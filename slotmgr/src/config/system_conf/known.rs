@@ -29,6 +29,7 @@ const SECTIONS: [Known; 11] = [
             "efi-use-bootnext",
             "gpt-disk",
             "tryboot-config",
+            "systemd-boot-entries",
             "activate-installed",
             "prevent-late-fallback",
             "statusfile",

@@ -73,6 +73,11 @@ pub enum Bootloader {
         /// `tryboot-config=`: `autoboot.txt`.
         config: PathBuf,
     },
+    /// systemd-boot's counted entries; RAUC's backend of that name refuses them.
+    SystemdBoot {
+        /// `systemd-boot-entries=`: the folder `loader/entries`.
+        entries: PathBuf,
+    },
 }
 
 impl Bootloader {
@@ -88,6 +93,7 @@ impl Bootloader {
             Bootloader::Noop => "noop",
             Bootloader::GptPriority { .. } => "gpt-priority",
             Bootloader::Tryboot { .. } => "tryboot",
+            Bootloader::SystemdBoot { .. } => "systemd-boot",
         }
     }
 }

@@ -6,7 +6,8 @@ use bundle_format::keyfile::{KeyFile, Section, SectionReader};
 
 use super::ConfigError;
 use crate::slot::{
-    Access, BootName, InstallSame, Mounted, Region, Resize, Slot, SlotKind, SlotName, SlotOptions,
+    Access, BootName, FirmwareEntry, InstallSame, Mounted, Region, Resize, Slot, SlotKind,
+    SlotName, SlotOptions,
 };
 
 pub(super) fn read(keys: &KeyFile, section: &Section, base: &Path) -> Result<Slot, ConfigError> {
@@ -46,10 +47,6 @@ fn read_options(
     reader: &mut SectionReader<'_>,
     kind: SlotKind,
 ) -> Result<SlotOptions, ConfigError> {
-    // Both are for making a boot entry, which `[system] bootloader=efi` does not do yet.
-    for key in ["efi-loader", "efi-cmdline"] {
-        reader.string(key)?;
-    }
     Ok(SlotOptions {
         description: reader.string("description")?,
         mounted: match reader.bool("allow-mounted")? {
@@ -67,7 +64,44 @@ fn read_options(
             .unwrap_or_default(),
         region: read_region(reader, kind)?,
         size_limit: reader.size("size-limit")?,
+        firmware_entry: read_firmware_entry(reader)?,
     })
+}
+
+/// Both belong to `bootloader=efi`: what the entry of a slot with a boot name starts.
+fn read_firmware_entry(
+    reader: &mut SectionReader<'_>,
+) -> Result<Option<FirmwareEntry>, ConfigError> {
+    let arguments = reader.take("efi-cmdline");
+    let command_line = reader.string("efi-cmdline")?;
+    let Some(loader) = reader.parse("efi-loader", loader_path)? else {
+        return match arguments {
+            Some(entry) => Err(reader
+                .wrong(entry, "needs an efi-loader that gets it".to_owned())
+                .into()),
+            None => Ok(None),
+        };
+    };
+    Ok(Some(FirmwareEntry {
+        loader,
+        command_line: command_line.unwrap_or_default(),
+    }))
+}
+
+/// Longest path of a loader. FAT allows 255 characters; a variable of firmware has few kilobytes.
+const MAX_LOADER: usize = 255;
+
+/// As firmware has it: from the top of the partition, and with backslashes.
+fn loader_path(text: &str) -> Result<String, String> {
+    let path = text.replace('/', "\\");
+    let path = format!("\\{}", path.trim_start_matches('\\'));
+    match (2..=MAX_LOADER).contains(&path.len()) {
+        true => Ok(path),
+        false => Err(format!(
+            "must be the path of a program, such as \\EFI\\BOOT\\BOOTX64.EFI, of at most \
+             {MAX_LOADER} characters"
+        )),
+    }
 }
 
 /// Three names of one setting; the newest that is given counts.

@@ -10,8 +10,8 @@ use crate::boot::Tries;
 use crate::boot::efi::Activate;
 use crate::install::Version;
 
-/// RAUC's, and two of our own at the end.
-const BOOTLOADERS: [&str; 8] = [
+/// RAUC's, and three of our own at the end.
+const BOOTLOADERS: [&str; 9] = [
     "grub",
     "uboot",
     "barebox",
@@ -20,7 +20,11 @@ const BOOTLOADERS: [&str; 8] = [
     "noop",
     "gpt-priority",
     "tryboot",
+    "systemd-boot",
 ];
+
+/// Where the boot partition's entries are when it is mounted as most systems do it.
+const ENTRIES: &str = "/boot/efi/loader/entries";
 
 /// Where Raspberry Pi OS mounts the partition that the firmware reads first.
 const AUTOBOOT: &str = "/boot/firmware/autoboot.txt";
@@ -138,6 +142,7 @@ fn read_bootloader(
     let bootnext = section.bool("efi-use-bootnext")?;
     let disk = section.string("gpt-disk")?;
     let config = section.string("tryboot-config")?;
+    let entries = section.string("systemd-boot-entries")?;
     Ok(match name.as_str() {
         "grub" => Bootloader::Grub {
             grubenv: base.join(grubenv.unwrap_or_else(|| "/boot/grub/grubenv".to_owned())),
@@ -164,6 +169,9 @@ fn read_bootloader(
         "tryboot" => Bootloader::Tryboot {
             config: base.join(config.unwrap_or_else(|| AUTOBOOT.to_owned())),
         },
+        "systemd-boot" => Bootloader::SystemdBoot {
+            entries: base.join(entries.unwrap_or_else(|| ENTRIES.to_owned())),
+        },
         "custom" => Bootloader::Custom,
         _ => Bootloader::Noop,
     })
@@ -174,7 +182,7 @@ fn refuse_keys_of_others(
     section: &mut SectionReader<'_>,
     bootloader: &str,
 ) -> Result<(), ConfigError> {
-    let owners: [(&str, &[&str]); 8] = [
+    let owners: [(&str, &[&str]); 9] = [
         ("grubenv", &["grub"]),
         ("boot-attempts", &["uboot", "barebox"]),
         ("boot-attempts-primary", &["uboot", "barebox"]),
@@ -183,6 +191,7 @@ fn refuse_keys_of_others(
         ("efi-use-bootnext", &["efi"]),
         ("gpt-disk", &["gpt-priority"]),
         ("tryboot-config", &["tryboot"]),
+        ("systemd-boot-entries", &["systemd-boot"]),
     ];
     for (key, owners) in owners {
         if !owners.contains(&bootloader)

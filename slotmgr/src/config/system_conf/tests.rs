@@ -239,6 +239,8 @@ fn values_that_cannot_be() {
             "region-size",
         ),
         ("[slot.a.0]\ndevice=/x\nsize-limit=4M\n", "boot-emmc only"),
+        ("[slot.a.0]\ndevice=/x\nefi-cmdline=quiet\n", "efi-loader"),
+        ("[slot.a.0]\ndevice=/x\nefi-loader=/\n", "path of a program"),
         ("[slot.a.0]\ndevice=/x\nextra-mkfs-opts='x\n", "quote"),
         (
             "[streaming]\nsend-headers=shoe-size\n",
@@ -290,6 +292,12 @@ fn bootloaders_and_their_keys() {
                 config: "/boot/firmware/autoboot.txt".into(),
             },
         ),
+        (
+            "systemd-boot\nsystemd-boot-entries=/efi/loader/entries",
+            Bootloader::SystemdBoot {
+                entries: "/efi/loader/entries".into(),
+            },
+        ),
     ];
     for (text, expected) in table {
         assert_eq!(parsed(text).unwrap(), expected, "{text}");
@@ -305,6 +313,27 @@ fn bootloaders_and_their_keys() {
         let message = parsed(text).unwrap_err();
         assert!(message.contains(expected), "{text}: {message}");
     }
+}
+
+/// As RAUC's documentation has it, with the escapes of its files; firmware wants backslashes.
+#[test]
+fn entries_of_the_firmware() {
+    let slots = ["\\\\EFI\\\\a.efi\nefi-cmdline=@1", "EFI/a.efi"]
+        .map(|text| format!("{HEAD}[slot.a.0]\ndevice=/x\nbootname=A\nefi-loader={text}\n"));
+    let entry = |text: &String| {
+        let conf = parse(text).unwrap();
+        let (_, slot) = conf.layout.iter().next().unwrap();
+        slot.options.firmware_entry.clone().unwrap()
+    };
+    let [first, second] = [entry(&slots[0]), entry(&slots[1])];
+    assert_eq!(
+        (first.loader.as_str(), first.command_line.as_str()),
+        ("\\EFI\\a.efi", "@1")
+    );
+    assert_eq!(
+        (second.loader.as_str(), second.command_line.as_str()),
+        ("\\EFI\\a.efi", "")
+    );
 }
 
 #[test]
