@@ -98,7 +98,12 @@ fn boot_areas_of_an_emmc() {
 }
 
 fn loader_bundle(dir: &Path, version: u32, image: &[u8]) -> Vec<u8> {
-    bundle(dir, version, &[("bootloader", "loader.img", image)])
+    let root = noise(u64::from(version) + 1000, 10_000);
+    let images: [(&str, &str, &[u8]); 2] = [
+        ("rootfs", "rootfs.img", &root),
+        ("bootloader", "loader.img", image),
+    ];
+    bundle(dir, version, &images)
 }
 
 /// First booting from the card is off, then it is `boot0`, then the other one each time. An area whose

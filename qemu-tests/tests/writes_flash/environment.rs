@@ -172,7 +172,8 @@ fn an_interrupted_volume_update_is_survived(guest: &mut Guest) {
             "head -c 1000 /dev/zero | ubiupdatevol -s 32768 /dev/ubi0_{volume} -"
         ));
         guest.refused(&format!("head -c 1 /dev/ubi0_{volume}"));
-        assert_eq!(guest.ask(&ours("ubi", "print", "| sort")), before);
+        let now = guest.ask(&ours("ubi", "print", "2> /dev/null | sort"));
+        assert_eq!(now, before);
         for count in 1..=2 {
             guest.ask(&ours("ubi", "set", &format!("healed {volume}{count}")));
         }

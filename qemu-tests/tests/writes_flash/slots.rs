@@ -241,11 +241,15 @@ impl Flash for Guest {
     }
 }
 
-/// Bundles that must be refused, or do well although the chip does not.
+/// Bundles that must be refused, or do well although the chip does not. What is to start belongs into
+/// each.
 fn single(dir: &Path, version: u32, class: &str, size: usize) -> (String, Vec<u8>) {
     let image = noise(u64::from(version), size);
     let name = format!("{class}.img");
-    let bytes = bundle(dir, version, &[(class, &name, &image)]);
+    let root = noise(u64::from(version) + 1000, 10_000);
+    let images: [(&str, &str, &[u8]); 2] =
+        [("rootfs", "rootfs.img", &root), (class, &name, &image)];
+    let bytes = bundle(dir, version, &images);
     (format!("bundles/{version}.raucb"), bytes)
 }
 
