@@ -302,6 +302,12 @@ fn a_pack_gives_what_its_store_has() {
     assert_eq!(bench.read("a.img"), bench.read("new.img"));
     assert_eq!(bench.read("b.img"), bench.read("new.img"));
     bench.ours("index old.img old.caibx");
+    let shown = bench.ours("stats --json --from old.caibx --pack new.pack new.caibx");
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let len = fs_err::metadata(bench.path("new.pack")).unwrap().len();
+    let fetched = shown["pack"]["fetch_bytes"].as_u64().unwrap();
+    assert!(0 < fetched && fetched < len, "{fetched} of {len}");
+    assert!(shown["pack"]["requests"].as_u64().unwrap() > 0);
     let error = bench.fails("assemble --pack new.pack old.caibx c.img");
     assert!(
         error.contains("new.pack is the pack of another image"),

@@ -523,7 +523,9 @@ fn busybox_serves_parts() {
     let wait = Arc::new(Counted::default());
     let address = Address::parse(&format!("http://127.0.0.1:{port}/file")).unwrap();
     let found = HttpFile::open(client(&wait, &[]), address).map(|file| {
-        let mut part = vec![0; 300];
+        let (mut part, mut first) = (vec![0; 300], [9]);
+        file.read_exact_at(0, &mut first)?;
+        assert_eq!(first, [0]);
         file.read_exact_at(99_700, &mut part).map(|()| part)
     });
     httpd.kill().unwrap();

@@ -213,6 +213,21 @@ pub fn drop_cache(file: &File) -> io::Result<()> {
     Ok(())
 }
 
+/// Has the kernel begin to write a range out, without waiting for it, and give up its pages once
+/// they are clean. A later [`sync_all`](File::sync_all) has less to wait for; it is still the barrier.
+///
+/// # Errors
+/// What fadvise says. Nothing is lost by it.
+pub fn begin_write_out(file: &File, offset: u64, len: u64) -> io::Result<()> {
+    let invalid = |_| io::Error::from(io::ErrorKind::InvalidInput);
+    let (offset, len) = (
+        i64::try_from(offset).map_err(invalid)?,
+        i64::try_from(len).map_err(invalid)?,
+    );
+    posix_fadvise(file, offset, len, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
+    Ok(())
+}
+
 /// BLKDISCARD: tells the device that the range holds nothing of value. What a later read gives is
 /// the device's choice. Offset and length in bytes, multiples of the logical sector size.
 ///

@@ -1,6 +1,6 @@
 //! Whom to trust and how to open bundles: from options and from `system.conf`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use bundle_format::cms::{CheckTime, DecryptionKey, Policy};
@@ -24,6 +24,7 @@ pub(crate) struct Config {
     formats: Vec<Format>,
     limits: Limits,
     decryption: Option<DecryptionKey>,
+    mount_prefix: PathBuf,
 }
 
 impl Config {
@@ -40,8 +41,8 @@ impl Config {
             Some(path) => read(path).with_context(|| format!("cannot read {name}"))?,
             None => NO_CONF.to_vec(),
         };
-        for option in &global.confopt {
-            text = changed(&text, option)?;
+        for setting in &global.confopt {
+            text = setting.replace(&text);
         }
         let base = path
             .as_deref()
@@ -62,6 +63,7 @@ impl Config {
             formats: conf.system.formats,
             limits,
             decryption: decryption(&conf.encryption, global, environment)?,
+            mount_prefix: global.mount.clone().unwrap_or(conf.system.mount_prefix),
         })
     }
 
@@ -91,6 +93,11 @@ impl Config {
             Some(file) => self.trust_of(file),
             None => Ok(self.keyring.trust(Policy::default())?),
         }
+    }
+
+    /// Below which directory bundles are mounted.
+    pub(crate) fn mount_prefix(&self) -> &Path {
+        &self.mount_prefix
     }
 
     /// The bundle at `path`, to be opened.
@@ -143,56 +150,16 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(fs_err::read(path)?)
 }
 
-/// `conf` with one setting from `--confopt` in the place of its own.
-fn changed(conf: &[u8], option: &str) -> Result<Vec<u8>> {
-    let parts = option.split_once(':').and_then(|(section, rest)| {
-        rest.split_once('=')
-            .map(|(key, value)| (section, key, value))
-    });
-    let Some((section, key, value)) = parts else {
-        bail!("--confopt has to be SECTION:KEY=VALUE, not '{option}'");
-    };
-    let text = std::str::from_utf8(conf).context("the configuration is not UTF-8 text")?;
-    let mut inside = false;
-    let mut changed = String::new();
-    for line in text.lines() {
-        if line.starts_with('[') {
-            inside = line.trim_end() == format!("[{section}]");
-        }
-        let is_replaced = inside
-            && line
-                .split_once('=')
-                .is_some_and(|(found, _)| found.trim() == key);
-        // An empty line keeps the numbers of the lines behind it.
-        changed.push_str(if is_replaced { "" } else { line });
-        changed.push('\n');
-    }
-    changed.push_str(&format!("[{section}]\n{key}={value}\n"));
-    Ok(changed.into_bytes())
-}
-
 #[cfg(test)]
 mod tests {
-    use bundle_format::keyfile::KeyFile;
+    use slotmgr::config::Setting;
 
     use super::*;
 
     #[test]
-    fn one_setting_takes_the_place_of_another() {
-        let conf = b"[system]\ncompatible=a\n\n[keyring]\npath = k.pem\ncheck-crl=true\n";
-        let text = changed(conf, "keyring:path=/other=1.pem").unwrap();
-        let keys = KeyFile::parse(&text, "conf").unwrap();
-        let mut section = keys.reader("keyring").unwrap();
-        assert_eq!(
-            section.string("path").unwrap().as_deref(),
-            Some("/other=1.pem")
-        );
-        assert_eq!(section.bool("check-crl").unwrap(), Some(true));
-        let text = changed(NO_CONF, "system:bundle-formats=verity").unwrap();
-        let conf = SystemConf::parse(&text, "conf", Path::new("")).unwrap();
+    fn a_setting_counts_where_there_is_no_file() {
+        let setting: Setting = "system:bundle-formats=verity".parse().unwrap();
+        let conf = SystemConf::parse(&setting.replace(NO_CONF), "conf", Path::new("")).unwrap();
         assert_eq!(conf.system.formats, [Format::Verity]);
-        for wrong in ["", "system:bundle-formats", "a=b"] {
-            assert!(changed(NO_CONF, wrong).is_err(), "{wrong}");
-        }
     }
 }

@@ -136,6 +136,12 @@ fn alone_they_leave_the_bootloader_and_the_slots_alone() {
     assert!(text.contains("used from now on"), "{text}");
     assert_eq!(board.app(), b"app 1");
     assert!(board.rig.snapshot() == before);
+    let history = stdout(&board.rig.run(&["history"]));
+    let last = history.lines().last().unwrap();
+    assert!(
+        last.ends_with("was installed, and no slot was switched"),
+        "{history}"
+    );
     // Once more: it is there, and nothing is written.
     let time = || {
         fs_err::symlink_metadata(board.rig.path("files/app"))

@@ -7,98 +7,20 @@
 
 mod support;
 
-use std::process::{Output, Stdio};
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
-use support::chunks::{Release, Releases, damage};
+use support::chunks::{IMAGE, SLOT, damage, lab, lab_of};
+use support::loops::{Loop, run};
 use support::noise;
-use support::rig::{Rig, stderr, stdout};
-use support::server::{Fault, Request, Server};
-
-/// Bytes of an image, and of the slots: more, as on most devices.
-const IMAGE: usize = 8 << 20;
-const SLOT: usize = IMAGE + (1 << 20);
-
-/// B runs the first release, as an installation left it; the second one is published.
-struct Lab {
-    releases: Releases,
-    rig: Rig,
-    first: Release,
-    second: Release,
-}
-
-/// What an update changes: some blocks here and there, and a piece that shifts the rest.
-fn changed(image: &[u8]) -> Vec<u8> {
-    let mut image = image.to_vec();
-    for place in [1 << 20, 5 << 20] {
-        image[place..place + 3000].copy_from_slice(&noise(99, 3000));
-    }
-    let insert = noise(77, 70_000);
-    image.splice((3 << 20)..(3 << 20), insert);
-    image.truncate(IMAGE);
-    image
-}
-
-fn lab() -> Lab {
-    let releases = Releases::new();
-    let image = noise(5, IMAGE);
-    let first = releases.publish(&image, "1");
-    let second = releases.publish(&changed(&image), "2");
-    let rig = Rig::with_slots(SLOT, &noise(6, IMAGE), &first.keyring);
-    let lab = Lab {
-        releases,
-        rig,
-        first,
-        second,
-    };
-    lab.store(&lab.releases.store().display().to_string());
-    let path = lab.first.bundle.display().to_string();
-    lab.done(&lab.rig.run(&["install", &path]), &lab.first, "slot-b");
-    assert_eq!(lab.rig.start(), "B");
-    let marked = lab.rig.run_on("B", &["mark", "good"]);
-    assert!(marked.status.success(), "{}", stderr(&marked));
-    lab
-}
-
-impl Lab {
-    fn store(&self, place: &str) {
-        let path = self.rig.path("system.conf");
-        let conf = fs_err::read_to_string(&path).unwrap();
-        let conf = conf.split("[casync]").next().unwrap().to_owned();
-        fs_err::write(path, format!("{conf}[casync]\nstorepath={place}\n")).unwrap();
-    }
-
-    fn serve(&self, plan: impl Fn(&Request) -> Fault + Send + Sync + 'static) -> Server {
-        let server = Server::of(self.releases.dir.path(), plan);
-        self.store(&format!("{}/store.castr", server.url));
-        server
-    }
-
-    fn update(&self, server: &Server, more: &[&str]) -> Output {
-        let url = format!("{}/update-2.raucb", server.url);
-        self.rig
-            .run_on("B", &[&["install", &url, "-v"], more].concat())
-    }
-
-    fn done(&self, output: &Output, release: &Release, slot: &str) {
-        let said = format!("{}{}", stdout(output), stderr(output));
-        assert!(output.status.success(), "{said}");
-        let slot = fs_err::read(self.rig.path(slot)).unwrap();
-        assert!(slot.starts_with(&release.image), "{said}");
-    }
-
-    /// The update is installed into A, and this many bytes came from the store.
-    fn fetched(&self, server: &Server) -> u64 {
-        let before = server.sent() - server.sent_of(".raucb");
-        let output = self.update(server, &[]);
-        self.done(&output, &self.second, "slot-a");
-        server.sent() - server.sent_of(".raucb") - before
-    }
-}
+use support::rig::{stderr, stdout};
+use support::server::Fault;
 
 #[test]
 fn what_runs_is_the_seed_and_only_new_chunks_are_fetched() {
-    let lab = lab();
+    let lab = support::chunks::lab();
     assert!(lab.rig.path("data").read_dir().unwrap().any(|entry| {
         let name = entry.unwrap().file_name();
         name.to_str().unwrap() == "slot.rootfs.1"
@@ -108,7 +30,7 @@ fn what_runs_is_the_seed_and_only_new_chunks_are_fetched() {
     assert!(chunks < 900_000, "{chunks} bytes of chunks");
 
     // A pack: the same by few requests. A delta: less.
-    let lab = self::lab();
+    let lab = support::chunks::lab();
     let pack = lab.releases.pack(&lab.second);
     let server = lab.serve(|_| Fault::None);
     let packed = lab.fetched(&server);
@@ -116,7 +38,7 @@ fn what_runs_is_the_seed_and_only_new_chunks_are_fetched() {
     assert!(server.requests() < 40, "{} requests", server.requests());
     assert_eq!(server.sent_of(".cacnk"), 0);
 
-    let lab = self::lab();
+    let lab = support::chunks::lab();
     lab.releases.pack(&lab.second);
     lab.releases.delta(&lab.first, &lab.second);
     let server = lab.serve(|_| Fault::None);
@@ -304,4 +226,67 @@ fn raucs_block_hash_index_is_used_as_a_device_uses_it() {
     );
     // The index has 64 KiB; a block comes with the 128 KiB that it is packed with.
     assert!(server.sent() < 700_000, "{} bytes", server.sent());
+}
+
+/// A squashfs of some texts; those of a newer version differ in a line each.
+fn squashfs(dir: &Path, version: u64) -> Vec<u8> {
+    let tree = dir.join(format!("tree-{version}"));
+    fs_err::create_dir(&tree).unwrap();
+    for file in 0..40_u64 {
+        let mut text = format!("version {version}\n");
+        for (line, bytes) in noise(file, 60_000).chunks(10).enumerate() {
+            let _ = writeln!(text, "line {line} of the file is {bytes:02x?}");
+        }
+        fs_err::write(tree.join(format!("file-{file:02}")), text).unwrap();
+    }
+    let image = dir.join(format!("{version}.img"));
+    let words = [
+        "-comp",
+        "zstd",
+        "-Xcompression-level",
+        // Versions of zstd agree about this one more than about most.
+        "12",
+        "-all-root",
+        "-noappend",
+        "-quiet",
+        "-no-progress",
+        "-all-time",
+        "1767225600",
+        "-mkfs-time",
+        "1767225600",
+    ];
+    let paths = [tree.to_str().unwrap(), image.to_str().unwrap()];
+    run("mksquashfs", &[&paths[..], &words].concat());
+    fs_err::read(image).unwrap()
+}
+
+#[test]
+fn blocks_of_a_squashfs_are_made_of_their_old_contents_on_a_block_device() {
+    let dir = tempfile::tempdir().unwrap();
+    let [old, new] = [1, 2].map(|version| squashfs(dir.path(), version));
+    let lab = lab_of(&old, &new);
+    let (path, totals) = lab
+        .releases
+        .built(&lab.first.image, &lab.first, &lab.second);
+    assert!(totals.frames.0 > 20, "{totals:?}");
+    let slots = ["slot-a", "slot-b"].map(|name| (name, Loop::over(&lab.rig.path(name))));
+    let conf = lab.rig.path("system.conf");
+    let mut text = fs_err::read_to_string(&conf).unwrap();
+    for (name, device) in &slots {
+        text = text.replace(
+            &format!("device={name}"),
+            &format!("device={}", device.text()),
+        );
+    }
+    fs_err::write(&conf, text).unwrap();
+    let server = lab.serve(|_| Fault::None);
+    let fetched = lab.fetched(&server);
+    let delta = fs_err::metadata(path).unwrap().len();
+    assert_eq!(server.sent_of(".cacnk"), 0);
+    assert!(fetched < delta + 1000, "{fetched} of {delta}");
+    assert!(delta < totals.missing_bytes / 10, "{delta}: {totals:?}");
+    slots[0].1.mounted(|at| {
+        let text = fs_err::read_to_string(at.join("file-07")).unwrap();
+        assert!(text.starts_with("version 2\n"));
+    });
 }

@@ -67,6 +67,14 @@ impl Board {
         self.run(&["install", bundle.to_str().unwrap()])
     }
 
+    /// Names the store of chunks.
+    fn store(&self, place: &Path) {
+        let path = self.dir.path().join("system.conf");
+        let conf = fs_err::read_to_string(&path).unwrap();
+        let place = place.display();
+        fs_err::write(path, format!("{conf}[casync]\nstorepath={place}\n")).unwrap();
+    }
+
     fn run(&self, arguments: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_slotmgr"))
             .arg("--conf")
@@ -318,6 +326,134 @@ fn an_evil_or_too_large_archive_ends_it_and_the_next_installation_works() {
     let status = stdout(&board.run(&["status"]));
     assert!(status.contains("next start rootfs.0 (A)"), "{status}");
     let output = board.install(&manifest, &[("a.tar", &tar(&tree(work.path()), "--gzip"))]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    board.target("rootfs").mounted(holds_tree);
+}
+
+/// A tree with everything that casync's archives have, besides what every tree here has.
+fn full_tree(dir: &Path) -> PathBuf {
+    use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+    let tree = tree(dir);
+    symlink("hello", tree.join("etc/link")).unwrap();
+    symlink("/nowhere", tree.join("etc/deep/out")).unwrap();
+    fs_err::create_dir(tree.join("empty")).unwrap();
+    fs_err::write(tree.join("program"), b"#!/bin/sh\n").unwrap();
+    chown(tree.join("program"), Some(12_345), Some(34)).unwrap();
+    let mode = std::fs::Permissions::from_mode(0o4755);
+    fs_err::set_permissions(tree.join("program"), mode).unwrap();
+    let path = |name| tree.join(name).display().to_string();
+    run("mknod", &[&path("null"), "c", "1", "3"]);
+    run("mkfifo", &[&path("etc/pipe")]);
+    let old = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    let hello = std::fs::File::open(tree.join("etc/hello")).unwrap();
+    hello.set_modified(old).unwrap();
+    tree
+}
+
+/// Kind, permissions, owner, size and time of everything, in order.
+fn listed(at: &Path) -> String {
+    let format = "%P %y %m %U %G %Ts %l %s\n".replace("%Ts", "%T@");
+    let found = run(
+        "find",
+        &[
+            at.to_str().unwrap(),
+            "-mindepth",
+            "1",
+            "-name",
+            "lost+found",
+            "-prune",
+            "-o",
+            "-printf",
+            &format,
+        ],
+    );
+    // What a file system takes for directories differs, and casync keeps no fractions of seconds.
+    let line = |line: &str| {
+        let mut words: Vec<&str> = line.split(' ').collect();
+        if words[1] == "d" {
+            words.pop();
+        }
+        words[5] = words[5].split('.').next().unwrap();
+        words.join(" ")
+    };
+    let mut lines: Vec<String> = found.lines().map(line).collect();
+    lines.sort();
+    lines.join("\n")
+}
+
+/// casync's archive of `tree`, or with a store its index.
+fn casync(dir: &Path, tree: &Path, name: &str, with: &str) -> Vec<u8> {
+    let path = dir.join(name);
+    let store = format!("--store={}", dir.join("store.castr").display());
+    let place = path.to_str().unwrap();
+    run(
+        "casync",
+        &["make", with, &store, place, tree.to_str().unwrap()],
+    );
+    fs_err::read(path).unwrap()
+}
+
+/// What a manifest tells of an index: what it was made of, as `rauc convert` leaves it.
+const SOURCE: &str =
+    "size=5\nsha256=e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\n";
+
+#[test]
+fn archives_of_casyncs() {
+    let work = tempfile::tempdir().unwrap();
+    let dir = work.path();
+    let tree = full_tree(dir);
+    let whole = casync(dir, &tree, "root.catar", "--with=unix");
+    let index = casync(dir, &tree, "app.caidx", "--with=unix");
+    let board = Board::new("type=ext4", &[("app", "type=ext4")]);
+    board.store(&dir.join("store.castr"));
+    let manifest = format!(
+        "{}[image.rootfs]\nfilename=root.catar\n[image.app]\nfilename=app.tar.caidx\n{SOURCE}",
+        head("2")
+    );
+    let files: [(&str, &[u8]); 2] = [("root.catar", &whole), ("app.tar.caidx", &index)];
+    let output = board.install(&manifest, &files);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let expected = listed(&tree);
+    for class in ["rootfs", "app"] {
+        board.target(class).mounted(|at| {
+            holds_tree(at);
+            assert_eq!(listed(at), expected, "{class}");
+        });
+    }
+}
+
+#[test]
+fn bad_archives_of_casyncs_are_told_and_the_next_installation_works() {
+    let work = tempfile::tempdir().unwrap();
+    let dir = work.path();
+    let tree = full_tree(dir);
+    let whole = casync(dir, &tree, "root.catar", "--with=unix");
+    let index = casync(dir, &tree, "root.caidx", "--with=unix");
+    let more = casync(dir, &tree, "more.catar", "--with=best");
+    let board = Board::new("type=ext4", &[]);
+    let mut damaged = whole.clone();
+    let at = damaged
+        .windows(9)
+        .position(|word| word == b"deep\0\0\0\0\0")
+        .unwrap_or(0);
+    damaged[at] ^= 1;
+    damaged.truncate(whole.len() - 1);
+    for (name, image, expected) in [
+        ("root.catar", &damaged, "archive"),
+        ("root.catar", &more, "--with=unix"),
+        ("root.caidx", &index, "no store has chunk"),
+    ] {
+        let source = if name.ends_with("caidx") { SOURCE } else { "" };
+        let manifest = format!("{}[image.rootfs]\nfilename={name}\n{source}", head("2"));
+        let output = board.install(&manifest, &[(name, image)]);
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains(expected), "{message}");
+        assert!(message.contains("stays unusable"), "{message}");
+    }
+    board.store(&dir.join("store.castr"));
+    let manifest = format!("{}[image.rootfs]\nfilename=root.caidx\n{SOURCE}", head("3"));
+    let output = board.install(&manifest, &[("root.caidx", &index)]);
     assert!(output.status.success(), "{}", stderr(&output));
     board.target("rootfs").mounted(holds_tree);
 }

@@ -58,6 +58,9 @@ fn the_slot_is_written_and_not_started_by_itself() {
     assert_eq!(known["status"], "ok");
     assert_eq!(known["installed.count"], "2");
     assert_eq!(known["bundle.version"], Value::Null);
+    let history = stdout(&rig.run(&["history"]));
+    let last = history.lines().last().unwrap();
+    assert!(last.ends_with("slot rootfs.1 (B) is written"), "{history}");
     let json = rig.run(&["write-slot", "B", image_path.to_str().unwrap(), "--json"]);
     let answer: Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(answer["sha256"], known["sha256"]);

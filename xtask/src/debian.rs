@@ -3,6 +3,7 @@
 //! On Debian 12 (bookworm) packages that must be newer than the release's own come from
 //! bookworm-backports, which is added from the machine's own package sources (see [`sources`]).
 
+pub mod private;
 pub mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::command::{captured, logged};
 use crate::progress::Progress;
+use private::PrivateApt;
 
 /// The release whose own QEMU is too old, and that has backports instead.
 const RELEASE_WITH_BACKPORTS: &str = "bookworm";
@@ -140,7 +142,6 @@ impl Debian<'_> {
     /// # Errors
     /// This version cannot be downloaded or unpacked.
     pub fn source(&self, package: &str, version: &str, into: &Path) -> Result<()> {
-        let release = Release::parse(&fs_err::read_to_string("/etc/os-release")?);
         let mut work = into.as_os_str().to_owned();
         work.push(".apt");
         let work = PathBuf::from(work);
@@ -149,28 +150,8 @@ impl Debian<'_> {
                 fs_err::remove_dir_all(old)?;
             }
         }
-        fs_err::create_dir_all(work.join("lists/partial"))?;
-        fs_err::create_dir_all(work.join("parts"))?;
-        let files = sources::read(Path::new("/etc/apt"))?;
-        let text = sources::packages(&files, &release.codename, sources::Kind::Source)?;
-        fs_err::write(work.join("parts/source.sources"), text)?;
-        let apt = |arguments: &[&str]| {
-            let mut command = Command::new("apt-get");
-            let folder = |name: &str| work.join(name).display().to_string();
-            for option in [
-                "Dir::Etc::sourcelist=/dev/null".to_owned(),
-                format!("Dir::Etc::sourceparts={}", folder("parts")),
-                format!("Dir::State::lists={}", folder("lists")),
-                // Without a user to switch to: _apt cannot write to our folder, and says so.
-                "APT::Sandbox::User=root".to_owned(),
-                "Acquire::Retries=3".to_owned(),
-            ] {
-                command.args(["-q", "-o", &option]);
-            }
-            logged(command.args(arguments).current_dir(&work), &self.log)
-        };
-        apt(&["update"])?;
-        apt(&["source", "--download-only", &format!("{package}={version}")])?;
+        let apt = self.private(&work, sources::Kind::Source)?;
+        apt.run(&["source", "--download-only", &format!("{package}={version}")])?;
         let mut descriptions = Vec::new();
         for entry in fs_err::read_dir(&work)? {
             let path = entry?.path();
@@ -188,6 +169,17 @@ impl Debian<'_> {
         unpack.args(["--no-copy", "-x"]).arg(description).arg(into);
         logged(&mut unpack, &self.log)?;
         Ok(fs_err::remove_dir_all(&work)?)
+    }
+
+    /// An apt in `folder` that gets packages of this machine's release from its own mirrors.
+    ///
+    /// # Errors
+    /// The mirrors are not known, or do not answer.
+    pub fn private(&self, folder: &Path, kind: sources::Kind) -> Result<PrivateApt> {
+        let release = Release::parse(&fs_err::read_to_string("/etc/os-release")?);
+        let files = sources::read(Path::new("/etc/apt"))?;
+        let text = sources::packages(&files, &release.codename, kind)?;
+        PrivateApt::new(folder, &text, &self.log)
     }
 
     /// Makes a root file system of this release in the new folder `into`: what every Debian has,

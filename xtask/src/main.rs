@@ -10,13 +10,14 @@ use xtask::suite::{Part, Suite, workspace_root};
 
 const USAGE: &str = "\
 Usage: cargo xtask test [--no-qemu] [--only fmt|clippy|unit|fuzz|qemu] [--fuzz-seconds N]
-       cargo xtask bench [--megabytes N] [--rounds N] [bundle|install|sizes ...]
+       cargo xtask bench [--megabytes N] [--rounds N] [bundle|install|delta|sizes ...]
        cargo xtask packages
 
 test      install the Debian packages that the tests need, then run them all:
           formatting, clippy, unit and peer tests, fuzz targets (a minute for
           each that reads bundles, 20 s for the others), machines in QEMU
-bench     measure our programs, optimised, beside their peers, and print ratios
+bench     measure our programs, optimised, beside their peers, and print ratios;
+          delta makes images of Debian packages, with less than 200 MB a small set
 packages  install these packages only
 ";
 

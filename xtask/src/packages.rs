@@ -59,6 +59,12 @@ pub const BENCH: PackageSet = PackageSet {
     packages: &[Package::any("time"), Package::any("util-linux")],
 };
 
+/// What the bench of updates measures with, and nothing else needs.
+pub const BENCH_DELTA: PackageSet = PackageSet {
+    why: "to measure updates (one more format of images, one more peer)",
+    packages: &[Package::any("erofs-utils"), Package::any("xdelta3")],
+};
+
 /// What builds and boots the test machines.
 ///
 /// QEMU 10, because with Debian 12's own 7.2 U-Boot cannot save its environment to flash, and

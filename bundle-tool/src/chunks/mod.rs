@@ -16,7 +16,7 @@ pub use error::ChunksError;
 pub use index::{IndexRequest, Indexed, make_index, read_index};
 pub use input::{BundleInput, ImageInput, open_image};
 pub use pack::make_pack;
-pub use stats::{Stats, StatsRequest, stats};
+pub use stats::{PackFetch, Stats, StatsRequest, stats};
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;

@@ -1,14 +1,17 @@
 //! `stats`: an index in numbers.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use casync::FileBlob;
 use casync::codec::StoredForm;
 use casync::index::Index;
+use casync::pack::{Pack, PackStore, RunRule};
 use casync::plan::{Plan, Sources, Totals};
 use casync::store::DirStore;
 use casync::store::Durability;
 
+use super::input::open_image;
 use super::{ChunksError, read_index};
 
 /// What is to be counted.
@@ -20,6 +23,8 @@ pub struct StatsRequest {
     pub from: Option<PathBuf>,
     /// A store to look into.
     pub store: Option<PathBuf>,
+    /// The pack of the index.
+    pub pack: Option<PathBuf>,
 }
 
 /// An index in numbers.
@@ -35,6 +40,17 @@ pub struct Stats {
     pub update: Option<Totals>,
     /// What is in the store.
     pub stored: Option<StoreStats>,
+    /// What is fetched out of the pack.
+    pub packed: Option<PackFetch>,
+}
+
+/// What a device fetches out of a pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PackFetch {
+    /// Bytes, with those of the pack's head.
+    pub bytes: u64,
+    /// Requests besides those for the head.
+    pub requests: usize,
 }
 
 /// What a store holds of an index.
@@ -72,6 +88,10 @@ pub fn stats(request: &StatsRequest) -> Result<Stats, ChunksError> {
         Some(path) => Some(look(&index, plan.as_ref(), path.clone())?),
         None => None,
     };
+    let packed = match &request.pack {
+        Some(path) => Some(look_into_pack(&index, plan.as_ref(), path)?),
+        None => None,
+    };
     let ids: BTreeMap<_, _> = index.chunks().iter().map(|c| (c.id, c.len)).collect();
     let lens = || index.chunks().iter().map(|chunk| chunk.len);
     let bounds = (lens().min().unwrap_or(0), lens().max().unwrap_or(0));
@@ -80,7 +100,32 @@ pub fn stats(request: &StatsRequest) -> Result<Stats, ChunksError> {
         bounds,
         update: plan.map(|plan| *plan.totals()),
         stored,
+        packed,
         index,
+    })
+}
+
+fn look_into_pack(
+    index: &Index,
+    plan: Option<&Plan>,
+    path: &Path,
+) -> Result<PackFetch, ChunksError> {
+    let file: FileBlob = open_image(path)?;
+    let name = path.display().to_string();
+    let pack = Pack::open_for(&file, index).map_err(|source| ChunksError::Pack {
+        name: name.clone(),
+        source,
+    })?;
+    let numbers: Vec<usize> = match plan {
+        Some(plan) => plan.fetches().flatten().collect(),
+        None => (0..index.len()).collect(),
+    };
+    let wanted = numbers.iter().filter_map(|number| index.get(*number));
+    let rule = RunRule::default();
+    let store = PackStore::new(name, (&pack, &file), wanted.map(|chunk| chunk.id), &rule);
+    Ok(PackFetch {
+        bytes: pack.head_len().saturating_add(store.bytes()),
+        requests: store.requests(),
     })
 }
 

@@ -122,6 +122,7 @@ pub(super) fn stats(args: &StatsArgs) -> Result<String> {
         index: args.index.clone(),
         from: args.from.clone(),
         store: args.store.clone(),
+        pack: args.pack.clone(),
     };
     let stats =
         chunks::stats(&request).with_context(|| format!("cannot show {}", args.index.display()))?;

@@ -2,6 +2,8 @@ use std::num::NonZeroUsize;
 
 use proptest::prelude::*;
 
+use zstd::zstd_safe::{CCtx, CParameter};
+
 use super::*;
 use crate::assemble::{Assembled, Ingredients, assemble};
 use crate::chunk::DigestKind;
@@ -143,6 +145,37 @@ fn blocks_of_another_encoder_come_out_to_the_byte_all_the_same() {
     let pair = Pair::compressed(2);
     let (file, totals) = pair.build();
     assert_eq!(totals.foreign_frames, 2, "{totals:?}");
+    assert_eq!(apply(&pair.base, &file, &nothing()).0, pair.new);
+}
+
+#[test]
+fn an_encoder_that_agrees_with_no_level_is_mended_from_the_nearest() {
+    // With a checksum behind each frame, as none of ours has one.
+    let strange = |content: &[u8]| {
+        let mut context = CCtx::create();
+        for parameter in [
+            CParameter::CompressionLevel(7),
+            CParameter::ChecksumFlag(true),
+        ] {
+            context.set_parameter(parameter).unwrap();
+        }
+        let mut frame = Vec::with_capacity(content.len() + 1000);
+        context.compress2(&mut frame, content).unwrap();
+        frame
+    };
+    let mut contents: Vec<_> = (0..4).map(|n| half_noise(100_000, n)).collect();
+    let image = |contents: &[Vec<u8>]| contents.iter().flat_map(|c| strange(c)).collect();
+    let base = image(&contents);
+    contents[1].splice(50_000..50_010, *b"changed");
+    contents[2].splice(50_000..50_010, *b"changed");
+    let pair = Pair {
+        base,
+        new: image(&contents),
+    };
+    let (file, totals) = pair.build();
+    assert!(totals.frames.0 >= 2, "{totals:?}");
+    assert_eq!(totals.frames.0, totals.foreign_frames, "{totals:?}");
+    assert!(file.len() < 5_000, "{} bytes, {totals:?}", file.len());
     assert_eq!(apply(&pair.base, &file, &nothing()).0, pair.new);
 }
 

@@ -123,13 +123,18 @@ impl Blob for HttpFile {
         let more = u64::try_from(more).map_err(io::Error::other)?;
         let last = offset.checked_add(more).filter(|last| *last < self.len());
         let last = last.ok_or(io::ErrorKind::UnexpectedEof)?;
+        // The first byte alone is asked for with the second, as in the beginning.
+        let last = match last {
+            0 => BEGINNING.1.min(self.len().saturating_sub(1)),
+            last => last,
+        };
         let mut bytes = Vec::with_capacity(buffer.len());
         let read = self.client.patiently(&self.address, || {
             let done = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
             self.part((offset.saturating_add(done), last), &mut bytes)
         });
         read.map_err(io::Error::other)?;
-        buffer.copy_from_slice(&bytes);
+        buffer.copy_from_slice(&bytes[..buffer.len()]);
         Ok(())
     }
 }

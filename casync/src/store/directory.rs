@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use thiserror::Error;
 
@@ -22,6 +23,8 @@ const PREFIX_DIGITS: usize = 4;
 const CHUNK_MODE: u32 = 0o444;
 /// Names tried for a temporary file before giving up.
 const TEMP_NAME_TRIES: usize = 16;
+/// Files that are synced at a time.
+const SYNCING: usize = 16;
 /// Where the link that marks a chunk as known to be missing leads.
 const MISSING_MARKER: &str = "/dev/null";
 
@@ -136,12 +139,14 @@ impl DirStore {
     pub fn sync(&self) -> Result<(), DirStoreError> {
         let paths =
             std::mem::take(&mut *self.unsynced.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut dirs = BTreeSet::new();
-        for path in &paths {
-            sync_path(path)?;
-            dirs.extend(path.parent());
+        if paths.is_empty() {
+            return Ok(());
         }
-        dirs.into_iter().try_for_each(|dir| self.sync_dirs(dir))
+        let dirs: BTreeSet<&Path> = paths.iter().filter_map(|path| path.parent()).collect();
+        // The chunks before the directories that name them.
+        sync_all(paths.iter().map(PathBuf::as_path))?;
+        sync_all(dirs.into_iter())?;
+        self.sync_root()
     }
 
     fn write_and_name(
@@ -161,6 +166,10 @@ impl DirStore {
     /// Syncs a subdirectory and those that it and the store are listed in: all may be new.
     fn sync_dirs(&self, dir: &Path) -> Result<(), DirStoreError> {
         sync_path(dir)?;
+        self.sync_root()
+    }
+
+    fn sync_root(&self) -> Result<(), DirStoreError> {
         sync_path(&self.root)?;
         match self.root.parent() {
             Some(parent) if parent != Path::new("") => sync_path(parent),
@@ -255,6 +264,25 @@ fn sync_path(path: &Path) -> Result<(), DirStoreError> {
     File::open(path)
         .and_then(|file| file.sync_all())
         .map_err(failed("sync", path))
+}
+
+/// Syncs many at a time: each is waited for on its own, and a file system writes what several wait
+/// for together.
+fn sync_all<'p>(paths: impl Iterator<Item = &'p Path> + Send) -> Result<(), DirStoreError> {
+    let paths = Mutex::new(paths);
+    let work = || {
+        let next = || paths.lock().unwrap_or_else(PoisonError::into_inner).next();
+        std::iter::from_fn(next).try_for_each(sync_path)
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..SYNCING).map(|_| scope.spawn(work)).collect();
+        workers
+            .into_iter()
+            .try_for_each(|worker| match worker.join() {
+                Ok(done) => done,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+    })
 }
 
 fn unreadable(error: io::Error) -> StoreError {

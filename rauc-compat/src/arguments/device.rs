@@ -11,8 +11,8 @@ use super::Global;
 pub enum DeviceCommand {
     /// Install a bundle into the slots that do not run
     Install(Box<InstallArguments>),
-    /// Mount a bundle (not there: see extract)
-    Mount(DeviceArguments),
+    /// Check a bundle and mount it, to look into it
+    Mount(Box<MountArguments>),
     /// Answer on D-Bus until stopped
     Service(Box<ServiceArguments>),
     /// Show the state of the slots, or mark one (mark-good, mark-bad, mark-active)
@@ -123,23 +123,14 @@ pub struct WriteSlotArguments {
     pub global: Global,
 }
 
-/// A command of the device with whatever it is given.
+/// `mount …`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct DeviceArguments {
-    /// What RAUC takes
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub rest: Vec<String>,
+pub struct MountArguments {
+    /// The bundle: a file
+    pub bundle: PathBuf,
     /// For every command.
     #[command(flatten)]
     pub global: Global,
-}
-
-/// A command that this program does not have.
-#[derive(Debug, thiserror::Error)]
-#[error("`rauc {command}` is not there: nothing was done. {instead}")]
-pub struct NotYet {
-    command: &'static str,
-    instead: &'static str,
 }
 
 impl DeviceCommand {
@@ -153,12 +144,4 @@ impl DeviceCommand {
             Self::WriteSlot(arguments) => &arguments.global,
         }
     }
-}
-
-impl NotYet {
-    /// `rauc mount`.
-    pub const MOUNT: NotYet = NotYet {
-        command: "mount",
-        instead: "Use `rauc extract BUNDLE DIRECTORY`.",
-    };
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use bundle_tool::cli::Environment;
 use bundle_tool::sign::{KeySource, Validity};
 use clap::Args;
+use slotmgr::config::Setting;
 
 /// Options of every command.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
@@ -15,7 +16,7 @@ pub struct Global {
     pub conf: Option<PathBuf>,
     /// Replace one setting of the system.conf; may be given several times
     #[arg(short = 'C', long, value_name = "SECTION:KEY=VALUE")]
-    pub confopt: Vec<String>,
+    pub confopt: Vec<Setting>,
     /// PEM file with the certificates to trust, instead of the keyring of the system.conf
     #[arg(long, value_name = "PEMFILE")]
     pub keyring: Option<PathBuf>,
@@ -28,7 +29,7 @@ pub struct Global {
     /// PEM file with certificates between signer and root; may be given several times
     #[arg(long, value_name = "PEMFILE")]
     pub intermediate: Vec<PathBuf>,
-    /// Has no effect: nothing is mounted
+    /// Directory below which slots and bundles are mounted, instead of the system.conf's mountprefix
     #[arg(long, value_name = "PATH")]
     pub mount: Option<PathBuf>,
     /// Say more about what is going on

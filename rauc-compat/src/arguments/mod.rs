@@ -4,7 +4,7 @@ mod device;
 mod groups;
 
 pub use device::{
-    DeviceArguments, DeviceCommand, InstallArguments, NotYet, ServiceArguments, StatusArguments,
+    DeviceCommand, InstallArguments, MountArguments, ServiceArguments, StatusArguments,
     WriteSlotArguments,
 };
 pub use groups::{Global, NewSignature};

@@ -1,11 +1,12 @@
 //! Whoever answers: a service, or this process.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use slotmgr::boot::Mark;
 use slotmgr::cli::Surroundings;
 use slotmgr::cli::args::Options;
+use slotmgr::config::Setting;
 use slotmgr::dbus::{Bus, Remote};
-use slotmgr::service::{Identity, Local, Marked, Service as _, SlotStatus};
+use slotmgr::service::{Identity, Local, Marked, RepositoryStatus, Service as _, SlotStatus};
 
 use super::DeviceEnvironment;
 use crate::arguments::Global;
@@ -43,6 +44,13 @@ impl Face {
         }
     }
 
+    pub fn repositories(&self) -> Result<Vec<RepositoryStatus>> {
+        match self {
+            Face::Service(remote) => Ok(remote.repositories()?),
+            Face::Here(local) => local.repositories(),
+        }
+    }
+
     /// The slot that is started next; nothing where nobody can tell.
     pub fn primary(&self) -> Option<String> {
         match self {
@@ -65,11 +73,14 @@ pub(super) fn here(
     booted: Option<&str>,
     around: &DeviceEnvironment,
 ) -> Result<Local> {
-    if !global.confopt.is_empty() {
-        bail!("--confopt is not for the commands of the device yet; write it into the system.conf");
+    let mut settings = global.confopt.clone();
+    if let Some(path) = &global.mount {
+        let path = std::path::absolute(path)?.display().to_string();
+        settings.push(Setting::new("system", "mountprefix", &path));
     }
     let mut options = Options::for_machine(
         global.conf.clone(),
+        settings,
         global.keyring.clone(),
         booted.map(ToOwned::to_owned),
     );

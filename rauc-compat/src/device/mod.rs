@@ -4,6 +4,7 @@
 mod face;
 mod install;
 mod mark;
+mod mount;
 mod service;
 mod status;
 mod write_slot;
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::arguments::{DeviceCommand, NotYet};
+use crate::arguments::DeviceCommand;
 use crate::report::Output;
 
 /// RAUC's exit codes beside 0 and 1.
@@ -67,7 +68,7 @@ pub(crate) fn run(
             None => status::run(arguments, around, no_color),
         },
         DeviceCommand::Service(arguments) => service::run(arguments, around),
-        DeviceCommand::Mount(_) => Err(NotYet::MOUNT.into()),
+        DeviceCommand::Mount(arguments) => mount::run(arguments, output),
         DeviceCommand::WriteSlot(arguments) => write_slot::run(arguments, around, output),
     }
 }

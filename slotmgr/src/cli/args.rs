@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::config::Setting;
 use crate::service::Origin;
 
 /// Installs updates into the slot that does not run, lets the bootloader try them, and keeps
@@ -15,6 +16,10 @@ pub struct Options {
     /// system.conf]
     #[arg(short, long, global = true, value_name = "FILE")]
     pub conf: Option<PathBuf>,
+
+    /// Replace one setting of the system.conf; may be given several times
+    #[arg(short = 'C', long, global = true, value_name = "SECTION:KEY=VALUE")]
+    pub confopt: Vec<Setting>,
 
     /// Certificates that are trusted, instead of `[keyring] path=` of system.conf
     #[arg(long, global = true, value_name = "FILE")]
@@ -335,11 +340,13 @@ impl Options {
     #[must_use]
     pub fn for_machine(
         conf: Option<PathBuf>,
+        confopt: Vec<Setting>,
         keyring: Option<PathBuf>,
         booted: Option<String>,
     ) -> Options {
         Options {
             conf,
+            confopt,
             keyring,
             override_boot_slot: booted,
             ..Options::parse_from(["slotmgr", "status"])
@@ -349,7 +356,10 @@ impl Options {
     /// Whether the command line describes a machine that a service need not know.
     #[must_use]
     pub fn says_its_own_machine(&self) -> bool {
-        self.conf.is_some() || self.keyring.is_some() || self.override_boot_slot.is_some()
+        self.conf.is_some()
+            || !self.confopt.is_empty()
+            || self.keyring.is_some()
+            || self.override_boot_slot.is_some()
     }
 
     /// For whom the answer is.

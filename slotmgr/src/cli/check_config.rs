@@ -55,7 +55,7 @@ impl Review {
 
 pub(super) fn run(options: &Options, output: &Output) -> Result<ExitCode> {
     let path = conf_path(options)?;
-    let conf = SystemConf::load(&path)?;
+    let conf = SystemConf::load_with(&path, &options.confopt)?;
     let own = SlotmgrToml::load(&path.with_file_name("slotmgr.toml"))?;
     let mut review = Review::default();
     review_settings(&mut review, options, &conf);

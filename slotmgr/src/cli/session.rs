@@ -76,7 +76,7 @@ pub(crate) struct Session {
 impl Session {
     pub fn open(options: &Options, around: &Surroundings, mode: Mode) -> Result<Session> {
         let path = conf_path(options)?;
-        let conf = SystemConf::load(&path)?;
+        let conf = SystemConf::load_with(&path, &options.confopt)?;
         let mut own = SlotmgrToml::load(&path.with_file_name("slotmgr.toml"))?;
         let (env, place) = bootloader::of(&conf, &own, &options.fw_env_config)?;
         if let Bootloader::UBoot {

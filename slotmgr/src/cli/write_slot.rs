@@ -12,6 +12,7 @@ use super::lock::Patience;
 use super::render::Output;
 use super::session::{Session, Surroundings};
 use super::{exit, signals};
+use crate::events::{Events, Facts, What};
 use crate::install::{self, InstallError, LocalImage, Progress};
 use crate::program::Stop;
 use crate::slot::SlotId;
@@ -26,10 +27,16 @@ pub(super) fn run(
     let stop = Stop::default();
     signals::ask_to_stop(&stop)?;
     let mut session = Session::open(options, around, Mode::ReadWrite)?;
+    let mut events = session.events(options, around);
     let slot = session.conf.layout.called(&verb.slot)?;
     let mut progress = output.progress();
     let image = open(&verb.image, verb.image_type.as_deref(), &mut progress)?;
-    let written = perform(&mut session, around, (slot, &image), &stop, &mut progress);
+    let workplace = Workplace {
+        session: &mut session,
+        around,
+        events: &mut events,
+    };
+    let written = workplace.write((slot, &image), &stop, &mut progress);
     progress.finish();
     match written {
         Ok(()) => {
@@ -59,20 +66,34 @@ pub(crate) fn open(
     Ok(LocalImage::open(path, kind, progress)?)
 }
 
-/// Writes the image into the slot.
-pub(crate) fn perform(
-    session: &mut Session,
-    around: &Surroundings,
-    (slot, image): (SlotId, &LocalImage),
-    stop: &Stop,
-    progress: &mut dyn Progress,
-) -> Result<()> {
-    let _alone = session.lock(Patience::ToWrite)?;
-    let wishes = Wishes {
-        stop: stop.clone(),
-        ..Wishes::default()
-    };
-    let policy = policy(session, around, Place::Local, &wishes)?;
-    install::write_slot(&mut session.machine(), slot, image, &policy, progress)?;
-    Ok(())
+/// What it takes to write a slot.
+pub(crate) struct Workplace<'w> {
+    pub session: &'w mut Session,
+    pub around: &'w Surroundings,
+    pub events: &'w mut Events,
+}
+
+impl Workplace<'_> {
+    /// Writes the image into the slot.
+    pub fn write(
+        self,
+        (slot, image): (SlotId, &LocalImage),
+        stop: &Stop,
+        progress: &mut dyn Progress,
+    ) -> Result<()> {
+        let _alone = self.session.lock(Patience::ToWrite)?;
+        let wishes = Wishes {
+            stop: stop.clone(),
+            ..Wishes::default()
+        };
+        let policy = policy(self.session, self.around, Place::Local, &wishes)?;
+        let facts = Facts {
+            // The record still knows what was there before.
+            release: None,
+            ..self.session.slot_facts(slot)
+        };
+        self.events.tell(What::SlotWriting, facts);
+        install::write_slot(&mut self.session.machine(), slot, image, &policy, progress)?;
+        Ok(())
+    }
 }

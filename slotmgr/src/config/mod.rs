@@ -4,6 +4,7 @@ mod check;
 mod data;
 mod download;
 mod keyring;
+mod setting;
 mod slotmgr_toml;
 mod spelling;
 mod system_conf;
@@ -13,6 +14,7 @@ pub use check::{Action, CheckConfig, Condition};
 pub use data::DataConfig;
 pub use download::DownloadConfig;
 pub use keyring::Keyring;
+pub use setting::{NoSetting, Setting};
 pub use slotmgr_toml::{SlotmgrToml, TomlError, VersionFloor};
 pub use system_conf::{
     Activation, Bootloader, Casync, ConfigError, Encryption, EventKind, EventLog, Handlers,

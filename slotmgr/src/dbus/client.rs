@@ -12,9 +12,13 @@ use zbus::message::Type;
 use zbus::{Connection, DynamicType, MatchRule, Message, MessageStream, OwnedVariant, Variant};
 
 use super::job::{BUSY, INTERFACE};
+use super::wire::Dict;
 use super::{Bus, NAME, PATH};
 use crate::boot::Mark;
-use crate::service::{Identity, InstallRequest, Marked, SlotStatus, Step};
+use crate::service::{
+    ArtifactStatus, Identity, InstallRequest, InstanceStatus, Marked, RepositoryStatus, SlotStatus,
+    Step,
+};
 
 const DBUS: &str = "org.freedesktop.DBus";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
@@ -138,13 +142,8 @@ impl Remote {
             self.connection
                 .call_method(Some(NAME), PATH, Some(PROPERTIES), "GetAll", &INTERFACE);
         let answer = zbus::block_on(call)?;
-        let mut found: HashMap<String, OwnedVariant> = answer.body().deserialize()?;
-        let mut text = |name: &str| {
-            let value = found.remove(name);
-            value
-                .and_then(|value| String::try_from(value).ok())
-                .unwrap_or_default()
-        };
+        let mut found: Dict = answer.body().deserialize()?;
+        let mut text = |name: &str| text(&mut found, name).unwrap_or_default();
         Ok(Identity {
             compatible: text("Compatible"),
             variant: text("Variant"),
@@ -164,6 +163,27 @@ impl Remote {
             .into_iter()
             .map(|(name, dict)| slot(name, dict))
             .collect())
+    }
+
+    /// The artifact repositories; none where the service is RAUC's of before 1.13.
+    ///
+    /// # Errors
+    /// The service does not answer, or cannot read them.
+    pub fn repositories(&self) -> Result<Vec<RepositoryStatus>, RemoteError> {
+        let method = "GetArtifactStatus";
+        let call = self
+            .connection
+            .call_method(Some(NAME), PATH, Some(INTERFACE), method, &());
+        let answer = match zbus::block_on(call) {
+            Err(zbus::Error::FDO(error))
+                if matches!(*error, zbus::fdo::Error::UnknownMethod(_)) =>
+            {
+                return Ok(vec![]);
+            }
+            answer => answer?,
+        };
+        let found: Vec<Dict> = answer.body().deserialize()?;
+        Ok(found.into_iter().map(repository).collect())
     }
 
     /// The slot that is started next.
@@ -338,4 +358,46 @@ fn slot(name: String, dict: HashMap<String, OwnedVariant>) -> SlotStatus {
         }
     }
     slot
+}
+
+/// What a service tells of a repository; what it leaves out is empty.
+fn repository(mut dict: Dict) -> RepositoryStatus {
+    let artifacts = dicts(&mut dict, "artifacts").into_iter();
+    RepositoryStatus {
+        name: text(&mut dict, "name").unwrap_or_default(),
+        description: text(&mut dict, "description"),
+        path: text(&mut dict, "path").unwrap_or_default(),
+        kind: text(&mut dict, "type").unwrap_or_default(),
+        parent_class: text(&mut dict, "parent-class"),
+        artifacts: artifacts
+            .map(|mut artifact| ArtifactStatus {
+                name: text(&mut artifact, "name").unwrap_or_default(),
+                instances: dicts(&mut artifact, "instances")
+                    .into_iter()
+                    .map(instance)
+                    .collect(),
+            })
+            .collect(),
+    }
+}
+
+fn instance(mut dict: Dict) -> InstanceStatus {
+    let references = dict.remove("references");
+    InstanceStatus {
+        checksum: text(&mut dict, "checksum").unwrap_or_default(),
+        references: references
+            .and_then(|value| Vec::try_from(value).ok())
+            .unwrap_or_default(),
+    }
+}
+
+fn text(dict: &mut Dict, key: &str) -> Option<String> {
+    String::try_from(dict.remove(key)?).ok()
+}
+
+fn dicts(dict: &mut Dict, key: &str) -> Vec<Dict> {
+    let value = dict.remove(key);
+    value
+        .and_then(|value| Vec::try_from(value).ok())
+        .unwrap_or_default()
 }

@@ -126,7 +126,7 @@ impl Installer {
 
     #[zbus(out_args("artifacts"))]
     async fn get_artifact_status(&self) -> Result<Vec<Dict>, Failure> {
-        let repositories = self.ask(|service| service.artifacts()).await?;
+        let repositories = self.ask(|service| service.repositories()).await?;
         repositories.into_iter().map(wire::repository).collect()
     }
 

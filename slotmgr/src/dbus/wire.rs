@@ -1,15 +1,16 @@
 //! Our answers as D-Bus values, in the shapes that RAUC's clients read.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use bundle_format::manifest::{Image, ImageType, Manifest};
 use bundle_format::{Digest, VerifiedManifest};
 use zbus::{OwnedVariant, Variant};
 
 use super::failure::Failure;
-use crate::artifact::Stock;
-use crate::config::Repository;
-use crate::service::{Happening, InstallRequest, Origin, SlotStatus, TrialStatus};
+use crate::service::{
+    ArtifactStatus, Happening, InstallRequest, InstanceStatus, Origin, RepositoryStatus,
+    SlotStatus, TrialStatus,
+};
 
 /// `a{sv}`.
 pub(super) type Dict = HashMap<String, OwnedVariant>;
@@ -96,28 +97,27 @@ pub(super) fn slot(slot: SlotStatus) -> Result<(String, Dict), Failure> {
 }
 
 /// One repository of `GetArtifactStatus`.
-pub(super) fn repository((repository, stock): (Repository, Stock)) -> Result<Dict, Failure> {
-    let artifact = |(name, instances): (String, BTreeMap<String, bool>)| {
-        let instance = |(checksum, used): (String, bool)| {
-            let mut dict = Builder::new();
-            dict.put("checksum", checksum);
-            // A link in the repository itself is a reference without a name.
-            let references: Vec<String> = used.then(String::new).into_iter().collect();
-            dict.put("references", references);
-            dict.0
-        };
-        let instances: Vec<_> = instances.into_iter().map(instance).collect();
+pub(super) fn repository(repository: RepositoryStatus) -> Result<Dict, Failure> {
+    let instance = |instance: InstanceStatus| {
         let mut dict = Builder::new();
-        dict.put("name", name);
+        dict.put("checksum", instance.checksum);
+        dict.put("references", instance.references);
+        dict.0
+    };
+    let artifact = |artifact: ArtifactStatus| {
+        let instances: Vec<_> = artifact.instances.into_iter().map(instance).collect();
+        let mut dict = Builder::new();
+        dict.put("name", artifact.name);
         dict.put("instances", Variant::from(instances));
         dict.0
     };
-    let artifacts: Vec<_> = stock.artifacts.into_iter().map(artifact).collect();
+    let artifacts: Vec<_> = repository.artifacts.into_iter().map(artifact).collect();
     let mut dict = Builder::new();
     dict.put("name", repository.name);
     dict.maybe("description", repository.description);
-    dict.put("path", repository.path.display().to_string());
-    dict.put("type", repository.kind.name());
+    dict.put("path", repository.path);
+    dict.put("type", repository.kind);
+    dict.maybe("parent-class", repository.parent_class);
     dict.put("artifacts", Variant::from(artifacts));
     dict.finish()
 }

@@ -275,7 +275,8 @@ impl Entry {
             What::ReadingBack => "what was written is read back".to_owned(),
             What::SlotWriting => format!("slot {slot} is written"),
             What::Installed if facts.slot.is_none() => {
-                format!("{label} was installed by its own handler")
+                // By the bundle's own handler, or into artifact repositories.
+                format!("{label} was installed, and no slot was switched")
             }
             What::Installed => format!("{label} was installed into {slot}"),
             What::Written => {

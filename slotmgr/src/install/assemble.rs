@@ -83,7 +83,7 @@ impl Opened {
                 tell: &mut |_| {},
             };
             let same = match slot.step.method {
-                Method::Archive => true,
+                Method::Archive | Method::Tree => true,
                 _ => slot.writer.holds(&mut proof),
             };
             if same {

@@ -43,6 +43,14 @@ pub struct Step {
 }
 
 impl Step {
+    /// Whether the bytes that the manifest promises are those that are read. They are not where a
+    /// directory tree comes as an index: there it describes what the index was made of, a tar
+    /// archive perhaps. The index is signed, and every chunk is compared with it.
+    #[must_use]
+    pub fn is_promised(&self) -> bool {
+        (self.method, self.form) != (Method::Tree, Form::Chunks)
+    }
+
     /// What is installed, for people.
     #[must_use]
     pub fn label(&self) -> &str {
@@ -355,13 +363,8 @@ fn method(image: &Image, slot: &Slot) -> Result<(Method, Form), PlanError> {
         return Ok((Method::Hook, Form::Whole));
     }
     let kind = image.kind();
-    if let Some(kind) = kind.filter(|kind| matches!(kind, ImageType::Catar | ImageType::Caidx)) {
-        return Err(PlanError::Unsupported {
-            what: format!("casync's {} images (`{}`)", kind.name(), image.class),
-        });
-    }
     let chunked = kind.and_then(ImageType::of_chunks);
-    let form = match chunked {
+    let form = match kind.filter(|kind| kind.is_chunked()) {
         Some(_) => Form::Chunks,
         None if image.adaptive.iter().any(|method| method == METHOD) => Form::Blocks,
         None => Form::Whole,

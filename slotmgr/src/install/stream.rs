@@ -1,4 +1,4 @@
-//! An image on its way: one thread reads, checks, unpacks and hashes; the other writes.
+//! An image on its way: one thread reads, checks and unpacks, the next hashes, the last writes.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -24,7 +24,8 @@ const AHEAD: usize = 4;
 enum Piece {
     /// The next bytes of the image, and where in it they are.
     Bytes(u64, Vec<u8>),
-    /// The image ended. This is the digest of everything that was handed over, if that was all of it.
+    /// The image ended. This is the digest of everything that was handed over, if that was all of
+    /// it; the hashing thread knows.
     End(Option<Digest>),
     /// It could not be opened.
     Unopened(PayloadError),
@@ -107,11 +108,15 @@ impl<R: ReadAt> Origin<'_, R> {
         tell: &mut dyn FnMut(u64),
         work: &mut dyn FnMut(&mut ImageStream<'_>) -> Result<(), AssembleError>,
     ) -> Result<(), AssembleError> {
-        let (sender, receiver) = sync_channel(AHEAD);
+        let (read, unhashed) = sync_channel(1);
+        let (hashed, receiver) = sync_channel(AHEAD);
         thread::scope(|scope| {
+            // An error of `send` means that the next side has given up: nobody is left to tell.
             scope.spawn(move || {
-                // An error of `send` means that the writing side has given up: nobody is left to tell.
-                let _ = self.read(wanted, &sender);
+                let _ = self.read(wanted, &read);
+            });
+            scope.spawn(move || {
+                let _ = self.hash(wanted, unhashed, &hashed);
             });
             // The receiving end goes with the stream: when this side gives up, the reading side
             // gets an error instead of waiting for ever.
@@ -138,6 +143,41 @@ impl<R: ReadAt> Origin<'_, R> {
         }
     }
 
+    /// Whether everything of the image is handed over, so that its digest counts.
+    fn is_whole(&self, wanted: &Wanted<'_>) -> bool {
+        match (&self.images, wanted.step.form) {
+            (Images::Bundle(_), Form::Whole | Form::Blocks) => wanted.is_all(),
+            (Images::Bundle(_), Form::Chunks) | (Images::File(_), _) => true,
+        }
+    }
+
+    /// In between: hashes, and passes on.
+    fn hash(
+        &self,
+        wanted: &Wanted<'_>,
+        pieces: Receiver<Piece>,
+        sender: &SyncSender<Piece>,
+    ) -> Result<(), SendError<Piece>> {
+        let mut digest = self.is_whole(wanted).then(Sha256::new);
+        for piece in pieces {
+            let piece = match piece {
+                Piece::Bytes(offset, bytes) => {
+                    if let Some(digest) = &mut digest {
+                        digest.update(&bytes);
+                    }
+                    Piece::Bytes(offset, bytes)
+                }
+                Piece::End(_) => {
+                    let found = digest.take();
+                    Piece::End(found.map(|digest| Digest::from_bytes(digest.finalize().into())))
+                }
+                failed => failed,
+            };
+            sender.send(piece)?;
+        }
+        Ok(())
+    }
+
     fn read_image(
         &self,
         bundle: &VerifiedBundle<R>,
@@ -150,16 +190,14 @@ impl<R: ReadAt> Origin<'_, R> {
         };
         reader.read_at_once(self.site.policy.chunk);
         reader.expect(&wanted.parts);
-        let mut digest = wanted.is_all().then(Sha256::new);
         for part in &wanted.parts {
             reader.restrict(part.clone());
-            let end = self.hand_over(&mut reader, part.start, digest.as_mut(), sender)?;
+            let end = self.hand_over(&mut reader, part.start, sender)?;
             if end == End::Failed {
                 return Ok(());
             }
         }
-        let found = digest.map(|digest| Digest::from_bytes(digest.finalize().into()));
-        sender.send(Piece::End(found))
+        sender.send(Piece::End(None))
     }
 
     fn read_chunks(
@@ -179,13 +217,9 @@ impl<R: ReadAt> Origin<'_, R> {
         reader: &mut dyn Read,
         sender: &SyncSender<Piece>,
     ) -> Result<(), SendError<Piece>> {
-        let mut digest = Sha256::new();
-        match self.hand_over(reader, 0, Some(&mut digest), sender)? {
+        match self.hand_over(reader, 0, sender)? {
             End::Failed => Ok(()),
-            End::Reached => {
-                let found = Digest::from_bytes(digest.finalize().into());
-                sender.send(Piece::End(Some(found)))
-            }
+            End::Reached => sender.send(Piece::End(None)),
         }
     }
 
@@ -194,7 +228,6 @@ impl<R: ReadAt> Origin<'_, R> {
         &self,
         reader: &mut dyn Read,
         mut offset: u64,
-        mut digest: Option<&mut Sha256>,
         sender: &SyncSender<Piece>,
     ) -> Result<End, SendError<Piece>> {
         let chunk = self.site.policy.chunk;
@@ -204,9 +237,6 @@ impl<R: ReadAt> Origin<'_, R> {
             match next.read_to_end(&mut bytes) {
                 Ok(0) => return Ok(End::Reached),
                 Ok(count) => {
-                    if let Some(digest) = &mut digest {
-                        digest.update(&bytes);
-                    }
                     sender.send(Piece::Bytes(offset, bytes))?;
                     offset += count as u64;
                 }
@@ -293,7 +323,10 @@ impl<'s> ImageStream<'s> {
         match self.receiver.recv().unwrap_or_else(lost) {
             Piece::Bytes(offset, mut bytes) => {
                 // More than promised is not handed on: it could lie beyond the end of the slot.
-                let room = self.step.size.saturating_sub(offset);
+                let room = match self.step.is_promised() {
+                    true => self.step.size.saturating_sub(offset),
+                    false => u64::MAX,
+                };
                 self.offset = offset;
                 self.done = offset + bytes.len() as u64;
                 bytes.truncate(usize::try_from(room).unwrap_or(usize::MAX));
@@ -353,7 +386,7 @@ impl Read for ImageStream<'_> {
 
 /// Whether what was handed over is what the signed manifest promises.
 fn check_end(step: &Step, size: u64, found: Digest) -> Result<(), AssembleError> {
-    if found == step.sha256 && size == step.size {
+    if !step.is_promised() || (found == step.sha256 && size == step.size) {
         return Ok(());
     }
     Err(AssembleError::Digest {

@@ -11,9 +11,8 @@ use super::installing::{self, Workplace};
 use super::links;
 use super::{
     Happening, Heard, Identity, InstallRequest, InstallResult, JobState, JobStatus, Marked, Origin,
-    Service, SlotStatus, TrialStatus, jobs_of,
+    RepositoryStatus, Service, SlotStatus, TrialStatus, jobs_of,
 };
-use crate::artifact::Stock;
 use crate::boot::Mark;
 use crate::cli::Surroundings;
 use crate::cli::args::Options;
@@ -22,7 +21,6 @@ use crate::cli::lock::{LockError, Patience};
 use crate::cli::machine_facts::MachineFacts;
 use crate::cli::session::Session;
 use crate::cli::{mark, write_slot};
-use crate::config::Repository;
 use crate::events::{Entry, Events, Facts, Listener, What};
 use crate::health::probation::Place;
 use crate::install::{InstallError, Progress};
@@ -126,7 +124,13 @@ impl Local {
             .layout
             .called(slot)
             .map_err(InstallError::from)?;
-        write_slot::perform(&mut session, &around, (id, &image), stop, progress)
+        let mut events = self.events(&session, &around);
+        let workplace = write_slot::Workplace {
+            session: &mut session,
+            around: &around,
+            events: &mut events,
+        };
+        workplace.write((id, &image), stop, progress)
     }
 
     fn session(&self, mode: Mode) -> Result<(Session, Surroundings)> {
@@ -182,9 +186,12 @@ impl Service for Local {
             .collect())
     }
 
-    fn artifacts(&self) -> Result<Vec<(Repository, Stock)>> {
+    fn repositories(&self) -> Result<Vec<RepositoryStatus>> {
         let (session, _) = self.session(Mode::ReadOnly)?;
-        Ok(session.stock())
+        let stock = session.stock().into_iter();
+        Ok(stock
+            .map(|(repository, stock)| RepositoryStatus::new(repository, stock))
+            .collect())
     }
 
     fn primary(&self) -> Result<String> {

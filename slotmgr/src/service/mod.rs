@@ -8,6 +8,7 @@ mod job;
 mod links;
 mod local;
 mod meter;
+mod repository;
 mod steps;
 
 pub use crate::cli::signals::ask_to_stop;
@@ -18,6 +19,7 @@ pub(crate) use installing::pass_news;
 pub use job::{JobState, JobStatus, jobs_of};
 pub use local::{Local, was_stopped};
 pub use meter::{Meter, Pace};
+pub use repository::{ArtifactStatus, InstanceStatus, RepositoryStatus};
 pub use steps::{Step, Steps};
 
 use std::collections::BTreeMap;
@@ -26,9 +28,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use bundle_format::VerifiedManifest;
 
-use crate::artifact::Stock;
 use crate::boot::Mark;
-use crate::config::Repository;
 use crate::events::Entry;
 use crate::install::Progress;
 use crate::state::Release;
@@ -201,7 +201,7 @@ pub trait Service: Send + Sync {
     ///
     /// # Errors
     /// The machine is not configured rightly.
-    fn artifacts(&self) -> Result<Vec<(Repository, Stock)>>;
+    fn repositories(&self) -> Result<Vec<RepositoryStatus>>;
 
     /// Name of the slot that is started next.
     ///

@@ -11,8 +11,7 @@ mod stoppable;
 pub use access::{Access, AccessError, info_headers};
 pub use file::{FileError, open_file};
 pub use http::HttpReader;
-pub use protect::Exposed;
-pub(crate) use protect::protect;
+pub use protect::{Exposed, protect};
 pub use stoppable::Stoppable;
 
 use std::path::PathBuf;

@@ -46,7 +46,7 @@ pub enum Exposed {
 ///
 /// # Errors
 /// When somebody could still change it.
-pub(crate) fn protect(file: &File) -> Result<(), Exposed> {
+pub fn protect(file: &File) -> Result<(), Exposed> {
     let Err(first) = check(file) else {
         return Ok(());
     };

@@ -322,6 +322,11 @@ impl Storage for FileStorage {
         self.file.write_all_at(data, offset)
     }
 
+    fn begin_write_out(&mut self, offset: u64, len: u64) {
+        // Whatever it says, the sync at the end writes everything out and tells of errors.
+        let _ = devio::block::begin_write_out(&self.file, offset, len);
+    }
+
     fn sync(&mut self) -> io::Result<()> {
         // Syncs first; then the next reads come from the medium.
         devio::block::drop_cache(&self.file)

@@ -52,6 +52,12 @@ pub trait Storage: Send {
     /// `WriteZero` beyond the end, otherwise what the device says.
     fn write_at(&mut self, data: &[u8], offset: u64) -> io::Result<()>;
 
+    /// The range was written and is not needed any more: it may go to the medium from now on, while
+    /// other work is done. Only a hint; [`sync`](Storage::sync) is the barrier.
+    fn begin_write_out(&mut self, offset: u64, len: u64) {
+        let _ = (offset, len);
+    }
+
     /// The barrier: returns when everything written before is durable.
     ///
     /// # Errors

@@ -41,6 +41,12 @@ impl Mounts {
         Mounts(text.lines().filter_map(line).collect())
     }
 
+    /// Whether a file system is mounted on this directory.
+    #[must_use]
+    pub fn has(&self, at: &Path) -> bool {
+        self.0.iter().any(|line| line.at == at)
+    }
+
     /// Where the content of this device is mounted first.
     #[must_use]
     pub fn of(&self, device: &Path) -> Option<PathBuf> {

@@ -1,4 +1,4 @@
-//! Tar archives, and file systems without anything in them.
+//! Archives, and file systems without anything in them.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::compression::decompress;
 use super::filesystem::{self, FilesystemError, Mounted, exclusive};
-use super::unpack::Keep;
+use super::unpack::{Keep, unpack, unpack_tree};
 use super::{Method, Proof, Writer};
 use crate::install::{AssembleError, ImageStream, ReadBackError, Step};
 use crate::slot::{Slot, SlotKind};
@@ -51,15 +51,18 @@ impl Writer for Archive {
     fn write(&mut self, image: &mut ImageStream<'_>) -> Result<(), AssembleError> {
         filesystem::make(&self.slot, image.stop()).map_err(self.failed())?;
         let mounted = Mounted::writable(&self.slot, &self.work_directory).map_err(self.failed())?;
-        if self.method == Method::Archive {
+        if self.method != Method::EmptyFs {
             let keep = if self.slot.kind == SlotKind::Vfat {
                 Keep::Times
             } else {
                 Keep::All
             };
-            let unpacked = decompress(&mut *image)
-                .map_err(super::UnpackError::Stream)
-                .and_then(|plain| super::unpack::unpack(plain, mounted.path(), keep));
+            let unpacked = match self.method {
+                Method::Tree => unpack_tree(&mut *image, mounted.path(), keep),
+                _ => decompress(&mut *image)
+                    .map_err(super::UnpackError::Stream)
+                    .and_then(|plain| unpack(plain, mounted.path(), keep)),
+            };
             if let Some(error) = image.take_error() {
                 return Err(error);
             }

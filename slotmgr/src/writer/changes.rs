@@ -8,11 +8,60 @@ use crate::storage::Storage;
 /// more and smaller ones of them.
 const GRAIN: usize = 64 * 1024;
 
+/// The longest run of pieces that are written without a look after pieces in which nothing was equal.
+const MAX_BLIND: u32 = 15;
+
 /// A writer of differences, with the memory that it compares in.
 pub(crate) struct Changes {
     there: Vec<u8>,
     grain: usize,
     written: u64,
+    looks: Looks,
+}
+
+/// Which pieces are compared with what is there.
+#[derive(Clone, Copy)]
+enum Looks {
+    /// All.
+    Always,
+    /// Fewer and fewer while nothing is found to be equal.
+    Less {
+        /// Pieces that are written without a look from now on.
+        blind: u32,
+        /// As many were after the last look.
+        run: u32,
+    },
+}
+
+impl Looks {
+    /// Whether the next piece is compared.
+    fn next(&mut self) -> bool {
+        match self {
+            Looks::Less { blind, .. } if *blind > 0 => {
+                *blind -= 1;
+                false
+            }
+            _ => true,
+        }
+    }
+
+    /// A piece was compared.
+    fn found(&mut self, equal: Equal) {
+        if let Looks::Less { blind, run } = self {
+            *run = match equal {
+                Equal::Nothing => (*run * 2 + 1).min(MAX_BLIND),
+                Equal::Something => 0,
+            };
+            *blind = *run;
+        }
+    }
+}
+
+/// What a comparison found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Equal {
+    Nothing,
+    Something,
 }
 
 impl Default for Changes {
@@ -28,6 +77,16 @@ impl Changes {
             there: Vec::new(),
             grain,
             written: 0,
+            looks: Looks::Always,
+        }
+    }
+
+    /// The same, for a target that may hold something else altogether: where nothing is equal, up to
+    /// fifteen of sixteen pieces are not read first. Reading takes its time of the medium too.
+    pub fn looking_less_where_nothing_is_equal(self) -> Changes {
+        Changes {
+            looks: Looks::Less { blind: 0, run: 0 },
+            ..self
         }
     }
 
@@ -43,6 +102,10 @@ impl Changes {
         bytes: &[u8],
         offset: u64,
     ) -> Result<(), (u64, io::Error)> {
+        if !self.looks.next() {
+            return self.put(storage, bytes, offset);
+        }
+        let before = self.written;
         self.there.resize(bytes.len(), 0);
         // What cannot be read is worth a write: that is how a disk replaces a bad sector.
         let readable = storage.read_at(&mut self.there, offset).is_ok();
@@ -63,6 +126,24 @@ impl Changes {
             }
             start = end;
         }
+        self.looks
+            .found(match self.written - before == bytes.len() as u64 {
+                true => Equal::Nothing,
+                false => Equal::Something,
+            });
+        Ok(())
+    }
+
+    fn put(
+        &mut self,
+        storage: &mut dyn Storage,
+        bytes: &[u8],
+        offset: u64,
+    ) -> Result<(), (u64, io::Error)> {
+        storage
+            .write_at(bytes, offset)
+            .map_err(|error| (offset, error))?;
+        self.written += bytes.len() as u64;
         Ok(())
     }
 }
@@ -84,6 +165,25 @@ fn run_end(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_nothing_is_equal_it_looks_less_often() {
+        let mut looks = Looks::Less { blind: 0, run: 0 };
+        let mut look = |equal| {
+            let mut blind = 0;
+            while !looks.next() {
+                blind += 1;
+            }
+            looks.found(equal);
+            blind
+        };
+        let runs: Vec<u32> = (0..7).map(|_| look(Equal::Nothing)).collect();
+        assert_eq!(runs, [0, 1, 3, 7, 15, 15, 15]);
+        assert_eq!(look(Equal::Something), 15);
+        assert_eq!(look(Equal::Something), 0, "it looks at everything again");
+        assert_eq!(look(Equal::Nothing), 0);
+        assert_eq!(look(Equal::Nothing), 1);
+    }
 
     #[test]
     fn runs_of_grains() {

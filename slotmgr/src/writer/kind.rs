@@ -11,6 +11,8 @@ pub enum Method {
     Copy,
     /// A file system is made and an archive unpacked into it.
     Archive,
+    /// A file system is made and casync's archive of a directory tree unpacked into it.
+    Tree,
     /// A file system is made.
     EmptyFs,
     /// A UBI volume is updated.
@@ -40,6 +42,7 @@ impl Method {
             | (I::Vfat, S::Vfat | S::Raw)
             | (I::Squashfs, S::Raw) => Some(Method::Copy),
             (I::Tar, S::Ext4 | S::Vfat | S::Ubifs) => Some(Method::Archive),
+            (I::Catar | I::Caidx, S::Ext4 | S::Vfat | S::Ubifs) => Some(Method::Tree),
             (I::EmptyFs, S::Ext4) => Some(Method::EmptyFs),
             (I::Raw | I::Ubifs, S::Ubifs | S::Ubivol) | (I::Squashfs, S::Ubivol) => {
                 Some(Method::UbiVolume)
@@ -62,6 +65,7 @@ mod tests {
     fn nonsense_is_refused() {
         for (image, slot) in [
             (ImageType::Tar, SlotKind::Raw),
+            (ImageType::Caidx, SlotKind::Raw),
             (ImageType::Ext4, SlotKind::Vfat),
             (ImageType::Squashfs, SlotKind::Ext4),
             (ImageType::EmptyFs, SlotKind::Vfat),

@@ -11,6 +11,7 @@ mod fallback;
 mod filesystem;
 mod flash;
 mod half;
+mod hasher;
 mod kind;
 mod raw;
 mod switch;
@@ -24,6 +25,7 @@ pub(crate) use compression::decompress;
 pub use filesystem::{FilesystemError, Mounted, exclusive};
 pub use flash::FlashError;
 pub use half::SwitchError;
+use hasher::Hasher;
 pub use kind::Method;
 pub use unpack::UnpackError;
 pub(crate) use unpack::{Keep, unpack};
@@ -32,7 +34,6 @@ use std::io;
 use std::path::Path;
 
 use bundle_format::Digest;
-use sha2::{Digest as _, Sha256};
 
 use crate::install::{AssembleError, Environment, ImageStream, ReadBackError, Step};
 use crate::program::Stop;
@@ -128,20 +129,23 @@ pub(crate) fn hash(
     read: &mut dyn FnMut(&mut [u8], u64) -> io::Result<()>,
     tell: &mut dyn FnMut(u64),
 ) -> Result<Digest, (u64, io::Error)> {
-    let mut digest = Sha256::new();
-    let mut buffer = vec![0; chunk];
-    let mut offset = 0;
-    while offset < size {
-        let count = usize::try_from(size - offset)
-            .unwrap_or(usize::MAX)
-            .min(chunk);
-        let piece = &mut buffer[..count];
-        read(piece, offset).map_err(|error| (offset, error))?;
-        digest.update(&*piece);
-        offset += count as u64;
-        tell(offset);
-    }
-    Ok(Digest::from_bytes(digest.finalize().into()))
+    std::thread::scope(|scope| {
+        let hasher = Hasher::new(scope);
+        let mut offset = 0;
+        while offset < size {
+            let count = usize::try_from(size - offset)
+                .unwrap_or(usize::MAX)
+                .min(chunk);
+            let failed = |error| (offset, error);
+            let mut piece = hasher.memory();
+            piece.resize(count, 0);
+            read(&mut piece, offset).map_err(failed)?;
+            hasher.add(piece).map_err(failed)?;
+            offset += count as u64;
+            tell(offset);
+        }
+        hasher.finish().map_err(|error| (size, error))
+    })
 }
 
 /// Opens the target of `step`, and checks what can be checked without writing.
@@ -157,7 +161,7 @@ pub(crate) fn open(
     let area = Area::Slot(step.target.id());
     Ok(match step.method {
         Method::Copy => Box::new(raw::Raw::open(step, slot, disks)?),
-        Method::Archive | Method::EmptyFs => {
+        Method::Archive | Method::Tree | Method::EmptyFs => {
             // Opened and let go: it is neither mounted nor in use, and it is there.
             disks.open(area).map_err(|source| AssembleError::Open {
                 slot: step.slot.clone(),

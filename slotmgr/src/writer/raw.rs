@@ -66,7 +66,7 @@ impl Raw {
 
 impl Writer for Raw {
     fn write(&mut self, image: &mut ImageStream<'_>) -> Result<(), AssembleError> {
-        let mut changes = Changes::default();
+        let mut changes = Changes::default().looking_less_where_nothing_is_equal();
         let slot = self.slot.clone();
         let storage = self.storage()?;
         let mut unsynced = 0;
@@ -75,6 +75,7 @@ impl Writer for Raw {
             changes
                 .write(storage, &piece, offset)
                 .map_err(|(at, error)| write_error(&slot, at)(error))?;
+            storage.begin_write_out(offset, piece.len() as u64);
             image.wrote(&piece);
             unsynced += piece.len();
             if image.is_noted() && unsynced >= SYNC_AFTER {

@@ -1,4 +1,4 @@
-//! Unpacks a tar archive below a directory, and nowhere else.
+//! Unpacks an archive, tar's or casync's, below a directory, and nowhere else.
 //!
 //! Every path is walked component by component from an open directory, without following a link:
 //! what an archive says cannot lead out of it, whatever links it has made before.
@@ -14,6 +14,7 @@ use std::path::{Component, Path, PathBuf};
 use bundle_format::Digest;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
+use nix::libc::dev_t;
 use nix::sys::stat::{
     FchmodatFlags, Mode, SFlag, UtimensatFlags, fchmodat, makedev, mkdirat, mknodat, utimensat,
 };
@@ -22,6 +23,10 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, linkat, symlinkat, unlinkat
 use sha2::{Digest as _, Sha256};
 use tar::{Entry, EntryType};
 use xattr::FileExt as _;
+
+mod tree;
+
+pub(crate) use tree::unpack_tree;
 
 /// Most entries of an archive.
 const MAX_ENTRIES: u64 = 4_000_000;
@@ -41,6 +46,9 @@ pub enum UnpackError {
     /// It is damaged, or no archive.
     #[error("it cannot be read as an archive")]
     Stream(#[source] io::Error),
+    /// The same of casync's.
+    #[error("it cannot be read as an archive of casync's")]
+    Tree(#[from] casync::catar::DecodeError),
     /// A path that leads out of the slot.
     #[error("the path {} leads out of the slot", path.display())]
     Escape {
@@ -101,14 +109,7 @@ pub(crate) fn unpack(
     root: &Path,
     keep: Keep,
 ) -> Result<BTreeMap<PathBuf, Digest>, UnpackError> {
-    let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let opened = open(root, flags, Mode::empty()).map_err(|errno| made(root)(errno.into()))?;
-    let mut tree = Tree {
-        root: opened,
-        keep,
-        files: BTreeMap::new(),
-        directories: Vec::new(),
-    };
+    let mut tree = Tree::new(root, keep)?;
     let mut archive = tar::Archive::new(archive);
     let mut count = 0;
     for entry in archive.entries().map_err(UnpackError::Stream)? {
@@ -139,6 +140,18 @@ fn made(path: &Path) -> impl Fn(io::Error) -> UnpackError + use<> {
 }
 
 impl Tree {
+    /// Below the directory `root`.
+    fn new(root: &Path, keep: Keep) -> Result<Tree, UnpackError> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let root = open(root, flags, Mode::empty()).map_err(|errno| made(root)(errno.into()))?;
+        Ok(Tree {
+            root,
+            keep,
+            files: BTreeMap::new(),
+            directories: Vec::new(),
+        })
+    }
+
     fn entry<R: Read>(&mut self, mut entry: Entry<'_, R>) -> Result<(), UnpackError> {
         let kind = entry.header().entry_type();
         if kind == EntryType::XGlobalHeader {
@@ -178,7 +191,8 @@ impl Tree {
             EntryType::Link => return self.hard_link(&entry, &parent, &path),
             EntryType::Char | EntryType::Block | EntryType::Fifo => {
                 remove(&parent, &name).map_err(&failed)?;
-                make_node(&entry, &parent, &name).map_err(failed)?;
+                let (kind, device) = node_of(&entry).map_err(&failed)?;
+                make_node(&parent, &name, kind, device).map_err(failed)?;
             }
             kind => return Err(UnpackError::Kind { path: said, kind }),
         }
@@ -253,14 +267,7 @@ impl Tree {
         entry: &mut Entry<'_, R>,
         attributes: Attributes,
     ) -> io::Result<Digest> {
-        let flags =
-            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let mut file = File::from(openat(
-            parent,
-            name,
-            flags,
-            Mode::from_bits_truncate(0o600),
-        )?);
+        let mut file = new_file(parent, name)?;
         let digest = copy(entry, &mut file)?;
         self.apply(parent, name, attributes, false)?;
         // Last, since a change of the owner takes capabilities away.
@@ -306,6 +313,13 @@ impl Tree {
         utimensat(parent, name, &time, &time, UtimensatFlags::NoFollowSymlink)?;
         Ok(())
     }
+}
+
+fn new_file(parent: &OwnedFd, name: &OsStr) -> io::Result<File> {
+    let flags =
+        OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let mode = Mode::from_bits_truncate(0o600);
+    Ok(File::from(openat(parent, name, flags, mode)?))
 }
 
 fn copy(from: &mut impl Read, to: &mut File) -> io::Result<Digest> {
@@ -378,7 +392,8 @@ fn remove(parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
     }
 }
 
-fn make_node<R: Read>(entry: &Entry<'_, R>, parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
+/// Kind and number of the device that an entry describes, or of a pipe.
+fn node_of<R: Read>(entry: &Entry<'_, R>) -> io::Result<(SFlag, dev_t)> {
     let header = entry.header();
     let number = |number: Option<u32>| u64::from(number.unwrap_or(0));
     let device = |header: &tar::Header| {
@@ -387,11 +402,14 @@ fn make_node<R: Read>(entry: &Entry<'_, R>, parent: &OwnedFd, name: &OsStr) -> i
             number(header.device_minor()?),
         ))
     };
-    let (kind, device) = match header.entry_type() {
+    Ok(match header.entry_type() {
         EntryType::Char => (SFlag::S_IFCHR, device(header)?),
         EntryType::Block => (SFlag::S_IFBLK, device(header)?),
         _ => (SFlag::S_IFIFO, 0),
-    };
+    })
+}
+
+fn make_node(parent: &OwnedFd, name: &OsStr, kind: SFlag, device: dev_t) -> io::Result<()> {
     mknodat(parent, name, kind, Mode::from_bits_truncate(0o600), device)?;
     Ok(())
 }

@@ -23,6 +23,11 @@ impl Loop {
     pub fn new(dir: &Path, name: &str, size: u64) -> Loop {
         let file = dir.join(name);
         std::fs::File::create(&file).unwrap().set_len(size).unwrap();
+        Loop::over(&file)
+    }
+
+    /// Over a file that is there.
+    pub fn over(file: &Path) -> Loop {
         let node = run("losetup", &["--find", "--show", file.to_str().unwrap()]);
         Loop { node: node.into() }
     }

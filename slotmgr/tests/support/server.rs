@@ -16,6 +16,10 @@ pub enum Fault {
     None,
     /// Answers with this status.
     Status(u16),
+    /// Answers 503, and to come back after so many seconds.
+    Busy(u32),
+    /// Sends these bytes as if they were the file.
+    Instead(&'static [u8]),
     /// Sends half of what it promised, then closes.
     Short,
     /// Sends so many bytes, then closes.
@@ -242,6 +246,14 @@ fn answer(
         Fault::Close => return Ok(()),
         Fault::Status(code) => {
             return stream.write_all(head(&format!("{code} x"), 0, "").as_bytes());
+        }
+        Fault::Busy(seconds) => {
+            let more = format!("Retry-After: {seconds}\r\n");
+            return stream.write_all(head("503 x", 0, &more).as_bytes());
+        }
+        Fault::Instead(bytes) => {
+            stream.write_all(head("200 OK", bytes.len(), "").as_bytes())?;
+            return send(stream, bytes);
         }
         Fault::NoRanges => {
             stream.write_all(head("200 OK", body.len(), "ETag: \"v1\"\r\n").as_bytes())?;

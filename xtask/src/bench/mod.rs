@@ -4,6 +4,7 @@
 //! row of each table is what the others are compared with.
 
 mod bundle;
+mod delta;
 mod input;
 mod install;
 mod race;
@@ -27,13 +28,15 @@ pub enum Subject {
     Bundle,
     /// Installing one.
     Install,
+    /// Updates in pieces.
+    Delta,
     /// Programs: bytes on disk, memory.
     Sizes,
 }
 
 impl Subject {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Bundle, Self::Install, Self::Sizes];
+    pub const ALL: [Self; 4] = [Self::Bundle, Self::Install, Self::Delta, Self::Sizes];
 
     /// The name on the command line.
     #[must_use]
@@ -41,6 +44,7 @@ impl Subject {
         match self {
             Self::Bundle => "bundle",
             Self::Install => "install",
+            Self::Delta => "delta",
             Self::Sizes => "sizes",
         }
     }
@@ -49,7 +53,8 @@ impl Subject {
 /// How much is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Amount {
-    /// Size of the image, in MiB.
+    /// Size of the image, in MiB. Images of packages have 500, or with less
+    /// than 200 about 100.
     pub megabytes: u64,
     /// Runs of each program; the table shows the median.
     pub rounds: u32,
@@ -83,11 +88,11 @@ impl Bench<'_> {
     /// # Errors
     /// A package cannot be installed, the programs do not build, or a contestant fails.
     pub fn run(&self, subjects: &[Subject]) -> Result<()> {
-        Debian {
-            log: self.root.join("target/logs/apt.log"),
-            progress: self.progress,
+        let mut sets = vec![packages::BUILD, packages::PEERS, packages::BENCH];
+        if subjects.contains(&Subject::Delta) {
+            sets.push(packages::BENCH_DELTA);
         }
-        .ensure(&[packages::BUILD, packages::PEERS, packages::BENCH])?;
+        self.debian().ensure(&sets)?;
         self.progress
             .step("building the programs, optimised", || self.build())?;
         // Not in /tmp, which is memory on many machines: disks are part of what is measured.
@@ -100,11 +105,19 @@ impl Bench<'_> {
             match subject {
                 Subject::Bundle => bundle::measure(self, &place)?,
                 Subject::Install => install::measure(self, &place)?,
+                Subject::Delta => delta::measure(self, &place)?,
                 Subject::Sizes => sizes::measure(self)?,
             }
         }
         fs_err::remove_dir_all(&place)?;
         Ok(())
+    }
+
+    fn debian(&self) -> Debian<'_> {
+        Debian {
+            log: self.root.join("target/logs/apt.log"),
+            progress: self.progress,
+        }
     }
 
     fn build(&self) -> Result<()> {
@@ -123,6 +136,12 @@ impl Bench<'_> {
     /// One of our programs, as it is released.
     fn program(&self, name: &str) -> PathBuf {
         self.root.join("target/release").join(name)
+    }
+
+    /// Has our tool do what nobody competes in.
+    fn tool(&self, arguments: &[&str]) -> Result<()> {
+        let mut command = Command::new(self.program("bundle-tool"));
+        logged(command.args(arguments), &self.log())
     }
 
     fn log(&self) -> PathBuf {

@@ -17,6 +17,10 @@ pub struct Contestant {
     pub name: String,
     /// Files that it makes: removed before each run.
     pub makes: Vec<PathBuf>,
+    /// A file that it finds, and what is in it: copied before each run.
+    pub begins: Option<(PathBuf, PathBuf)>,
+    /// Bytes that it works on, if the table is to tell its speed.
+    pub handles: Option<u64>,
     /// Program and arguments.
     pub words: Vec<String>,
 }
@@ -29,6 +33,8 @@ impl Contestant {
         Self {
             name: name.to_owned(),
             makes: Vec::new(),
+            begins: None,
+            handles: None,
             words: std::iter::once(program).chain(arguments).collect(),
         }
     }
@@ -37,6 +43,20 @@ impl Contestant {
     #[must_use]
     pub fn makes(mut self, path: impl Into<PathBuf>) -> Self {
         self.makes.push(path.into());
+        self
+    }
+
+    /// Copies `content` to `path` before each run.
+    #[must_use]
+    pub fn begins_as(mut self, content: &Path, path: &Path) -> Self {
+        self.begins = Some((content.to_owned(), path.to_owned()));
+        self
+    }
+
+    /// Tells its speed in bytes of these.
+    #[must_use]
+    pub fn handles(mut self, bytes: u64) -> Self {
+        self.handles = Some(bytes);
         self
     }
 }
@@ -76,6 +96,11 @@ fn run(contestant: &Contestant, log: &Path) -> Result<Measured> {
         } else if path.exists() {
             fs_err::remove_file(path)?;
         }
+    }
+    if let Some((content, path)) = &contestant.begins {
+        fs_err::copy(content, path)?;
+        // What this copy still has to write is not to be waited for later.
+        fs_err::File::open(path)?.sync_all()?;
     }
     let figures = log.with_extension("time");
     let mut command = Command::new("/usr/bin/time");
@@ -122,7 +147,7 @@ fn table(title: &str, contestants: &[Contestant], results: &[Vec<Measured>]) -> 
             continue;
         };
         // Writing to a String cannot fail.
-        let _ = writeln!(
+        let _ = write!(
             text,
             "  {:<44} {:>6.2} s {:>7.2} {:>6.2} s {:>6} MiB {:>6} MiB",
             contestant.name,
@@ -132,8 +157,18 @@ fn table(title: &str, contestants: &[Contestant], results: &[Vec<Measured>]) -> 
             run.peak_kib / 1024,
             run.written_kib / 1024,
         );
+        if let Some(bytes) = contestant.handles {
+            let _ = write!(text, " {:>6.0} MB/s", speed(bytes, run.wall));
+        }
+        text.push('\n');
     }
     text
+}
+
+/// In 10^6 bytes a second.
+#[expect(clippy::cast_precision_loss, reason = "a figure for people to read")]
+fn speed(bytes: u64, wall: Duration) -> f64 {
+    bytes as f64 / 1e6 / wall.as_secs_f64()
 }
 
 #[cfg(test)]
@@ -153,7 +188,7 @@ mod tests {
     fn the_first_is_what_the_others_are_compared_with() {
         let contestants = [
             Contestant::new("peer", "true", &[]),
-            Contestant::new("ours", "true", &[]),
+            Contestant::new("ours", "true", &[]).handles(55_000_000),
         ];
         let results = [
             vec![took(1000), took(9000), took(1100)],
@@ -167,6 +202,7 @@ mod tests {
             .collect();
         assert_eq!(rows[0][..4], ["peer", "1.10", "s", "1.00"]);
         assert_eq!(rows[1][..4], ["ours", "0.50", "s", "0.45"]);
+        assert_eq!(rows[1][10..], ["110", "MB/s"]);
     }
 
     #[test]

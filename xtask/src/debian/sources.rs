@@ -94,6 +94,8 @@ pub fn backports(files: &[SourceFile], release: &str) -> Result<Option<String>> 
 pub enum Kind {
     /// Packages to install.
     Binary,
+    /// The same as the release had them last, without what has come since.
+    Released,
     /// What they are built from.
     Source,
 }
@@ -105,12 +107,15 @@ pub enum Kind {
 /// None of `files` has packages of `release`, from which to derive the mirror.
 pub fn packages(files: &[SourceFile], release: &str, kind: Kind) -> Result<String> {
     let types = match kind {
-        Kind::Binary => "deb",
+        Kind::Binary | Kind::Released => "deb",
         Kind::Source => "deb-src",
     };
     let mut text = String::new();
     for entry in files.iter().flat_map(entries) {
-        let ours = |suite: &&String| suite.starts_with(release) && !suite.ends_with("-backports");
+        let ours = |suite: &&String| match kind {
+            Kind::Released => suite.as_str() == release,
+            _ => suite.starts_with(release) && !suite.ends_with("-backports"),
+        };
         let suites: Vec<&str> = entry
             .suites
             .iter()
@@ -316,6 +321,11 @@ mod tests {
             "Types: deb-src\nURIs: http://m.test/debian\nSuites: bookworm bookworm-updates\n\
              Components: main\nSigned-By: /k.gpg\n\nTypes: deb-src\nURIs: http://m.test/security\n\
              Suites: bookworm-security\nComponents: main\n\n"
+        );
+        assert_eq!(
+            packages(&files, "bookworm", Kind::Released).unwrap(),
+            "Types: deb\nURIs: http://m.test/debian\nSuites: bookworm\nComponents: main\n\
+             Signed-By: /k.gpg\n\n"
         );
         assert!(packages(&files, "trixie", Kind::Source).is_err());
     }

@@ -220,6 +220,9 @@ pub struct StatsArgs {
     /// Directory with chunks: shows what is in it, and the bytes that an update fetches from it
     #[arg(long, value_name = "DIR")]
     pub store: Option<PathBuf>,
+    /// Pack of the index: shows the bytes and requests that an update fetches from it
+    #[arg(long, value_name = "FILE")]
+    pub pack: Option<PathBuf>,
     /// Print JSON instead of text
     #[arg(long)]
     pub json: bool,

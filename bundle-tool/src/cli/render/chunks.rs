@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::json::SCHEMA;
 use super::{Text, count, size};
-use crate::chunks::{AssembledImage, Chop, IndexRequest, Indexed, Stats, StoredTotals};
+use crate::chunks::{AssembledImage, Chop, IndexRequest, Indexed, PackFetch, Stats, StoredTotals};
 
 pub(in crate::cli) fn indexed(request: &IndexRequest, indexed: &Indexed) -> String {
     let mut text = Text::default();
@@ -87,6 +87,11 @@ pub(in crate::cli) fn stats(path: &Path, stats: &Stats) -> String {
             text.line("Over the air", format!("{} ({bytes} bytes)", size(bytes)));
         }
     }
+    if let Some(PackFetch { bytes, requests }) = stats.packed {
+        let requests = count(requests, "request");
+        let line = format!("{} ({bytes} bytes), {requests}", size(bytes));
+        text.line("By the pack", line);
+    }
     text.0
 }
 
@@ -138,6 +143,10 @@ pub(in crate::cli) fn stats_json(stats: &Stats) -> Result<String> {
             missing_chunks: stored.missing,
             fetch_bytes: stored.to_fetch,
         }),
+        pack: stats.packed.map(|packed| PackJson {
+            fetch_bytes: packed.bytes,
+            requests: packed.requests,
+        }),
     };
     let mut text = serde_json::to_string_pretty(&shown)?;
     text.push('\n');
@@ -156,6 +165,13 @@ struct StatsJson {
     largest_chunk: u32,
     update: Option<UpdateJson>,
     store: Option<StoreJson>,
+    pack: Option<PackJson>,
+}
+
+#[derive(Serialize)]
+struct PackJson {
+    fetch_bytes: u64,
+    requests: usize,
 }
 
 #[derive(Serialize)]

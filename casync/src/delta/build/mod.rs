@@ -1,6 +1,7 @@
 //! Makes a delta out of two images and their indices.
 
 mod frames;
+mod level;
 mod pieces;
 mod similar;
 mod work;
@@ -139,4 +140,11 @@ fn missing(base: &Index, new: &Index) -> (Vec<Range<u64>>, Totals) {
         }
     }
     (runs, totals)
+}
+
+fn read(image: &dyn Blob, range: &Range<u64>) -> std::io::Result<Vec<u8>> {
+    let len = usize::try_from(range.end - range.start).map_err(std::io::Error::other)?;
+    let mut bytes = vec![0; len];
+    image.read_exact_at(range.start, &mut bytes)?;
+    Ok(bytes)
 }

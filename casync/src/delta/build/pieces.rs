@@ -3,13 +3,14 @@
 use std::ops::Range;
 
 use super::frames::{self, Found};
+use super::level::{self, Again};
 use super::similar::{Similar, each_window, sampling};
-use super::{BuildError, BuildOptions, Side, work};
+use super::{BuildError, BuildOptions, Side, read, work};
 use crate::blob::Blob;
 use crate::chunker::widen;
 use crate::delta::decode::{bytes_of, contents_of};
 use crate::delta::directory::{BaseRange, Piece, PieceKind};
-use crate::delta::frame::{frame_of, pack, unpack};
+use crate::delta::frame::pack;
 
 /// Unit of the base's plain bytes.
 const UNIT: u64 = 32 * 1024;
@@ -19,12 +20,6 @@ const PLAIN_PIECE: u64 = 64 * 1024;
 const MARGIN: u64 = 64 * 1024;
 /// Contents of the base's frames that a frame is decoded against, at least.
 const FRAME_PREFIX: u32 = 512 * 1024;
-/// Levels that are tried on an image's frames, the usual ones first.
-const LEVELS: [u8; 22] = [
-    15, 3, 19, 9, 22, 1, 2, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 16, 17, 18, 20, 21,
-];
-/// Frames that the level is found out with.
-const PROBES: usize = 12;
 /// A piece of less than this is not worth an entry and a prefix.
 const SMALL: usize = 64;
 
@@ -52,20 +47,6 @@ enum Stretch {
     Plain(Range<u64>),
     /// A frame, its number, and the part of it that is missing.
     Frame(usize, Range<u64>),
-}
-
-/// A frame of the new image, and what this zstd makes of its content.
-struct Again {
-    frame: Vec<u8>,
-    content: Vec<u8>,
-    made: Vec<u8>,
-    level: u8,
-}
-
-impl Again {
-    fn is_same(&self) -> bool {
-        self.frame == self.made
-    }
 }
 
 /// A piece, its data, and whether it lies in a frame that this zstd does not make again.
@@ -116,52 +97,10 @@ impl<'a> Maker<'a> {
             like_frame: Similar::new(rule, frame_windows.concat()),
             level: None,
         };
-        maker.level = maker.find_level(runs);
+        let missing = |f: &&Found| runs.iter().any(|r| r.start < f.end() && f.start < r.end);
+        let frames: Vec<Found> = maker.new_frames.iter().filter(missing).copied().collect();
+        maker.level = level::find(maker.new, frames, options.level);
         Ok(maker)
-    }
-
-    /// The level that makes most of some frames again.
-    fn find_level(&self, runs: &[Range<u64>]) -> Option<u8> {
-        let wanted = |f: &&Found| runs.iter().any(|r| r.start < f.end() && f.start < r.end);
-        let mut probes: Vec<&Found> = self.new_frames.iter().filter(wanted).collect();
-        probes.sort_unstable_by_key(|found| std::cmp::Reverse(found.content));
-        let step = (probes.len() / (2 * PROBES)).max(1);
-        let probes: Vec<Found> = probes
-            .into_iter()
-            .step_by(step)
-            .take(PROBES)
-            .copied()
-            .collect();
-        let hits = |level: u8| {
-            let again = probes.iter().filter_map(|f| self.again(f, level));
-            again.filter(Again::is_same).count()
-        };
-        let mut best = (0, None);
-        for level in LEVELS {
-            let count = hits(level);
-            if count > best.0 {
-                best = (count, Some(level));
-            }
-            // Neighbouring levels often make the same of a block: half of them is a sure sign.
-            if count * 2 > probes.len() {
-                break;
-            }
-        }
-        best.1
-    }
-
-    /// A frame of the new image, its content, and what zstd makes of that.
-    fn again(&self, found: &Found, level: u8) -> Option<Again> {
-        let frame = read(self.new, &(found.start..found.end())).ok()?;
-        let mut content = vec![0; widen(found.content)];
-        unpack(&[], &frame, &mut content).ok()?;
-        let made = frame_of(&content, level).ok()?;
-        Some(Again {
-            frame,
-            content,
-            made,
-            level,
-        })
     }
 
     pub(super) fn make(&self, runs: &[Range<u64>]) -> Result<Made, BuildError> {
@@ -215,7 +154,9 @@ impl<'a> Maker<'a> {
             }
             Stretch::Frame(number, part) => {
                 let found = &self.new_frames[*number];
-                let again = self.level.and_then(|level| self.again(found, level));
+                let again = self
+                    .level
+                    .and_then(|level| Again::new(self.new, found, level));
                 let literal = self.plain(part)?;
                 let Some(again) = again else {
                     return Ok((literal.0, literal.1, true));
@@ -373,13 +314,6 @@ fn covered(frames: &[Found], range: &Range<u64>) -> bool {
         at = frame.end();
     }
     at >= range.end
-}
-
-fn read(image: &dyn Blob, range: &Range<u64>) -> std::io::Result<Vec<u8>> {
-    let len = usize::try_from(range.end - range.start).map_err(std::io::Error::other)?;
-    let mut bytes = vec![0; len];
-    image.read_exact_at(range.start, &mut bytes)?;
-    Ok(bytes)
 }
 
 fn io_error(error: crate::delta::PieceError) -> std::io::Error {

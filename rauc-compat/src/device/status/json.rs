@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde::{Serialize, Serializer};
-use slotmgr::service::SlotStatus;
+use slotmgr::service::{ArtifactStatus, InstanceStatus, RepositoryStatus, SlotStatus};
 
 use super::{Depth, Shown};
 use crate::info::json::{Layout, printed};
@@ -17,6 +17,12 @@ struct Status<'s> {
     booted: &'s str,
     boot_primary: Option<&'s str>,
     slots: Vec<Named<'s>>,
+    /// Newer than 1.8; only where there are any.
+    #[serde(
+        rename = "artifact-repositories",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    repositories: Vec<Repository<'s>>,
 }
 
 /// One slot: an object with the slot's name as its only key.
@@ -26,6 +32,31 @@ impl Serialize for Named<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map([(self.0, &self.1)])
     }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Repository<'s> {
+    name: &'s str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'s str>,
+    path: &'s str,
+    r#type: &'s str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent_class: Option<&'s str>,
+    artifacts: Vec<Artifact<'s>>,
+}
+
+#[derive(Serialize)]
+struct Artifact<'s> {
+    name: &'s str,
+    instances: Vec<Instance<'s>>,
+}
+
+#[derive(Serialize)]
+struct Instance<'s> {
+    checksum: &'s str,
+    references: &'s [String],
 }
 
 #[derive(Serialize)]
@@ -95,8 +126,34 @@ pub(super) fn text(shown: &Shown, layout: Layout) -> Result<String> {
             .iter()
             .map(|slot| Named(&slot.name, self::slot(slot, shown.depth)))
             .collect(),
+        repositories: shown.repositories.iter().map(repository).collect(),
     };
     Ok(printed(&status, layout)? + "\n")
+}
+
+fn repository(repository: &RepositoryStatus) -> Repository<'_> {
+    Repository {
+        name: &repository.name,
+        description: repository.description.as_deref(),
+        path: &repository.path,
+        r#type: &repository.kind,
+        parent_class: repository.parent_class.as_deref(),
+        artifacts: repository.artifacts.iter().map(artifact).collect(),
+    }
+}
+
+fn artifact(artifact: &ArtifactStatus) -> Artifact<'_> {
+    Artifact {
+        name: &artifact.name,
+        instances: artifact.instances.iter().map(instance).collect(),
+    }
+}
+
+fn instance(instance: &InstanceStatus) -> Instance<'_> {
+    Instance {
+        checksum: &instance.checksum,
+        references: &instance.references,
+    }
 }
 
 fn slot(slot: &SlotStatus, depth: Depth) -> Slot<'_> {

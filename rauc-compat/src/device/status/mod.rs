@@ -7,7 +7,7 @@ mod shell;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use slotmgr::service::{Identity, SlotStatus};
+use slotmgr::service::{Identity, RepositoryStatus, SlotStatus};
 
 use super::DeviceEnvironment;
 use super::face::Face;
@@ -27,6 +27,7 @@ struct Shown {
     identity: Identity,
     primary: Option<String>,
     slots: Vec<SlotStatus>,
+    repositories: Vec<RepositoryStatus>,
     depth: Depth,
 }
 
@@ -45,6 +46,7 @@ pub(super) fn run(
         identity: face.identity()?,
         primary: face.primary(),
         slots: face.slots()?,
+        repositories: face.repositories()?,
         depth: if arguments.detailed {
             Depth::Detailed
         } else {

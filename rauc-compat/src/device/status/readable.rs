@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use slotmgr::service::SlotStatus;
+use slotmgr::service::{RepositoryStatus, SlotStatus};
 
 use super::{Depth, Shown};
 
@@ -61,8 +61,44 @@ fn colours(shown: &Shown) -> String {
         }
         text.push('\n');
     }
+    if !shown.repositories.is_empty() {
+        let _ = writeln!(text, "=== Artifact Repo States ===");
+    }
+    for repository in &shown.repositories {
+        self::repository(&mut text, repository);
+        text.push('\n');
+    }
     text.push('\n');
     text
+}
+
+fn repository(text: &mut String, repository: &RepositoryStatus) {
+    let (name, path) = (&repository.name, &repository.path);
+    let _ = writeln!(text, "{BOLD}[{name}]{END} ({path})");
+    let _ = writeln!(text, "  type: {}", repository.kind);
+    if let Some(class) = &repository.parent_class {
+        let _ = writeln!(text, "  parent class: {class}");
+    }
+    let none = if repository.artifacts.is_empty() {
+        " (none)"
+    } else {
+        ""
+    };
+    let _ = writeln!(text, "  artifacts:{none}");
+    for artifact in &repository.artifacts {
+        let _ = writeln!(text, "    {BOLD}[{}]{END}", artifact.name);
+        for instance in &artifact.instances {
+            let _ = writeln!(text, "      checksum: {}", instance.checksum);
+            let references = &instance.references;
+            let used = match (&repository.parent_class, references.is_empty()) {
+                (None, false) => "active".to_owned(),
+                (None, true) => "inactive".to_owned(),
+                (Some(_), false) => format!("references: '{}'", references.join(" ")),
+                (Some(_), true) => "references: (none)".to_owned(),
+            };
+            let _ = writeln!(text, "        {used}");
+        }
+    }
 }
 
 fn head(text: &mut String, slot: &SlotStatus) {

@@ -1,6 +1,6 @@
 //! Variables for a shell to `eval`.
 
-use slotmgr::service::SlotStatus;
+use slotmgr::service::{ArtifactStatus, RepositoryStatus, SlotStatus};
 
 use super::{Depth, Shown};
 use crate::info::shell::Text;
@@ -32,15 +32,82 @@ pub(super) fn text(shown: &Shown) -> String {
     text.quoted("RAUC_BOOT_PRIMARY", shown.primary.as_deref().unwrap_or(""));
     let names: Vec<&str> = shown.slots.iter().map(|slot| slot.name.as_str()).collect();
     text.quoted("RAUC_SYSTEM_SLOTS", &names.join(" "));
-    let numbers: Vec<String> = (1..=names.len()).map(|number| number.to_string()).collect();
-    text.quoted("RAUC_SLOTS", &numbers.join(" "));
-    for (slot, number) in shown.slots.iter().zip(numbers) {
-        self::slot(&mut text, slot, &number, shown.depth);
+    text.quoted("RAUC_SLOTS", &numbers(names.len()));
+    for (number, slot) in (1..).zip(&shown.slots) {
+        self::slot(&mut text, slot, number, shown.depth);
     }
+    repositories(&mut text, &shown.repositories);
     text.finish() + "\n"
 }
 
-fn slot(text: &mut Text, slot: &SlotStatus, number: &str, depth: Depth) {
+/// Newer than 1.8; nothing where there are none.
+fn repositories(text: &mut Text, repositories: &[RepositoryStatus]) {
+    for (number, repository) in (1..).zip(repositories) {
+        for (name, value) in [
+            ("NAME", Some(&repository.name)),
+            ("PATH", Some(&repository.path)),
+            ("TYPE", Some(&repository.kind)),
+            ("PARENT_CLASS", repository.parent_class.as_ref()),
+        ] {
+            if let Some(value) = value {
+                text.quoted(&format!("RAUC_REPO_{name}_{number}"), value);
+            }
+        }
+        for (place, artifact) in (1..).zip(&repository.artifacts) {
+            let known = Known::of(repository);
+            self::artifact(text, artifact, &format!("{number}_{place}"), known);
+        }
+        let name = format!("RAUC_REPO_ARTIFACTS_{number}");
+        text.quoted(&name, &numbers(repository.artifacts.len()));
+    }
+    if !repositories.is_empty() {
+        text.quoted("RAUC_REPOS", &numbers(repositories.len()));
+    }
+}
+
+/// How it is told who uses an artifact.
+#[derive(Clone, Copy)]
+enum Known {
+    /// The repository itself, or nobody.
+    Used,
+    /// Slots of its parent class.
+    References,
+}
+
+impl Known {
+    fn of(repository: &RepositoryStatus) -> Self {
+        match repository.parent_class {
+            None => Self::Used,
+            Some(_) => Self::References,
+        }
+    }
+}
+
+fn artifact(text: &mut Text, artifact: &ArtifactStatus, at: &str, known: Known) {
+    text.quoted(&format!("RAUC_REPO_ARTIFACT_NAME_{at}"), &artifact.name);
+    for (place, instance) in (1..).zip(&artifact.instances) {
+        let variable = |name: &str| format!("RAUC_REPO_ARTIFACT_INSTANCE_{name}_{at}_{place}");
+        text.quoted(&variable("CHECKSUM"), &instance.checksum);
+        let references = &instance.references;
+        match known {
+            Known::Used => {
+                let used = if references.is_empty() { "0" } else { "1" };
+                text.quoted(&variable("ACTIVE"), used);
+            }
+            Known::References => text.quoted(&variable("REFERENCES"), &references.join(" ")),
+        }
+    }
+    let name = format!("RAUC_REPO_ARTIFACT_INSTANCES_{at}");
+    text.quoted(&name, &numbers(artifact.instances.len()));
+}
+
+/// `1 2 3 …`.
+fn numbers(count: usize) -> String {
+    let numbers: Vec<String> = (1..=count).map(|number| number.to_string()).collect();
+    numbers.join(" ")
+}
+
+fn slot(text: &mut Text, slot: &SlotStatus, number: usize, depth: Depth) {
     let or_empty = |value: &Option<String>| value.clone().unwrap_or_default();
     for (name, value) in [
         ("STATE", slot.state.clone()),

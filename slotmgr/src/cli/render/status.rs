@@ -180,11 +180,10 @@ fn evidence(text: &mut String, fall: &FellBack) {
 pub(super) fn history(entries: &[Entry]) -> String {
     let lines: Vec<String> = entries
         .iter()
-        .filter(|entry| {
-            entry
-                .what
-                .kind()
-                .is_some_and(|kind| kind != EventKind::WriteSlot)
+        .filter(|entry| match entry.what.kind() {
+            // An installation tells of itself.
+            Some(EventKind::WriteSlot) => entry.facts.transaction.is_none(),
+            kind => kind.is_some(),
         })
         .map(event)
         .collect();

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use bundle_format::keyfile::{KeyFile, KeyFileError, Place};
 
-use super::Keyring;
+use super::{Keyring, Setting};
 use crate::boot::Tries;
 use crate::boot::efi::Activate;
 use crate::slot::{Layout, LayoutError, NameError, Slot};
@@ -210,6 +210,14 @@ impl SystemConf {
     /// # Errors
     /// With file and line where there is one.
     pub fn load(path: &Path) -> Result<SystemConf, ConfigError> {
+        Self::load_with(path, &[])
+    }
+
+    /// The same with `settings` in the place of the file's own.
+    ///
+    /// # Errors
+    /// As [`SystemConf::load`].
+    pub fn load_with(path: &Path, settings: &[Setting]) -> Result<SystemConf, ConfigError> {
         let read = |source| ConfigError::Read {
             path: path.to_owned(),
             source,
@@ -221,7 +229,12 @@ impl SystemConf {
             ))));
         }
         let bytes = std::fs::read(path).map_err(read)?;
-        let base = path.parent().unwrap_or(Path::new("/"));
+        let bytes = settings
+            .iter()
+            .fold(bytes, |conf, setting| setting.replace(&conf));
+        // Paths go to clients, who may be somewhere else.
+        let whole = std::path::absolute(path).map_err(read)?;
+        let base = whole.parent().unwrap_or(Path::new("/"));
         SystemConf::parse(&bytes, &path.display().to_string(), base)
     }
 

@@ -207,7 +207,7 @@ pub(super) fn index<R: ReadAt>(
             Index::read_from(BufReader::new(file))?
         }
     };
-    if index.image_len() != step.size {
+    if step.is_promised() && index.image_len() != step.size {
         return Err(ChunkedError::Size {
             index: index.image_len(),
             manifest: step.size,

@@ -12,6 +12,7 @@ use casync::store::{ChunkStore, Fetcher};
 use super::seeds::{self, Seed};
 use super::{ChunkedError, index};
 use crate::install::{Site, Step};
+use crate::writer::Method;
 
 /// Reads an image out of seeds and stores, chunk by chunk.
 pub(in crate::install) struct Chunks {
@@ -33,7 +34,11 @@ impl Chunks {
         step: &Step,
     ) -> Result<Self, ChunkedError> {
         let index = index(bundle, step)?;
-        let seeds = seeds::find(site, step, &index);
+        // What a slot holds is no archive: hardly a chunk of a tree would be found in it.
+        let seeds = match step.method {
+            Method::Tree => Vec::new(),
+            _ => seeds::find(site, step, &index),
+        };
         let indices: Vec<&Index> = seeds.iter().map(|seed| &seed.index).collect();
         let sources = Sources {
             seeds: &indices,
