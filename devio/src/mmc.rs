@@ -3,7 +3,8 @@
 //! Source: `include/uapi/linux/mmc/ioctl.h`; JEDEC's eMMC standard for the commands and the
 //! "extended CSD" (512 bytes of the card's own).
 //!
-//! Not yet run on a card; the example `self_check` does it on a board.
+//! Run on QEMU's eMMC (`qemu-tests/tests/writes_flash`), not yet on a card; the example
+//! `self_check` does it on a board.
 //!
 //! Some kernels lose or garble the switch (before 4.14.31/4.15.14/4.16; again in 6.8 to 6.8.2 and
 //! the stable series of that time), so that [`select_boot_area`] reads back.

@@ -8,7 +8,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::Path;
 
 pub(crate) const RAM: u8 = 1;
@@ -150,6 +150,14 @@ pub enum MtdError {
         /// What the driver said.
         source: io::Error,
     },
+    /// The block could not be programmed: it is worn out.
+    #[error("cannot program the flash at byte {offset}")]
+    ProgramFailed {
+        /// Where.
+        offset: u64,
+        /// What the driver said.
+        source: io::Error,
+    },
     /// Anything else.
     #[error("cannot {what} the flash at byte {offset}")]
     Io {
@@ -160,6 +168,26 @@ pub enum MtdError {
         /// What the driver said.
         source: io::Error,
     },
+}
+
+impl MtdError {
+    /// Whether the block is worn out, so that it has to be marked bad and another one be used.
+    #[must_use]
+    pub fn is_worn_block(&self) -> bool {
+        match self {
+            Self::EraseFailed { source, .. } | Self::ProgramFailed { source, .. } => {
+                is_chip_failure(source)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Whether erasing or programming failed in the chip itself. A refusal (read-only, no permission, a
+/// lock) says nothing about the block, which must not be given up for ever because of it.
+#[must_use]
+pub fn is_chip_failure(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EIO)
 }
 
 /// Whether a block may be used.
@@ -241,8 +269,8 @@ impl Mtd {
         self.info
     }
 
-    /// The file, for `read_at` and `write_at`. `EUCLEAN` on reading means corrected bits, the
-    /// bytes are right; `EBADMSG` means bytes that are lost.
+    /// The file, for `read_at`. The driver corrects bits as far as it can and gives what it has:
+    /// bytes that are beyond that are no error here, so whoever reads has to know a checksum.
     #[must_use]
     pub fn file(&self) -> &File {
         &self.file
@@ -269,6 +297,18 @@ impl Mtd {
                 source: errno.into(),
             }),
         }
+    }
+
+    /// Programs bytes into an erased place; on NAND, whole pages that were erased before.
+    ///
+    /// # Errors
+    /// [`MtdError::ProgramFailed`], or [`MtdError::Protected`].
+    pub fn program(&self, offset: u64, bytes: &[u8]) -> Result<(), MtdError> {
+        let programmed = self.file.write_all_at(bytes, offset);
+        programmed.map_err(|source| match source.raw_os_error() {
+            Some(libc::EPERM | libc::EROFS | libc::EACCES) => MtdError::Protected { offset },
+            _ => MtdError::ProgramFailed { offset, source },
+        })
     }
 
     /// Whether the block at `offset` is marked bad. Flash without bad blocks says good.
@@ -385,6 +425,22 @@ mod tests {
             Mtd::open_read_only(Path::new("/gone")),
             Err(MtdError::Io { .. })
         ));
+    }
+
+    #[test]
+    fn a_worn_block_is_told_from_a_refusal() {
+        let source = io::Error::from_raw_os_error;
+        let erase = |errno| MtdError::EraseFailed {
+            offset: 0,
+            source: source(errno),
+        };
+        let program = |errno| MtdError::ProgramFailed {
+            offset: 0,
+            source: source(errno),
+        };
+        assert!(erase(libc::EIO).is_worn_block() && program(libc::EIO).is_worn_block());
+        assert!(!erase(libc::ENOMEM).is_worn_block() && !program(libc::EROFS).is_worn_block());
+        assert!(!MtdError::Protected { offset: 0 }.is_worn_block());
     }
 
     fn with_blocks_of(erase_size: u32) -> Mtd {

@@ -219,15 +219,19 @@ impl VolumeUpdate<'_> {
         self.left
     }
 
-    /// Ends the update. The kernel has written all of it by then: UBI has no cache.
+    /// Ends the update. UBI has no cache, and the kernel has written all of it by then; some
+    /// chips below it have one, which is written out here.
     ///
     /// # Errors
-    /// [`UbiError::Unfinished`] if bytes are missing.
+    /// [`UbiError::Unfinished`] if bytes are missing, or [`UbiError::Io`].
     pub fn finish(self) -> Result<(), UbiError> {
-        match self.left {
-            0 => Ok(()),
-            missing => Err(UbiError::Unfinished { missing }),
+        if self.left > 0 {
+            return Err(UbiError::Unfinished { missing: self.left });
         }
+        self.file.sync_all().map_err(|source| UbiError::Io {
+            what: "write out the update",
+            source,
+        })
     }
 }
 

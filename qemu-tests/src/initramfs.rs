@@ -2,6 +2,7 @@
 //!
 //! Written as a `newc` archive, as the kernel's `initramfs-buffer-format` describes it.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -76,6 +77,20 @@ pub fn build_of(kernel: &Kernel, contents: &Contents<'_>, scratch: &Path) -> Res
     archive.finish()
 }
 
+/// An archive of everything below `root`: a whole system that needs no disk.
+///
+/// # Errors
+/// Something cannot be read.
+pub(crate) fn of_tree(root: &Path) -> Result<Vec<u8>> {
+    let mut archive = Archive::default();
+    for dir in ["dev", "proc", "sys"] {
+        fs_err::create_dir_all(root.join(dir))?;
+    }
+    archive.below(root, "")?;
+    archive.console()?;
+    archive.finish()
+}
+
 /// Type and permission bits of an entry, as in `st_mode`.
 const DIRECTORY: u32 = 0o040_755;
 const CHARACTER_DEVICE: u32 = 0o020_600;
@@ -100,6 +115,27 @@ impl Archive {
 
     fn link(&mut self, name: &str, target: &str) -> Result<()> {
         self.entry(name, SYMBOLIC_LINK, (0, 0), target.as_bytes())
+    }
+
+    /// What lies in `dir`, whose path in the archive is `name` (with a slash at its end, unless it is
+    /// the top).
+    fn below(&mut self, dir: &Path, name: &str) -> Result<()> {
+        for entry in fs_err::read_dir(dir)? {
+            let entry = entry?;
+            let path = entry.path();
+            let name = format!("{name}{}", entry.file_name().to_string_lossy());
+            let found = fs_err::symlink_metadata(&path)?;
+            if found.is_dir() {
+                self.directory(&name)?;
+                self.below(&path, &format!("{name}/"))?;
+            } else if found.is_symlink() {
+                self.link(&name, &fs_err::read_link(&path)?.to_string_lossy())?;
+            } else {
+                let mode = found.permissions().mode();
+                self.entry(&name, mode, (0, 0), &fs_err::read(&path)?)?;
+            }
+        }
+        Ok(())
     }
 
     /// The device that the kernel opens for the first program: 5,1 by the kernel's list of devices.

@@ -3,7 +3,7 @@
 //! Nothing of the products is linked in here; their programs are built by cargo and run, in the
 //! same way in which a user runs them. From the parts up to the whole:
 //!
-//! - [`cache`], [`kernel`], [`initramfs`], [`rootfs`], [`systemd`], [`grub`], [`uboot`], [`disk`]: the files of a machine;
+//! - [`cache`], [`kernel`], [`initramfs`], [`rootfs`], [`systemd`], [`flash`], [`grub`], [`uboot`], [`disk`]: the files of a machine;
 //! - [`console`], [`machine`], [`http`]: a running machine, driven through its serial port;
 //! - [`demo`]: the story that `cargo demo` tells.
 //!
@@ -15,6 +15,7 @@ pub mod console;
 pub mod demo;
 pub mod disk;
 pub mod firmware;
+pub mod flash;
 pub mod grub;
 pub mod http;
 pub mod initramfs;

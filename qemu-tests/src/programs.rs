@@ -29,9 +29,22 @@ pub fn bundle_tool(workspace: &Workspace) -> Result<PathBuf> {
 /// # Errors
 /// It does not build.
 pub fn guest_slotmgr(workspace: &Workspace) -> Result<PathBuf> {
+    guest_program(workspace, "slotmgr")
+}
+
+/// Builds a static `uboot-env` for the guest; returns the program.
+///
+/// # Errors
+/// It does not build.
+pub fn guest_uboot_env(workspace: &Workspace) -> Result<PathBuf> {
+    guest_program(workspace, "uboot-env")
+}
+
+/// A package, and its program of the same name.
+fn guest_program(workspace: &Workspace, package: &str) -> Result<PathBuf> {
     let mut command = Command::new(&workspace.cargo);
     command
-        .args(["build", "--release", "--locked", "--package", "slotmgr"])
+        .args(["build", "--release", "--locked", "--package", package])
         .args(["--target", GUEST_TARGET])
         // It would win over RUSTFLAGS.
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
@@ -39,7 +52,7 @@ pub fn guest_slotmgr(workspace: &Workspace) -> Result<PathBuf> {
         .env("OPENSSL_STATIC", "1");
     let target = workspace.guest_target_dir();
     build(workspace, &mut command, &target)?;
-    existing(&target.join(GUEST_TARGET).join("release/slotmgr"))
+    existing(&target.join(GUEST_TARGET).join("release").join(package))
 }
 
 fn build(workspace: &Workspace, command: &mut Command, target: &Path) -> Result<()> {

@@ -241,7 +241,7 @@ impl Tree {
     /// Busybox, and a link for each of its commands at the place where people expect it, unless
     /// the tree has something of its own there: so this comes last. The links are relative: they
     /// lead nowhere but into the tree, even when they are looked at from outside.
-    fn busybox(&self) -> Result<()> {
+    pub(crate) fn busybox(&self) -> Result<()> {
         self.program("bin/busybox", &fs_err::read(BUSYBOX)?)?;
         for command in captured(Command::new(BUSYBOX).arg("--list-full"))?.lines() {
             let link = self.place(command)?;

@@ -97,6 +97,7 @@ pub const MACHINES: PackageSet = PackageSet {
         Package::any("libubootenv-tool"),
         Package::any("make"),
         Package::any("mmdebstrap"),
+        Package::any("mtd-utils"),
         Package::any("ovmf"),
         Package::at_least("qemu-system-arm", "1:10.0"),
         Package::at_least("qemu-system-x86", "1:10.0"),

@@ -16,6 +16,7 @@ use uboot_env::select::CopyId;
 use uboot_env::storage::lock::{LockPaths, Locks};
 
 use super::durable::create_directory;
+use super::flash::FlashSlot;
 use super::uboot_copy::UBootCopy;
 use super::{Area, Disks, EnvCopy, OpenError, RecordCopy, Storage};
 use crate::partition::live;
@@ -84,13 +85,16 @@ impl DeviceDisks {
         }
     }
 
-    fn open_slot(&self, id: SlotId) -> Result<FileStorage, OpenError> {
+    fn open_slot(&self, id: SlotId) -> Result<Box<dyn Storage>, OpenError> {
         let (path, slot) = self
             .slots
             .get(&id)
             .ok_or_else(|| OpenError::Absent(format!("slot {id:?}")))?;
         let open = open_error("writing a slot", path);
         let kind = fs_err::metadata(path).map_err(&open)?.file_type();
+        if kind.is_char_device() {
+            return Ok(Box::new(FlashSlot::open(path, *slot)?));
+        }
         let file = if slot.has_region() {
             // A whole disk, of which the running system has other parts mounted.
             read_write(path).map_err(&open)?
@@ -105,7 +109,7 @@ impl DeviceDisks {
                 .map_err(|_| OpenError::InUse { path: path.clone() })?;
             file
         };
-        FileStorage::new(file).map_err(open)
+        Ok(Box::new(FileStorage::new(file).map_err(open)?))
     }
 
     fn open_env(&mut self, copy: EnvCopy) -> Result<Box<dyn Storage>, OpenError> {
@@ -236,7 +240,7 @@ impl DeviceDisks {
 impl Disks for DeviceDisks {
     fn open(&mut self, area: Area) -> Result<Box<dyn Storage>, OpenError> {
         match area {
-            Area::Slot(id) => Ok(Box::new(self.open_slot(id)?)),
+            Area::Slot(id) => self.open_slot(id),
             Area::BootEnv(copy) => self.open_env(copy),
             Area::Record(copy) => Ok(Box::new(self.open_record(copy)?)),
         }

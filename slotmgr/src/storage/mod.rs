@@ -6,6 +6,7 @@
 
 pub mod device;
 pub(crate) mod durable;
+pub(crate) mod flash;
 pub mod mounts;
 pub mod record;
 pub mod sim;

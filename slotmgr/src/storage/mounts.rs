@@ -61,8 +61,17 @@ impl Mounts {
     }
 }
 
-/// The numbers that the device is mounted by: its own, or those of the loop devices over a file.
+/// The numbers of the character devices of raw flash, and of the block devices over them. Each flash
+/// has two of the former.
+const MTD_MAJOR: u64 = 90;
+const MTD_BLOCK_MAJOR: u64 = 31;
+
+/// The numbers that the device is mounted by: its own, those of the loop devices over a file, or
+/// that of the block device over raw flash.
 fn numbers(device: &Path, metadata: &Metadata) -> Vec<String> {
+    if metadata.file_type().is_char_device() {
+        return flash_number(metadata.rdev()).into_iter().collect();
+    }
     if metadata.file_type().is_block_device() {
         let number = metadata.rdev();
         let (major, minor) = (nix::sys::stat::major(number), nix::sys::stat::minor(number));
@@ -83,15 +92,23 @@ fn numbers(device: &Path, metadata: &Metadata) -> Vec<String> {
         .collect()
 }
 
-/// How UBI volumes and raw flash are named when they are mounted.
+/// A file system on raw flash has this number, whatever it was mounted by.
+fn flash_number(device: u64) -> Option<String> {
+    let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
+    (major == MTD_MAJOR).then(|| format!("{MTD_BLOCK_MAJOR}:{}", minor / 2))
+}
+
+/// How UBI volumes are named when they are mounted.
 fn flash_sources(device: &Path) -> Vec<String> {
-    let Some(name) = device.file_name().and_then(|name| name.to_str()) else {
+    let real = device.canonicalize().unwrap_or_else(|_| device.to_owned());
+    let Some(name) = real.file_name().and_then(|name| name.to_str()) else {
         return Vec::new();
     };
-    let mut sources = vec![name.to_owned(), device.display().to_string()];
-    if let Some(number) = name.strip_prefix("mtd") {
-        sources.push(format!("/dev/mtdblock{number}"));
-    }
+    let mut sources = vec![
+        name.to_owned(),
+        real.display().to_string(),
+        device.display().to_string(),
+    ];
     let volume = Path::new("/sys/class/ubi").join(name).join("name");
     if let (Some((ubi, _)), Ok(called)) = (name.split_once('_'), std::fs::read_to_string(volume)) {
         sources.push(format!("{ubi}:{}", called.trim_end()));
@@ -140,5 +157,13 @@ mod tests {
             ]
         );
         assert_eq!(Mounts(found).of(Path::new("/dev/null")), None);
+    }
+
+    #[test]
+    fn raw_flash_is_mounted_by_its_block_device() {
+        let flash = |major, minor| flash_number(nix::sys::stat::makedev(major, minor));
+        assert_eq!(flash(90, 20).as_deref(), Some("31:10"));
+        assert_eq!(flash(90, 21).as_deref(), Some("31:10"), "the read-only one");
+        assert_eq!(flash(1, 3), None);
     }
 }

@@ -2,13 +2,13 @@
 
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
 
-use devio::ubi::{UbiVolume, VolumeFacts};
+use devio::ubi::UbiVolume;
 
 use super::{FlashError, Proof, Writer, too_large, write_error};
 use crate::install::{AssembleError, ImageStream, ReadBackError, Step};
 use crate::slot::{Slot, SlotName};
+use crate::storage::flash::{open_ubi, volume_facts};
 
 /// A volume (`/dev/ubiX_Y`). The kernel lets nobody else write while an update runs, and refuses
 /// to update a volume that is mounted.
@@ -20,18 +20,12 @@ pub(super) struct Volume {
 
 impl Volume {
     pub fn open(step: &Step, slot: &Slot) -> Result<Volume, AssembleError> {
-        let flash = |source| AssembleError::Flash {
+        let volume = open_ubi(&slot.device).map_err(|source| AssembleError::Open {
             slot: slot.name.clone(),
             source,
-        };
-        let volume =
-            UbiVolume::open(&slot.device).map_err(|error| flash(FlashError::Ubi(error)))?;
-        let facts = slot
-            .device
-            .file_name()
-            .map(|name| Path::new("/sys/class/ubi").join(name));
+        })?;
         // Without the facts the kernel still refuses what is too large, when the update begins.
-        if let Some(Ok(facts)) = facts.map(|directory| VolumeFacts::read(&directory)) {
+        if let Some(facts) = volume_facts(&slot.device) {
             let len = facts.usable_block.saturating_mul(facts.blocks);
             if step.size > len {
                 return Err(too_large(step, len));
@@ -63,7 +57,7 @@ impl Writer for Volume {
     }
 
     fn sync(&mut self) -> Result<(), AssembleError> {
-        // UBI has no cache: an update that ended is on the flash.
+        // An update that ended is on the flash.
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use super::{CopyError, Op, check_len};
 use crate::codec::FLAGS_OFFSET;
 use crate::config::FlashLock;
 use crate::select::FLAG_OBSOLETE;
+use devio::mtd::is_chip_failure;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -229,19 +230,9 @@ impl FlashCopy {
     }
 }
 
-/// Erasing or programming failed in the chip itself. A refusal (read-only, no permission, a lock)
-/// says nothing about the block, which must not be given up for ever because of it.
+/// Erasing or programming failed in the chip itself.
 fn went_bad(e: &CopyError) -> bool {
-    const EIO: i32 = 5;
-    let CopyError::Io {
-        op: Op::Erase | Op::Write,
-        source,
-        ..
-    } = e
-    else {
-        return false;
-    };
-    source.raw_os_error() == Some(EIO)
+    matches!(e, CopyError::Io { op: Op::Erase | Op::Write, source, .. } if is_chip_failure(source))
 }
 
 /// `EBADMSG`: more wrong bits than ECC can correct.

@@ -95,7 +95,7 @@ impl Mtd for KernelMtd {
 
     fn program(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
         // The character device has no cache: what it took is in the flash.
-        self.writer()?.file().write_all_at(data, offset)
+        self.writer()?.program(offset, data).map_err(mtd_error)
     }
 
     fn erase(&mut self, block: u64) -> io::Result<()> {
@@ -132,7 +132,9 @@ impl Mtd for KernelMtd {
 /// What the kernel said stays recognisable: a worn-out block is told by its `EIO`.
 fn mtd_error(error: MtdError) -> io::Error {
     match error {
-        MtdError::EraseFailed { source, .. } | MtdError::Io { source, .. } => source,
+        MtdError::EraseFailed { source, .. }
+        | MtdError::ProgramFailed { source, .. }
+        | MtdError::Io { source, .. } => source,
         MtdError::Protected { .. } => io::Error::new(io::ErrorKind::PermissionDenied, error),
         MtdError::NotAnMtd | MtdError::NotWholeBlocks { .. } => {
             io::Error::new(io::ErrorKind::InvalidInput, error)

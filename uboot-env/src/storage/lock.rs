@@ -3,8 +3,9 @@
 //! U-Boot's tool locks `/run/fw_printenv.lock`, libubootenv `/var/lock/fw_printenv.lock` (or the
 //! configuration's `lockfile`), so they do not exclude each other. We take both, in this order,
 //! and then `flock` the device nodes, which also keeps udev from probing a disk that is being
-//! written.
+//! written. UBI volumes are the exception: see [`Locks::acquire`].
 
+use crate::config::is_ubi;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -86,7 +87,8 @@ impl Locks {
     ///
     /// A lock file whose *directory* does not exist is passed over, since no other program can
     /// have taken it either; at least one must remain. A node that does not exist is passed over
-    /// too: reading or writing it will say so.
+    /// too: reading or writing it will say so. And so is a UBI volume: while anybody has it open,
+    /// ourselves included, the kernel refuses to update it.
     ///
     /// # Errors
     /// [`LockError`].
@@ -114,6 +116,9 @@ impl Locks {
             return Err(LockError::NoPlace);
         }
         for path in &paths.nodes {
+            if is_ubi(path) {
+                continue;
+            }
             // What cannot be opened cannot be locked; reading it will give the better error.
             if let Ok(file) = File::open(path) {
                 locks.take(file, path, (since, wait))?;
