@@ -149,6 +149,10 @@ impl Suite<'_> {
             ("U-Boot's choice of slot", "uboot_boots_what_we_write"),
             ("who notices a hang", "notices_hangs"),
             ("a trial under systemd", "under_systemd"),
+            (
+                "the firmware's choice of slot",
+                "firmware_boots_the_right_slot",
+            ),
             ("flash that the kernel simulates", "writes_flash"),
         ] {
             self.cargo(what, &[&package[..], &[test], &threads].concat())?;

@@ -163,17 +163,20 @@ fn a_range_without_enough_good_blocks_is_refused(guest: &mut Guest) {
     assert!(said.contains("good blocks"), "{said}");
 }
 
-/// The marker of an update that did not end makes a volume unreadable; the other copy has all, and
-/// the next change heals the first.
+/// The marker of an update that did not end makes a volume unreadable. The other copy is used: it has
+/// the last change, or all but that one; and the next changes heal the first.
 fn an_interrupted_volume_update_is_survived(guest: &mut Guest) {
     for volume in [0, 1] {
-        let before = guest.ask(&ours("ubi", "print", "| sort"));
+        let states = [1, 2].map(|count| {
+            guest.ask(&ours("ubi", "set", &format!("before {volume}{count}")));
+            guest.ask(&ours("ubi", "print", "| sort"))
+        });
         guest.refused(&format!(
             "head -c 1000 /dev/zero | ubiupdatevol -s 32768 /dev/ubi0_{volume} -"
         ));
         guest.refused(&format!("head -c 1 /dev/ubi0_{volume}"));
         let now = guest.ask(&ours("ubi", "print", "2> /dev/null | sort"));
-        assert_eq!(now, before);
+        assert!(states.contains(&now), "{now}");
         for count in 1..=2 {
             guest.ask(&ours("ubi", "set", &format!("healed {volume}{count}")));
         }
