@@ -367,10 +367,12 @@ fn settings_can_be_changed_by_options() {
 }
 
 #[test]
-fn a_command_that_is_not_there_does_not_pretend() {
+fn a_command_that_neither_has_is_refused_by_both() {
     let workshop = Workshop::new();
-    let done = workshop.run(OURS, "mount a");
-    assert_eq!(done.status.code(), Some(1));
-    let said = String::from_utf8(done.stderr).unwrap();
-    assert!(said.contains("nothing was done"), "{said}");
+    for maker in [THEIRS, OURS] {
+        let done = workshop.run(maker, "instal a");
+        assert_eq!(done.status.code(), Some(1));
+        let said = [done.stdout, done.stderr].concat();
+        assert!(String::from_utf8(said).unwrap().contains("'instal'"));
+    }
 }
