@@ -38,6 +38,7 @@ pub mod lease;
 pub mod mmc;
 pub mod mtd;
 pub mod partition;
+pub mod process;
 mod request;
 pub mod system;
 pub mod ubi;

@@ -75,14 +75,18 @@ impl Board {
         fs_err::write(path, format!("{conf}[casync]\nstorepath={place}\n")).unwrap();
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_slotmgr"))
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_slotmgr"));
+        command
             .arg("--conf")
             .arg(self.dir.path().join("system.conf"))
             .args(["--override-boot-slot", "A"])
-            .args(arguments)
-            .output()
-            .unwrap()
+            .args(arguments);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
     }
 }
 
@@ -456,4 +460,41 @@ fn bad_archives_of_casyncs_are_told_and_the_next_installation_works() {
     let output = board.install(&manifest, &[("root.caidx", &index)]);
     assert!(output.status.success(), "{}", stderr(&output));
     board.target("rootfs").mounted(holds_tree);
+}
+
+/// Killed while a hook works in the mounted slot: the hook ends, and the next one finds nothing mounted.
+#[test]
+fn a_slot_that_somebody_who_was_killed_left_mounted() {
+    let work = tempfile::tempdir().unwrap();
+    let packed = tar(&tree(work.path()), "--gzip");
+    let board = Board::new("type=ext4", &[]);
+    let here = board.dir.path().to_owned();
+    let manifest = head("2")
+        + "[hooks]\nfilename=hook\n[image.rootfs]\nfilename=root.tar.gz\nhooks=post-install\n";
+    let hook = format!(
+        "#!/bin/sh\ncd \"$RAUC_SLOT_MOUNT_POINT\" || exit 1\n[ ! -e {here}/once ] || exit 0\n\
+         touch {here}/once; while :; do sleep 0.02; done\n",
+        here = here.display()
+    );
+    let files = [("root.tar.gz", &packed[..]), ("hook", hook.as_bytes())];
+    let (bundle, keyring) = bundle_with(work.path(), &manifest, &files);
+    fs_err::copy(keyring, here.join("keyring.pem")).unwrap();
+    let install = ["install", bundle.to_str().unwrap()];
+
+    let mut killed = board.command(&install).spawn().unwrap();
+    while !here.join("once").exists() {
+        assert!(killed.try_wait().unwrap().is_none(), "it ended too soon");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let mounts = || fs_err::read_to_string("/proc/self/mounts").unwrap();
+    let node = board.target("rootfs").text().to_owned();
+    assert!(mounts().contains(&node), "this is what is left");
+
+    // The hook's own `sleep` may live for a moment.
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let output = board.run(&install);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(!mounts().contains(&node));
 }

@@ -21,6 +21,7 @@ use crate::service::pass_news;
 use crate::slot::{Booted, Layout, Running, Slot, SlotId};
 use crate::state::{RaucStatus, Record, StatusFiles};
 use crate::storage::device::{DeviceDisks, Mode};
+use crate::writer::unmount_leftovers;
 
 /// What the program finds around it. `main` asks for it, once for each request; nothing else
 /// does.
@@ -118,9 +119,11 @@ impl Session {
         })
     }
 
-    /// Keeps everybody else from working on the slots.
+    /// Keeps everybody else from working on the slots, and unmounts what one who was killed has left.
     pub fn lock(&self, patience: Patience) -> Result<MachineLock, LockError> {
-        MachineLock::take(&self.run_directory, &self.path, patience)
+        let lock = MachineLock::take(&self.run_directory, &self.path, patience)?;
+        unmount_leftovers(&self.conf.layout, &self.conf.system.mount_prefix);
+        Ok(lock)
     }
 
     /// Where RAUC's status is.

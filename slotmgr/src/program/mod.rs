@@ -2,7 +2,7 @@
 //!
 //! The limit holds whatever the program does: it runs in a process group of its own, which gets
 //! SIGTERM at the limit and SIGKILL soon after; nobody waits for a pipe that a grandchild keeps
-//! open; of a flood of output only the first part is kept; it reads nothing.
+//! open; of a flood of output only the first part is kept; it reads nothing. It ends when we are killed.
 
 mod output;
 
@@ -186,6 +186,8 @@ fn start(command: &mut Command, terms: &Terms) -> io::Result<(Child, [Output; 2]
         }
     };
     command.stdin(Stdio::null()).stdout(writer).process_group(0);
+    // A hook of a slotmgr that was killed must not work on a slot beside the next installation.
+    devio::process::end_with_this_thread(command);
     let child = command.spawn();
     // Our own ends of the pipes: as long as they are open, no stream ends.
     command.stdout(Stdio::null()).stderr(Stdio::null());

@@ -50,14 +50,24 @@ impl Mounts {
     /// Where the content of this device is mounted first.
     #[must_use]
     pub fn of(&self, device: &Path) -> Option<PathBuf> {
-        let metadata = std::fs::metadata(device).ok()?;
-        let numbers = numbers(device, &metadata);
+        self.all_of(device).next()
+    }
+
+    /// Everywhere where the content of this device is mounted.
+    pub fn all_of(&self, device: &Path) -> impl Iterator<Item = PathBuf> {
+        let found = std::fs::metadata(device).map(|metadata| self.lines_of(device, &metadata));
+        found.into_iter().flatten()
+    }
+
+    fn lines_of(&self, device: &Path, metadata: &Metadata) -> Vec<PathBuf> {
+        let numbers = numbers(device, metadata);
         let sources = match metadata.file_type().is_char_device() {
             true => flash_sources(device),
             false => Vec::new(),
         };
         let fits = |line: &&Line| numbers.contains(&line.number) || sources.contains(&line.source);
-        self.0.iter().find(fits).map(|line| line.at.clone())
+        let lines = self.0.iter().filter(fits);
+        lines.map(|line| line.at.clone()).collect()
     }
 }
 

@@ -9,7 +9,8 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::install::{Environment, Program, ProgramError, TOOL_LIMIT};
 use crate::program::Stop;
-use crate::slot::{Slot, SlotKind};
+use crate::slot::{Layout, Slot, SlotKind};
+use crate::storage::mounts::Mounts;
 
 /// Longest label of an ext4 file system.
 const EXT4_LABEL: usize = 16;
@@ -186,6 +187,23 @@ enum Access {
 #[derive(Debug)]
 pub struct Mounted {
     at: Option<PathBuf>,
+}
+
+/// Unmounts slots that a slotmgr which was killed has left mounted below `directory`. Only for whoever
+/// has the machine's lock: then nobody of us works there.
+pub(crate) fn unmount_leftovers(layout: &Layout, directory: &Path) {
+    let mounts = Mounts::now();
+    for (_, slot) in layout.iter() {
+        let at = directory.join(slot.name.to_string());
+        if !mounts.all_of(&slot.device).any(|place| place == at) {
+            continue;
+        }
+        match umount2(&at, MntFlags::UMOUNT_NOFOLLOW) {
+            Ok(()) => tracing::info!("slot {} was still mounted on {}", slot.name, at.display()),
+            // Somebody uses it: then the slot is not written, and that is told there.
+            Err(errno) => tracing::warn!("cannot unmount {}: {errno}", at.display()),
+        }
+    }
 }
 
 impl Mounted {

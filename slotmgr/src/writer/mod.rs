@@ -22,6 +22,7 @@ mod untouched;
 pub(crate) use archive::digest_of;
 pub(crate) use changes::Changes;
 pub(crate) use compression::decompress;
+pub(crate) use filesystem::unmount_leftovers;
 pub use filesystem::{FilesystemError, Mounted, exclusive};
 pub use flash::FlashError;
 pub use half::SwitchError;
