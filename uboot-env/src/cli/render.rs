@@ -3,7 +3,7 @@
 use super::doctor::{CopyReport, Report};
 use super::{Console, JSON_SCHEMA};
 use crate::codec::{Endian, Layout};
-use crate::scan::Hit;
+use crate::scan::{Hit, Scan, Window};
 use crate::select::{FlagScheme, Pick, Standing};
 use crate::snapshot::Shape;
 use anyhow::Result;
@@ -119,7 +119,16 @@ fn verdict(report: &Report) -> (String, &'static str) {
     const REPAIR: &str =
         "`uboot-env doctor --repair` writes both copies anew (so does the next change)";
     match report.standing {
+        _ if report.rejected => (
+            "U-Boot rejects all of it and starts with its built-in default: an entry has no name"
+                .into(),
+            "`uboot-env doctor --repair` takes that entry out (so does the next change)",
+        ),
         Standing::Sound { current } => (format!("sound: {current} is in use"), "nothing"),
+        Standing::OneCopy { .. } if report.one_sector => (
+            "sound: one sector, which is written as a whole".into(),
+            "nothing",
+        ),
         Standing::OneCopy { .. } if report.shape.layout == Layout::Single => (
             "valid; a power cut during a write can destroy it, since there is no second copy"
                 .into(),
@@ -184,24 +193,43 @@ fn hit_json(path: &Path, hit: &Hit) -> Value {
 }
 
 /// The result of `--scan`, with lines for `fw_env.config`.
-pub(super) fn hits(
+pub(super) fn scan(
     path: &Path,
-    hits: &[Hit],
+    window: Window,
+    found: &Scan,
     as_json: bool,
     console: &mut Console<'_>,
 ) -> Result<()> {
     let out = &mut *console.stdout;
+    let Scan {
+        hits,
+        end,
+        unreadable,
+    } = found;
     if as_json {
-        let found: Vec<Value> = hits.iter().map(|h| hit_json(path, h)).collect();
-        writeln!(out, "{}", json!({ "schema": JSON_SCHEMA, "found": found }))?;
+        let hits: Vec<Value> = hits.iter().map(|h| hit_json(path, h)).collect();
+        let report = json!({
+            "schema": JSON_SCHEMA, "from": window.from, "end": end, "unreadable": unreadable,
+            "found": hits,
+        });
+        writeln!(out, "{report}")?;
         return Ok(());
     }
     for found in hits {
         writeln!(out, "found  at {:#x}: {}", found.offset, hit(found))?;
     }
+    if *unreadable > 0 {
+        writeln!(out, "note   {unreadable:#x} bytes cannot be read")?;
+    }
     if hits.is_empty() {
-        writeln!(out, "state  nothing found in this range")?;
-        writeln!(out, "next   widen it with --from and --length")?;
+        let from = window.from;
+        writeln!(out, "state  nothing found from {from:#x} to {end:#x}")?;
+        let next = if window.from.checked_add(window.len) == Some(*end) {
+            format!("go on with --from {end:#x}, or look at more with --length")
+        } else {
+            "this is the end of it; look at another device".to_owned()
+        };
+        writeln!(out, "next   {next}")?;
         return Ok(());
     }
     writeln!(
