@@ -114,11 +114,14 @@ impl UBoot {
         Ok(Snapshot::new(self.shape, first, second))
     }
 
+    /// As the boot script takes it: an empty order is a missing one (libubootenv can store it), and
+    /// a word that is no text is no slot.
     fn order<'e>(&'e self, env: &'e Env) -> Vec<&'e str> {
-        match env.get(b"BOOT_ORDER") {
-            Some(order) => std::str::from_utf8(order)
-                .unwrap_or_default()
-                .split_ascii_whitespace()
+        match env.get(b"BOOT_ORDER").filter(|order| !order.is_empty()) {
+            Some(order) => order
+                .split(u8::is_ascii_whitespace)
+                .filter_map(|name| std::str::from_utf8(name).ok())
+                .filter(|name| !name.is_empty())
                 .collect(),
             None => self.names.iter().map(|(_, name)| name.as_str()).collect(),
         }
@@ -279,7 +282,7 @@ fn area(copy: CopyId) -> EnvCopy {
 fn tries_left(value: &[u8]) -> u8 {
     let text = std::str::from_utf8(value).unwrap_or_default();
     let left = match value {
-        [digit] if !digit.is_ascii_uppercase() => char::from(*digit).to_digit(16),
+        [digit] if !digit.is_ascii_uppercase() => char::from(*digit).to_digit(16).map(u64::from),
         _ if value.iter().all(u8::is_ascii_digit) => text.parse().ok().filter(|left| *left > 9),
         _ => None,
     };
