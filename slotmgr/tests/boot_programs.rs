@@ -908,6 +908,40 @@ fn the_program_with_priorities_that_sgdisk_reads() {
     );
 }
 
+/// A pipe where `grubenv` should be: whoever opens it to read waits for a writer, for ever.
+#[test]
+fn an_environment_that_is_no_file_ends_with_an_error() {
+    let (_dir, _bundle, rig) = rig("bootloader=grub\ngrubenv=odd", "");
+    let odd = rig.path("odd");
+    let made = [
+        vec!["mkfifo", "odd"],
+        vec!["mkdir", "odd"],
+        vec!["ln", "-s", "/dev/null", "odd"],
+        vec!["ln", "-s", "nowhere", "odd"],
+    ];
+    for command in made {
+        support::run(
+            std::process::Command::new(command[0])
+                .args(&command[1..])
+                .current_dir(rig.dir.path()),
+        );
+        for arguments in [&["status"][..], &["mark", "bad", "other"], &["trial"]] {
+            let slotmgr = rig.command("A", arguments);
+            let mut limited = std::process::Command::new("timeout");
+            limited
+                .arg("20")
+                .arg(slotmgr.get_program())
+                .args(slotmgr.get_args());
+            let output = limited.output().unwrap();
+            assert_eq!(output.status.code(), Some(1), "{command:?} {arguments:?}");
+        }
+        match odd.is_dir() {
+            true => fs_err::remove_dir(&odd).unwrap(),
+            false => fs_err::remove_file(&odd).unwrap(),
+        }
+    }
+}
+
 #[test]
 fn the_program_with_noop() {
     let (_dir, bundle, rig) = rig("bootloader=noop", "");

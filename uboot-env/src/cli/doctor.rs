@@ -13,9 +13,8 @@ use crate::snapshot::{Shape, Snapshot};
 use crate::storage::EnvStorage;
 use crate::txn::Outcome;
 use anyhow::{Context, Result};
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// How far the neighbourhood of a bad copy is searched for a better offset and size.
@@ -249,12 +248,6 @@ fn search(session: &Session) -> Vec<(PathBuf, Hit)> {
 }
 
 fn scan_path(path: &Path, window: Window) -> io::Result<Scan> {
-    let kind = std::fs::metadata(path)?.file_type();
-    if kind.is_fifo() || kind.is_socket() {
-        // Opening one would wait for its other end, for ever.
-        let text = "it is neither a file nor a device";
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-    }
-    let file = File::open(path)?;
+    let file = devio::block::open_for_reading(path)?;
     scan::scan(|at, buf| file.read_at(buf, at), window)
 }
