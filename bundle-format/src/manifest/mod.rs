@@ -16,6 +16,12 @@ use crate::digest::Digest;
 /// Name of the manifest file in the root directory of the payload.
 pub const MANIFEST_FILE: &str = "manifest.raucm";
 
+/// Method of `convert=`: the bundle holds what an archive unpacks to, as a directory.
+pub const CONVERT_TAR: &str = "tar-extract";
+
+/// Method of `convert=`: the bundle holds the file of the image, too.
+pub const CONVERT_KEEP: &str = "keep";
+
 /// A whole manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Manifest {
@@ -153,6 +159,12 @@ pub struct Image {
 }
 
 impl Image {
+    /// Whether the bundle holds what was made of the file by `convert=`, and not the file itself.
+    pub fn is_replaced(&self) -> bool {
+        let kept = |file: &String| self.converted.contains(file);
+        !self.converted.is_empty() && !self.filename.as_ref().is_some_and(kept)
+    }
+
     /// What kind of data this is: `type=` if given, else by the end of the file name.
     pub fn kind(&self) -> Option<ImageType> {
         self.image_type

@@ -81,14 +81,14 @@ fn tree(source: &mut impl Read, path: &Path) -> Result<Files, ArtifactError> {
 }
 
 /// Compares what is on the medium with what was written.
-pub(super) fn check(path: &Path, files: &Files) -> Result<(), ArtifactError> {
+pub(super) fn check(path: &Path, files: &Files, stop: &Stop) -> Result<(), ArtifactError> {
     for (inner, expected) in files {
         let path = match inner.as_os_str().is_empty() {
             true => path.to_owned(),
             false => path.join(inner),
         };
         devio::block::drop_cache(&File::open(&path)?)?;
-        if digest_of(&path)? != *expected {
+        if digest_of(&path, stop)? != *expected {
             return Err(ArtifactError::ReadBack { path });
         }
     }
@@ -106,9 +106,7 @@ struct Source<'s, R> {
 
 impl<R: Read> Read for Source<'_, R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.stop.is_wanted() {
-            return Err(io::Error::other("stopped"));
-        }
+        self.stop.check()?;
         let count = self.reader.read(buf)?;
         self.digest.update(&buf[..count]);
         self.done += count as u64;

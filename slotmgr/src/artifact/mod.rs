@@ -118,7 +118,7 @@ impl Artifact {
             &mut directory,
             &self.instance(),
             |directory, name| content::write(self, bundle, &directory.path(name), (stop, tell)),
-            |directory, name, written| content::check(&directory.path(name), &written),
+            |directory, name, written| content::check(&directory.path(name), &written, stop),
         )
     }
 
