@@ -906,6 +906,16 @@ fn the_program_with_priorities_that_sgdisk_reads() {
         fs_err::read(&disk).unwrap() == before,
         "an ordinary start writes nothing"
     );
+    // Whose bits would be changed?
+    sgdisk(&["-a", "1", "-n", "9:600:+64K", "-c", "9:B"]);
+    let before = fs_err::read(&disk).unwrap();
+    let refused = rig.run_on("A", &["mark", "bad", "other"]);
+    let text = stderr(&refused);
+    assert!(
+        text.contains("more than one partition that is called B"),
+        "{text}"
+    );
+    assert!(fs_err::read(&disk).unwrap() == before);
 }
 
 /// A pipe where `grubenv` should be: whoever opens it to read waits for a writer, for ever.

@@ -81,8 +81,9 @@ pub struct WritePlan {
 pub enum PlanError {
     /// Writing now would bury whatever is wrong under an environment that nobody chose.
     #[error(
-        "no copy of the environment is valid, so nothing is written. If size, offset and layout in \
-         the configuration are right and the environment is really lost, start a new one with --init"
+        "no copy of the environment is valid, so nothing is written; `uboot-env doctor` tells why. If \
+         size, offset and layout in the configuration are right and the environment is really lost, \
+         start a new one with `uboot-env set --init NAME=VALUE`"
     )]
     NoValidCopy,
     /// The variables do not fit.

@@ -111,7 +111,14 @@ impl UBoot {
         let first = read.next().unwrap_or_else(missing);
         let second = read.next();
         drop(read);
-        Ok(Snapshot::new(self.shape, first, second))
+        let snapshot = Snapshot::new(self.shape, first, second);
+        if snapshot.env().is_some_and(Env::is_rejected) {
+            tracing::warn!(
+                "U-Boot rejects its whole environment, since an entry in it has no name, and goes by \
+                 its built-in default; the next change takes that entry out"
+            );
+        }
+        Ok(snapshot)
     }
 
     /// As the boot script takes it: an empty order is a missing one (libubootenv can store it), and
