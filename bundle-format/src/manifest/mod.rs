@@ -179,6 +179,13 @@ impl Image {
             || self.filename.as_deref().is_some_and(index)
     }
 
+    /// The directory in the bundle that holds what the archive unpacks to.
+    pub fn unpacked(&self) -> Option<&str> {
+        let mut made = self.convert.iter().zip(&self.converted);
+        let (_, directory) = made.find(|(method, _)| *method == CONVERT_TAR)?;
+        Some(directory)
+    }
+
     /// The section's name without `image.`: `CLASS`, `CLASS.VARIANT` or `REPO/ARTIFACT`.
     pub fn label(&self) -> String {
         match (&self.artifact, &self.variant) {

@@ -29,7 +29,7 @@ pub use half::SwitchError;
 use hasher::Hasher;
 pub use kind::Method;
 pub use unpack::UnpackError;
-pub(crate) use unpack::{Keep, unpack};
+pub(crate) use unpack::{Keep, copy_directory, unpack};
 
 use std::io;
 use std::path::Path;
