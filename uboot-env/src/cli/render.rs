@@ -8,6 +8,7 @@ use crate::select::{FlagScheme, Pick, Standing};
 use crate::snapshot::Shape;
 use anyhow::Result;
 use serde_json::{Value, json};
+use std::io::Write;
 use std::path::Path;
 
 pub(super) const fn layout(layout: Layout) -> &'static str {
@@ -222,15 +223,7 @@ pub(super) fn scan(
         writeln!(out, "note   {unreadable:#x} bytes cannot be read")?;
     }
     if hits.is_empty() {
-        let from = window.from;
-        writeln!(out, "state  nothing found from {from:#x} to {end:#x}")?;
-        let next = if window.from.checked_add(window.len) == Some(*end) {
-            format!("go on with --from {end:#x}, or look at more with --length")
-        } else {
-            "this is the end of it; look at another device".to_owned()
-        };
-        writeln!(out, "next   {next}")?;
-        return Ok(());
+        return nothing_found(window, *end, out);
     }
     writeln!(
         out,
@@ -239,5 +232,18 @@ pub(super) fn scan(
     for h in hits {
         writeln!(out, "{} {:#x} {:#x}", path.display(), h.offset, h.size)?;
     }
+    Ok(())
+}
+
+/// How far the search came, and where it can go on.
+fn nothing_found(window: Window, end: u64, out: &mut dyn Write) -> Result<()> {
+    let from = window.from;
+    writeln!(out, "state  nothing found from {from:#x} to {end:#x}")?;
+    let next = if from.checked_add(window.len) == Some(end) {
+        format!("go on with --from {end:#x}, or look at more with --length")
+    } else {
+        "this is the end of it; look at another device".to_owned()
+    };
+    writeln!(out, "next   {next}")?;
     Ok(())
 }
