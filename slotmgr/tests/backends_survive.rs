@@ -17,7 +17,7 @@ use slotmgr::storage::record::RecordingDisks;
 use slotmgr::storage::sim::{Keep, World};
 use support::cuts::{Tried, cut_everywhere, cut_twice};
 use support::labs::{self, Lab};
-use support::{BOTH_GOOD, booted, image, layout, policy, slot_id};
+use support::{booted, image, layout, policy, slot_id};
 
 const OLD: u8 = 1;
 const OLDER: u8 = 2;
@@ -29,24 +29,13 @@ fn bundle() -> &'static VerifiedBundle<Arc<Vec<u8>>> {
 }
 
 fn start(lab: &Lab) -> World {
-    let world = support::world(&image(OLD), &image(OLDER), BOTH_GOOD);
-    for (copy, bytes) in (lab.memory)() {
-        world.add(Area::BootEnv(copy), bytes);
-    }
-    world
+    lab.machine(&image(OLD), &image(OLDER))
 }
 
 fn install(lab: &Lab, world: &World) -> bool {
     let env = (lab.env)(world);
     let what = (bundle(), &policy());
     support::install_by(env.as_ref(), &mut world.clone(), "A", what).is_ok()
-}
-
-fn mark(lab: &Lab, world: &World, name: &str, mark: Mark) -> bool {
-    let (env, layout) = ((lab.env)(world), layout());
-    let what = (mark, Tries::new(2).unwrap());
-    let slot = slot_id(&layout, name);
-    boot::mark(env.as_ref(), &mut world.clone(), &layout, slot, what).is_ok()
 }
 
 fn confirm(lab: &Lab, world: &World, name: &str) -> bool {
@@ -59,11 +48,6 @@ fn confirm_alone(lab: &Lab, world: &World, name: &str) -> bool {
     let layout = layout();
     let booted = support::booted(&layout, name);
     boot::confirm_alone((lab.env)(world).as_ref(), &mut world.clone(), booted).is_ok()
-}
-
-fn standing(lab: &Lab, world: &World, name: &str) -> Standing {
-    let state = (lab.env)(world).read(&mut world.clone()).unwrap();
-    state.standing(slot_id(&layout(), name))
 }
 
 fn holds(world: &World, name: &str, seed: u8) -> bool {
@@ -152,19 +136,19 @@ fn the_trial_and_its_confirmation() {
         cut_twice(&begin, &work, &again, &mut tried, &mut |found| {
             // Where there is one try, a power cut in the trial brings the old system back. Where
             // there are two, each has been counted by now, or not.
-            let spent = !standing(&lab, found, "B").can_start();
+            let spent = !lab.standing(found, "B").can_start();
             let name = (lab.boot)(found).unwrap();
             let may_fall_back = spent || lab.tries == Some(1) || lab.may_lose_entry;
             assert!(name == "B" || may_fall_back, "{}: {name}", lab.name);
             assert!(holds(found, &name, if name == "B" { NEW } else { OLD }));
             if name == "B" {
                 assert!(confirm(&lab, found, "B"), "{}", lab.name);
-                assert_eq!(standing(&lab, found, "B"), Standing::Good, "{}", lab.name);
+                assert_eq!(lab.standing(found, "B"), Standing::Good, "{}", lab.name);
                 for _ in 0..4 {
                     assert_eq!((lab.boot)(found).as_deref(), Some("B"), "{}", lab.name);
-                    assert_eq!(standing(&lab, found, "B"), Standing::Good, "{}", lab.name);
+                    assert_eq!(lab.standing(found, "B"), Standing::Good, "{}", lab.name);
                 }
-                assert_eq!(standing(&lab, found, "A"), Standing::Good, "{}", lab.name);
+                assert_eq!(lab.standing(found, "A"), Standing::Good, "{}", lab.name);
             }
         });
         tried.report(&format!("{}, trial and confirmation", lab.name));
@@ -185,10 +169,10 @@ fn a_confirmation_that_prevents_the_late_fallback_is_one_change() {
         };
         let mut tried = Tried::default();
         cut_twice(&begin, &work, &work, &mut tried, &mut |found| {
-            let confirmed = standing(&lab, found, "B") == Standing::Good;
+            let confirmed = lab.standing(found, "B") == Standing::Good;
             // Renames are one for each slot: a confirmed system with a fallback lies between them.
             if lab.tries.is_some() && !lab.may_lose_entry {
-                let fallback = standing(&lab, found, "A") == Standing::Good;
+                let fallback = lab.standing(found, "A") == Standing::Good;
                 assert!(confirmed != fallback, "{}: {confirmed}", lab.name);
             }
             let name = (lab.boot)(found).unwrap();
@@ -215,15 +199,15 @@ fn a_system_that_never_confirms_gives_way_to_the_old_one() {
         for number in 1..=tries {
             assert_eq!((lab.boot)(&world).as_deref(), Some("B"), "{}", lab.name);
             assert!(
-                matches!(standing(&lab, &world, "B"), Standing::Trial { .. }),
+                matches!(lab.standing(&world, "B"), Standing::Trial { .. }),
                 "{}: start {number} is known as a trial",
                 lab.name
             );
         }
         for _ in 0..3 {
             assert_eq!((lab.boot)(&world).as_deref(), Some("A"), "{}", lab.name);
-            assert_eq!(standing(&lab, &world, "A"), Standing::Good, "{}", lab.name);
-            assert!(!standing(&lab, &world, "B").can_start(), "{}", lab.name);
+            assert_eq!(lab.standing(&world, "A"), Standing::Good, "{}", lab.name);
+            assert!(!lab.standing(&world, "B").can_start(), "{}", lab.name);
         }
         assert!(
             install(&lab, &world),
@@ -253,9 +237,9 @@ fn marks_by_hand() {
                 }
                 let before = (lab.boot)(&begin.power_on(Keep::None));
                 let whole = begin.power_on(Keep::None);
-                assert!(mark(&lab, &whole, name, what), "{}", lab.name);
+                assert!(lab.mark(&whole, name, what), "{}", lab.name);
                 let operations = whole.operations();
-                assert!(mark(&lab, &whole, name, what), "{}", lab.name);
+                assert!(lab.mark(&whole, name, what), "{}", lab.name);
                 assert_eq!(
                     whole.operations(),
                     operations,
@@ -266,13 +250,13 @@ fn marks_by_hand() {
                 match what {
                     Mark::Bad => assert_ne!(after.as_deref(), Some(name), "{}", lab.name),
                     Mark::Active => assert_eq!(after.as_deref(), Some(name), "{}", lab.name),
-                    Mark::Good => assert_eq!(standing(&lab, &whole, name), Standing::Good),
+                    Mark::Good => assert_eq!(lab.standing(&whole, name), Standing::Good),
                 }
                 if operations == 0 {
                     continue;
                 }
                 let work = |world: &World| {
-                    mark(&lab, world, name, what);
+                    lab.mark(world, name, what);
                 };
                 let start = || begin.power_on(Keep::None);
                 cut_twice(&start, &work, &work, &mut tried, &mut |found| {
@@ -283,7 +267,7 @@ fn marks_by_hand() {
                         "{}: {now:?}",
                         lab.name
                     );
-                    assert!(mark(&lab, found, name, what));
+                    assert!(lab.mark(found, name, what));
                     let now = (lab.boot)(found);
                     assert!(now == after || lost, "{}: {now:?}", lab.name);
                 });
@@ -458,7 +442,7 @@ fn careless_orders_are_found() {
     for lab in labs::all() {
         let careless = |world: &World| {
             let mut disks = world.clone();
-            let armed = mark(&lab, world, "B", Mark::Bad) && mark(&lab, world, "B", Mark::Active);
+            let armed = lab.mark(world, "B", Mark::Bad) && lab.mark(world, "B", Mark::Active);
             let slot = Area::Slot(slot_id(&layout(), "B"));
             if let Ok(mut disk) = slotmgr::storage::Disks::open(&mut disks, slot) {
                 let new = image(NEW);

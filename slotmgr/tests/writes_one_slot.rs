@@ -10,17 +10,16 @@ mod support;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use slotmgr::boot::grub::Grub;
+use slotmgr::boot::{Mark, Standing};
 use slotmgr::install::{LocalImage, Machine, Silent, write_slot};
 use slotmgr::state::Record;
 use slotmgr::storage::Area;
-use slotmgr::storage::sim::World;
+use slotmgr::storage::sim::{Keep, World};
 use support::cuts::{Tried, cut_everywhere};
+use support::labs::{self, Lab};
 use support::loops::{Loop, run};
 use support::rig::{Rig, stderr, stdout};
-use support::{
-    BOTH_GOOD, bundle_file, environment, grub_model, image, layout, policy, running, slot_id, world,
-};
+use support::{BOTH_GOOD, bundle_file, environment, image, layout, policy, running, slot_id};
 
 /// A machine with two good systems, of which B was installed; and an image for it.
 fn rig() -> (Rig, PathBuf) {
@@ -171,49 +170,74 @@ fn a_mounted_slot_is_refused() {
     assert!(fs_err::read(&device.node).unwrap().starts_with(&image(3)));
 }
 
-/// At every cut the running system starts, whole: the other is condemned before it is touched.
+const OLD: u8 = 1;
+const OLDER: u8 = 2;
+const NEW: u8 = 3;
+
+/// Writes the image into B while A runs; whether that ended well.
+fn write_b(lab: &Lab, world: &World, new: &LocalImage) -> bool {
+    let (layout, env) = (layout(), (lab.env)(world));
+    let mut disks = world.clone();
+    let mut record = Record::load(&mut disks);
+    let mut machine = Machine {
+        layout: &layout,
+        booted: running(&layout, "A"),
+        env: env.as_ref(),
+        disks: &mut disks,
+        record: &mut record,
+    };
+    let target = slot_id(&layout, "B");
+    write_slot(&mut machine, target, new, &policy(), &mut Silent).is_ok()
+}
+
+/// The running slot is as it was, and what is started is whole: A, or B as long as nobody touched it.
+fn check_after_cut(lab: &Lab, found: &World) -> String {
+    let holds = |name, seed| found.holds(Area::Slot(slot_id(&layout(), name)), &image(seed));
+    let name = (lab.boot)(&found.power_on(Keep::None));
+    let name = name.unwrap_or_else(|| panic!("{}: nothing is started by the rules", lab.name));
+    assert!(holds("A", OLD), "{}: A was touched", lab.name);
+    let whole = name == "A" || holds("B", OLDER);
+    assert!(whole, "{}: B is started, and is not whole", lab.name);
+    name
+}
+
+/// With every bootloader: before a cut in it B was the one to start, and was good. Afterwards B is
+/// started only if nothing of it was written; the next run finishes, and leaves B out.
 #[test]
-fn the_power_fails_at_every_operation() {
+fn the_power_fails_at_every_operation_and_again_in_the_next_run() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("new.img");
-    fs_err::write(&path, image(3)).unwrap();
+    fs_err::write(&path, image(NEW)).unwrap();
     let new = LocalImage::open(&path, None, &mut Silent).unwrap();
-    let layout = layout();
-    let work = |world: &World| {
-        let mut disks = world.clone();
-        let mut record = Record::load(&mut disks);
-        let mut machine = Machine {
-            layout: &layout,
-            booted: running(&layout, "A"),
-            env: &Grub::new(&layout),
-            disks: &mut disks,
-            record: &mut record,
+    for lab in labs::all().into_iter().chain([labs::uboot()]) {
+        let before = lab.machine(&image(OLD), &image(OLDER));
+        assert!(lab.mark(&before, "B", Mark::Active) && lab.mark(&before, "B", Mark::Good));
+        assert_eq!(check_after_cut(&lab, &before), "B", "{}", lab.name);
+        let begin = || before.power_on(Keep::None);
+        let work = |world: &World| {
+            write_b(&lab, world, &new);
         };
-        // Cut or not: what counts is what is found afterwards.
-        let _ = write_slot(
-            &mut machine,
-            slot_id(&layout, "B"),
-            &new,
-            &policy(),
-            &mut Silent,
-        );
-    };
-    let b_first = "ORDER=B A,A_OK=1,A_TRY=0,A_LEFT=good,B_OK=1,B_TRY=0,B_LEFT=good";
-    let mut tried = Tried::default();
-    cut_everywhere(
-        &|| world(&image(1), &image(2), b_first),
-        &work,
-        &mut tried,
-        &mut |found, cut| {
-            let boot = grub_model::boot(found).expect("the power stays on");
-            let holds = |name, seed| found.holds(Area::Slot(slot_id(&layout, name)), &image(seed));
-            assert!(boot.by_order, "{cut:?}");
-            assert!(holds("A", 1), "{cut:?}: the running slot was touched");
-            assert!(
-                boot.name == "A" || holds("B", 2),
-                "{cut:?}: B is started, and is not whole"
-            );
-        },
-    );
-    tried.report("write-slot over an older release");
+        let (mut tried, mut second, mut untouched) = (Tried::default(), Tried::default(), 0);
+        cut_everywhere(&begin, &work, &mut tried, &mut |found, (cut, keep)| {
+            untouched += u32::from(check_after_cut(&lab, found) == "B");
+            if !matches!(keep, Keep::None) {
+                return;
+            }
+            let again = || found.power_on(Keep::None);
+            if cut % 4 == 0 {
+                second.recoveries += 1;
+                cut_everywhere(&again, &work, &mut second, &mut |found, _| {
+                    check_after_cut(&lab, found);
+                });
+            }
+            let next = again();
+            assert!(write_b(&lab, &next, &new), "{}: it finishes", lab.name);
+            assert_eq!(check_after_cut(&lab, &next), "A", "{}", lab.name);
+            assert_eq!(lab.standing(&next, "B"), Standing::Bad, "{}", lab.name);
+            assert!(next.holds(Area::Slot(slot_id(&layout(), "B")), &image(NEW)));
+        });
+        assert!(untouched > 0, "{}: B is never started", lab.name);
+        tried.add(&second);
+        tried.report(&format!("{}, write-slot over an older release", lab.name));
+    }
 }

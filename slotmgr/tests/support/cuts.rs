@@ -22,7 +22,8 @@ pub struct Tried {
 }
 
 impl Tried {
-    fn add(&mut self, more: &Tried) {
+    /// What a part of a test has tried.
+    pub fn add(&mut self, more: &Tried) {
         self.cuts += more.cuts;
         self.states += more.states;
         self.recoveries += more.recoveries;
