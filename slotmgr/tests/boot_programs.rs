@@ -8,6 +8,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,10 +22,10 @@ use slotmgr::boot::program::{Program, ProgramError};
 use slotmgr::boot::tryboot::{FirmwareFiles, Tryboot};
 use slotmgr::boot::{self, BootEnv, BootError, BootState, Mark, Standing, Tries};
 use slotmgr::program::End;
-use slotmgr::slot::{BootName, Layout, Slot};
+use slotmgr::slot::{BootName, Booted, Layout, Slot};
 use slotmgr::storage::record::RecordingDisks;
 use slotmgr::storage::sim::{Keep, World};
-use slotmgr::storage::{Area, EnvCopy};
+use slotmgr::storage::{Area, Disks, EnvCopy};
 use support::cuts::{ByProgram, Tried, cut_everywhere, cut_installation_by, cut_twice};
 use support::rig::{Rig, stderr, stdout};
 use support::{booted, bundle, bundle_file, image, layout, policy, slot_id};
@@ -220,6 +221,69 @@ fn every_call_of_a_custom_program_cut_before_and_after() {
         }
     }
     assert!(armed > 0 && armed < 2 * calls, "{armed} of {calls} calls");
+}
+
+/// The same for each verb: primary and the states of A and B from before it to after it, and nothing
+/// else may be found.
+#[test]
+fn every_verb_of_a_custom_program_cut_before_and_after_each_call() {
+    type Verb = fn(&dyn BootEnv) -> Result<(), BootError>;
+    let confirm: Verb = |env| boot::confirm(env, &mut World::new(), booted(&layout(), "B"));
+    let alone: Verb = |env| boot::confirm_alone(env, &mut World::new(), booted(&layout(), "B"));
+    // Never both bad: the others are given up when the running one is good.
+    let given_up = ["B good bad", "B good good", "B bad good"];
+    let verbs: [(&[&str], Verb); 5] = [
+        (&["A good good", "A good bad"], |env| {
+            mark(env, "B", Mark::Bad)
+        }),
+        (&["A good bad", "B good bad"], |env| {
+            mark(env, "B", Mark::Active)
+        }),
+        (&["A good bad", "A good good"], |env| {
+            mark(env, "B", Mark::Good)
+        }),
+        (&["B good bad", "B good good"], confirm),
+        (&given_up, alone),
+    ];
+    let (place, env) =
+        custom(&CUT_HANDLER.replace("HANDLER", &HANDLER.replace("${KNOWS:-good}", "bad")));
+    let names = ["primary", "state.A", "state.B"];
+    let memory = || {
+        names
+            .map(|name| place.get(name).trim().to_owned())
+            .join(" ")
+    };
+    let mut tried = Tried::default();
+    for (states, verb) in verbs {
+        let (old, new) = (states[0], states[states.len() - 1]);
+        let run = |cut: &str| {
+            place.put("count", "0");
+            place.put("cut", &format!("{cut}\n"));
+            verb(&env)
+        };
+        let restore = || {
+            for (name, value) in names.into_iter().zip(old.split(' ')) {
+                place.put(name, value);
+            }
+        };
+        restore();
+        run("after 1000").unwrap();
+        assert_eq!(memory(), new, "from {old}");
+        let calls: u32 = place.get("count").trim().parse().unwrap();
+        let mut seen = BTreeSet::new();
+        for (call, when) in (1..=calls).flat_map(|call| [(call, "before"), (call, "after")]) {
+            restore();
+            let _ = run(&format!("{when} {call}"));
+            seen.insert(memory());
+            tried.states += 1;
+            run("after 1000").unwrap();
+            assert_eq!(memory(), new, "{old}, {when} {call}: the next run finishes");
+        }
+        tried.cuts += u64::from(calls);
+        let states: BTreeSet<String> = states.iter().map(|state| (*state).to_owned()).collect();
+        assert_eq!(seen, states);
+    }
+    tried.report("custom, each call of each verb");
 }
 
 #[test]
@@ -676,16 +740,9 @@ fn tryboot_from_arm_to_confirmation() {
         ([GOOD, Standing::Trial { left: 0 }], Some(old))
     );
 
-    let mut tried = Tried::default();
     let confirm = |world: &World| {
-        let _ = boot::confirm(&env, &mut world.clone(), support::booted(&layout, "3"));
+        boot::confirm(&env, &mut world.clone(), support::booted(&layout, "3")).unwrap();
     };
-    let begin = || world.power_on(Keep::None);
-    cut_everywhere(&begin, &confirm, &mut tried, &mut |found, _| {
-        let now = found.current(AUTOBOOT);
-        assert!(now == autoboot(2, 3) || now == autoboot(3, 2));
-    });
-    tried.report("tryboot, confirmation");
     confirm(&world);
     assert_eq!(world.current(AUTOBOOT), autoboot(3, 2));
     assert_eq!(standings(), ([Standing::Bad, GOOD], Some(new)));
@@ -698,6 +755,60 @@ fn tryboot_from_arm_to_confirmation() {
     );
     mark(new, Mark::Bad);
     assert_eq!(world.current(AUTOBOOT), autoboot(2, 3));
+}
+
+/// A cut in the confirmation ends the trial, if the digits are the old ones. Then there is another
+/// trial, with a confirmation that is cut as well.
+#[test]
+fn tryboot_confirmations_cut_everywhere() {
+    type Verb = fn(&dyn BootEnv, &mut dyn Disks, Booted) -> Result<(), BootError>;
+    let (place, layout) = (Place::new(), pi());
+    let env = Tryboot::new(&layout, firmware_files(place.0.path()));
+    let start = || {
+        let world = World::new();
+        world.add(AUTOBOOT, autoboot(2, 3));
+        world
+    };
+    // What the firmware tells of the system that it has started.
+    let started = |partition: u8, flag: bool| {
+        fs_err::write(place.path("partition"), [0, 0, 0, partition]).unwrap();
+        fs_err::write(place.path("tryboot"), [0, 0, 0, u8::from(flag)]).unwrap();
+    };
+    let confirmed = |world: &World| {
+        let now = world.current(AUTOBOOT);
+        assert!(now == autoboot(2, 3) || now == autoboot(3, 2), "{now:?}");
+        now == autoboot(3, 2)
+    };
+    for (name, verb) in [
+        ("confirmation", boot::confirm as Verb),
+        ("confirmation alone", boot::confirm_alone),
+    ] {
+        let mut tried = Tried::default();
+        let confirm_in_trial = |world: &World| {
+            started(3, !confirmed(world));
+            verb(&env, &mut world.clone(), booted(&layout, "3")).is_ok()
+        };
+        let work = |world: &World| {
+            confirm_in_trial(world);
+        };
+        let mut ends = [0, 0];
+        cut_twice(&start, &work, &work, &mut tried, &mut |found| {
+            let new = confirmed(found);
+            ends[usize::from(new)] += 1;
+            // The power has come back: the flag is gone, and [all] is started, which is good.
+            let running = if new { "3" } else { "2" };
+            started(if new { 3 } else { 2 }, false);
+            let state = env.read(&mut found.clone()).unwrap();
+            assert_eq!(state.primary(), Some(slot_id(&layout, running)));
+            assert_eq!(state.standing(slot_id(&layout, running)), GOOD);
+            let operations = found.operations();
+            verb(&env, &mut found.clone(), booted(&layout, running)).unwrap();
+            assert_eq!(found.operations(), operations, "nothing is to be changed");
+            assert!(confirm_in_trial(found) && confirmed(found), "it finishes");
+        });
+        assert!(ends.iter().all(|count| *count > 0), "{ends:?}");
+        tried.report(&format!("tryboot, {name}"));
+    }
 }
 
 /// Nothing that does not run is called good: it would be started from then on, untried.
