@@ -369,35 +369,75 @@ impl UbiVolume for Volume {
     }
 }
 
-#[test]
-fn ubi_volumes_cut_inside_the_update() {
-    let scheme = FlagScheme::Incremental;
-    for start in starts() {
-        for fuel in 0..7 {
-            let power = Rc::new(RefCell::new(Some(fuel)));
-            let volumes = start
-                .clone()
-                .map(|c| Volume(Rc::new(RefCell::new(Some(c))), power.clone()));
-            let open = || {
-                let copy =
-                    |i: usize| UbiCopy::new(Box::new(volumes[i].clone()), "/dev/ubi0_0", SIZE);
-                Media::ubi(copy(0), Some(copy(1)))
-            };
-            let before = read_all(&mut open(), shape(scheme));
-            let allowed = [before.env().unwrap().clone(), new_env()];
-            let mut media = open();
-            let mut txn = Txn::load(&mut media, shape(scheme), Locks::not_needed());
-            txn.replace(new_env());
-            drop(txn.commit());
-            power.borrow_mut().take();
-            judge(&read_all(&mut open(), shape(scheme)), &allowed, &fuel);
-            let mut media = open();
-            let mut txn = Txn::load(&mut media, shape(scheme), Locks::not_needed());
-            txn.replace(new_env());
-            txn.commit().unwrap();
-            assert_eq!(read_all(&mut open(), shape(scheme)).env(), Some(&new_env()));
-        }
+/// Two volumes on one supply of power.
+struct Volumes([Volume; 2]);
+
+impl Volumes {
+    fn new(contents: [Option<Vec<u8>>; 2]) -> Volumes {
+        let power = Rc::new(RefCell::new(None));
+        Volumes(contents.map(|content| Volume(Rc::new(RefCell::new(content)), power.clone())))
     }
+
+    /// What is there when the power has come back.
+    fn power_on(&self) -> Volumes {
+        Volumes::new(self.0.each_ref().map(|volume| volume.0.borrow().clone()))
+    }
+
+    fn media(&self) -> Media {
+        let [first, second] = self
+            .0
+            .each_ref()
+            .map(|volume| UbiCopy::new(Box::new(volume.clone()), "/dev/ubi0_0", SIZE));
+        Media::ubi(first, Some(second))
+    }
+
+    fn look(&self) -> Snapshot {
+        read_all(&mut self.media(), shape(FlagScheme::Incremental))
+    }
+
+    /// Writes the new variables, with power for so many steps.
+    fn commit(&self, steps: Option<u32>) -> bool {
+        *self.0[0].1.borrow_mut() = steps;
+        let mut media = self.media();
+        let mut txn = Txn::load(
+            &mut media,
+            shape(FlagScheme::Incremental),
+            Locks::not_needed(),
+        );
+        txn.replace(new_env());
+        txn.commit().is_ok()
+    }
+}
+
+/// At most two copies are written, in three steps each; then all of it again in the next run.
+#[test]
+fn ubi_volumes_cut_inside_the_update_and_again_in_the_recovery() {
+    let mut tried = 0u64;
+    for start in starts() {
+        let start = Volumes::new(start.map(Some));
+        let allowed = [start.look().env().unwrap().clone(), new_env()];
+        for first in 0..7 {
+            let cut = start.power_on();
+            cut.commit(Some(first));
+            judge(&cut.power_on().look(), &allowed, &first);
+            for second in 0..7 {
+                let again = cut.power_on();
+                again.commit(Some(second));
+                let found = again.power_on();
+                judge(&found.look(), &allowed, &(first, second));
+                tried += 1;
+                assert!(found.commit(None), "the run after both finishes");
+                assert_eq!(found.look().env(), Some(&new_env()));
+            }
+            let found = cut.power_on();
+            assert!(found.commit(None), "the next run finishes");
+            assert_eq!(found.look().env(), Some(&new_env()));
+            tried += 1;
+        }
+        assert!(start.power_on().commit(Some(6)), "six steps are all");
+    }
+    println!("{tried} states");
+    assert!(tried > 1_000, "{tried}");
 }
 
 /// The transaction itself, on a storage that counts: never the current copy first, never both
