@@ -903,16 +903,25 @@ fn tryboot_cut_everywhere() {
     let work = |world: &World| {
         install(world);
     };
-    cut_everywhere(&start, &work, &mut tried, &mut |found, (cut, keep)| {
-        assert_eq!(all(found), "2", "what was armed is gone with the power");
+    // What was armed is gone with the power.
+    let check = |found: &World| {
+        let _ = std::fs::remove_file(place.path("run/reboot-param"));
+        assert_eq!(all(found), "2");
         assert!(found.holds(Area::Slot(slot("2")), &image(1)));
-        if matches!(keep, Keep::Random(0)) && cut % 4 == 0 {
-            let _ = std::fs::remove_file(place.path("run/reboot-param"));
+    };
+    let mut second = Tried::default();
+    cut_everywhere(&start, &work, &mut tried, &mut |found, (cut, keep)| {
+        check(found);
+        if matches!(keep, Keep::None) && cut % 3 == 0 {
+            second.recoveries += 1;
+            let again = || found.power_on(Keep::None);
+            cut_everywhere(&again, &work, &mut second, &mut |found, _| check(found));
             assert!(install(found), "the next run finishes");
             assert!(found.holds(Area::Slot(slot("3")), &image(3)));
             assert_eq!(place.get("run/reboot-param"), "0 tryboot");
         }
     });
+    tried.add(&second);
     tried.report("tryboot, marks and installation");
 }
 
