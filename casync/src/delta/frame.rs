@@ -41,7 +41,10 @@ pub(super) fn pack(prefix: &[u8], bytes: &[u8], level: i32) -> io::Result<Vec<u8
 ///
 /// What comes out depends on zstd's version. Builder and device are of one version, since both are
 /// built with the one that `Cargo.lock` names, and the delta says with which it was made.
-pub(super) fn frame_of(content: &[u8], level: u8) -> io::Result<Vec<u8>> {
+///
+/// # Errors
+/// zstd has no memory.
+pub fn frame_of(content: &[u8], level: u8) -> io::Result<Vec<u8>> {
     let mut out = Vec::with_capacity(compress_bound(content.len()));
     CCtx::create()
         .compress(&mut out, content, level.into())

@@ -25,6 +25,7 @@ pub use build::{BuildError, BuildOptions, Built, Side, Totals, build};
 pub use decode::PieceError;
 pub use directory::{BaseRange, DirectoryError, Piece, PieceKind};
 pub use file::{Delta, DeltaError, IndexDigest};
+pub use frame::frame_of;
 pub use index_delta::IndexDeltaError;
 pub use store::DeltaStore;
 

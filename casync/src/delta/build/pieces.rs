@@ -5,12 +5,13 @@ use std::ops::Range;
 use super::frames::{self, Found};
 use super::level::{self, Again};
 use super::similar::{Similar, each_window, sampling};
-use super::{BuildError, BuildOptions, Side, read, work};
+use super::{BuildError, BuildOptions, Side, read};
 use crate::blob::Blob;
 use crate::chunker::widen;
 use crate::delta::decode::{bytes_of, contents_of};
 use crate::delta::directory::{BaseRange, Piece, PieceKind};
 use crate::delta::frame::pack;
+use crate::parallel;
 
 /// Unit of the base's plain bytes.
 const UNIT: u64 = 32 * 1024;
@@ -63,7 +64,7 @@ impl<'a> Maker<'a> {
         let base_frames = find(base, "base")?;
         let new_frames = find(new.image, "new")?;
         let rule = sampling().ok_or(BuildError::Sampling)?;
-        let frame_windows = work::map(
+        let frame_windows = parallel::map(
             options.threads,
             &numbered(&base_frames),
             |(number, found)| {
@@ -76,7 +77,7 @@ impl<'a> Maker<'a> {
             },
         );
         let units: Vec<u64> = (0..base.len().div_ceil(UNIT)).collect();
-        let plain_windows = work::map(options.threads, &units, |unit| {
+        let plain_windows = parallel::map(options.threads, &units, |unit| {
             let mut windows = Vec::new();
             let range = unit * UNIT..((unit + 1) * UNIT).min(base.len());
             if !covered(&base_frames, &range) {
@@ -105,7 +106,7 @@ impl<'a> Maker<'a> {
 
     pub(super) fn make(&self, runs: &[Range<u64>]) -> Result<Made, BuildError> {
         let stretches = self.stretches(runs);
-        let made = work::map(self.options.threads, &stretches, |stretch| {
+        let made = parallel::map(self.options.threads, &stretches, |stretch| {
             self.one(stretch)
         });
         let (mut pieces, mut data_start, mut foreign_frames) = (Vec::new(), 0, 0);
