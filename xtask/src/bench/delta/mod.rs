@@ -13,9 +13,38 @@ use anyhow::Result;
 
 use super::Bench;
 use bytes::{Counter, Fetched, table};
-use images::{Format, Images};
+pub use images::Format;
+pub use trees::Change;
+
+use images::Images;
 use speed::Contests;
-use trees::{Change, Trees};
+use trees::Trees;
+
+/// Which pairs of images are made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pairs {
+    /// What the images are.
+    pub formats: Vec<Format>,
+    /// What changes; the contests take the security update if it is among them.
+    pub changes: Vec<Change>,
+}
+
+impl Default for Pairs {
+    fn default() -> Self {
+        Self {
+            formats: Format::ALL.to_vec(),
+            changes: Change::ALL.to_vec(),
+        }
+    }
+}
+
+impl Pairs {
+    fn raced(&self) -> Change {
+        let first = self.changes.first().copied();
+        let raced = Some(Change::Security).filter(|change| self.changes.contains(change));
+        raced.or(first).unwrap_or(Change::Security)
+    }
+}
 
 /// Measures every change in every format, one format after another: their images are large.
 ///
@@ -25,7 +54,7 @@ pub fn measure(bench: &Bench<'_>, place: &Path) -> Result<()> {
     let bita = peers::bita(bench)?;
     let place = place.join("delta");
     let trees = Trees::make(bench, &place)?;
-    for format in Format::ALL {
+    for &format in &bench.pairs.formats {
         let images = make(bench, &trees, format, &place)?;
         let counter = Counter {
             bench,
@@ -37,6 +66,7 @@ pub fn measure(bench: &Bench<'_>, place: &Path) -> Result<()> {
             bench,
             images: &images,
             format,
+            change: bench.pairs.raced(),
         };
         contests.index()?;
         contests.apply()?;
@@ -51,10 +81,9 @@ fn make(bench: &Bench<'_>, trees: &Trees, format: Format, place: &Path) -> Resul
     let images = Images { folder };
     let what = format!("making the images: {}", format.name());
     bench.progress.step(&what, || {
-        let log = bench.log();
-        format.make(&trees.old(), &images.image("old"), &log)?;
-        for change in Change::ALL {
-            format.make(&trees.after(change), &images.image(change.word()), &log)?;
+        format.make(bench, &trees.old(), &images.image("old"))?;
+        for &change in &bench.pairs.changes {
+            format.make(bench, &trees.after(change), &images.image(change.word()))?;
         }
         Ok(())
     })?;
@@ -66,12 +95,13 @@ fn count(counter: &Counter<'_>, format: Format) -> Result<Vec<(Change, Format, F
     let what = format!("indices and chunks: {}", format.name());
     progress.step(&what, || {
         counter.publish("old")?;
-        Change::ALL
+        let changes = &counter.bench.pairs.changes;
+        changes
             .iter()
             .try_for_each(|change| counter.publish(change.word()))
     })?;
     let mut rows = Vec::new();
-    for change in Change::ALL {
+    for &change in &counter.bench.pairs.changes {
         let what = format!("counting: {}, {}", change.name(), format.name());
         let fetched = progress.step(&what, || counter.count(change))?;
         rows.push((change, format, fetched));

@@ -20,6 +20,8 @@ pub struct Contests<'a> {
     pub images: &'a Images,
     /// Of which kind.
     pub format: Format,
+    /// The update that is applied.
+    pub change: Change,
 }
 
 impl Contests<'_> {
@@ -61,12 +63,12 @@ impl Contests<'_> {
         self.bench.race(&title, &contestants)
     }
 
-    /// Each makes the image of the security update, with the old one at hand.
+    /// Each makes the image of the update, with the old one at hand.
     ///
     /// # Errors
     /// A program fails.
     pub fn apply(&self) -> Result<()> {
-        let name = Change::Security.word();
+        let name = self.change.word();
         let [old, new] = ["old", name].map(|name| self.images.image(name));
         let (out, delta) = (self.at("race.img"), self.at("race.delta"));
         let [store, theirs] = [self.at("ours.castr"), self.at("65536.castr")];
@@ -117,7 +119,8 @@ impl Contests<'_> {
         let make_delta = [&make_delta[..], &[word(&new)?, word(&delta)?]].concat();
         self.bench.tool(&make_delta)?;
         let title = format!(
-            "apply the security update to {}, of which {:.1} MB are in pages that change",
+            "apply the update ({}) to {}, of which {:.1} MB are in pages that change",
+            self.change.name(),
             self.title(fs_err::metadata(&new)?.len()),
             megabytes(changed(&old, &new)?),
         );
