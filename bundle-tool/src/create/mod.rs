@@ -1,11 +1,13 @@
 //! Creating a bundle: pack, hash, sign, check, and only then give the file its name.
 
 mod content;
+mod conversion;
 mod images;
 pub(crate) mod mksquashfs;
 mod request;
 
 pub use content::ContentError;
+pub use conversion::ConversionError;
 pub use mksquashfs::{PackError, PackOptions};
 pub use request::{CreateRequest, ImageSource, Input, NewManifest, Salt, Signature};
 
@@ -102,7 +104,8 @@ pub fn create(
     let mut output = Output::create(&request.output.path, request.output.overwrite)?;
 
     observer.step("hashing images");
-    let mut gathered = content::gather(&request.input, request.format, observer)?;
+    let staging = tempfile::tempdir().map_err(PackError::Staging)?;
+    let mut gathered = content::gather(&request.input, request.format, staging.path(), observer)?;
 
     observer.step("packing the payload");
     mksquashfs::pack(&gathered, output.temporary_path(), &request.pack)?;
