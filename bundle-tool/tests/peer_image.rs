@@ -5,12 +5,14 @@
 
 mod support;
 
+use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use bundle_format::FileReader;
-use bundle_format::squashfs::Squashfs;
+use bundle_format::squashfs::{EntryKind, Squashfs, Xattr};
+use bundle_format::{Digest, FileReader};
 use support::{noise, run, stdout, text, write};
 
 /// What no test can make without being root: mksquashfs makes it up.
@@ -187,14 +189,69 @@ fn images_of_every_kind_keep_what_is_in_them() {
     }
 }
 
+/// Everything that our own reader finds: extended attributes, devices and content, too.
+fn found(image: &Path) -> BTreeMap<String, String> {
+    let file = FileReader::open(image).unwrap();
+    let image = Squashfs::open(&file).unwrap();
+    let (mut found, mut left) = (BTreeMap::new(), vec![(String::new(), image.root(), true)]);
+    while let Some((path, inode, directory)) = left.pop() {
+        let mut said = format!("{:?} ", image.attributes(inode).unwrap());
+        for Xattr { name, value } in image.xattrs(inode).unwrap() {
+            let [name, value] = [&name, &value].map(|bytes| String::from_utf8_lossy(bytes));
+            said += &format!("{name}={value} ");
+        }
+        if directory {
+            for entry in image.read_dir(inode).unwrap() {
+                let name = String::from_utf8_lossy(&entry.name);
+                let directory = entry.kind == EntryKind::Directory;
+                left.push((format!("{path}/{name}"), entry.inode, directory));
+            }
+        } else if let Ok(mut file) = image.file(inode) {
+            let mut content = Vec::new();
+            file.read_to_end(&mut content).unwrap();
+            said += &Digest::of(&content).to_string();
+        } else if let Ok(target) = image.link_target(inode) {
+            said += &String::from_utf8_lossy(&target);
+        } else {
+            said += &format!("{:?}", image.special(inode).unwrap());
+        }
+        found.insert(path, said);
+    }
+    found
+}
+
 #[test]
-fn our_own_reader_reads_it() {
+fn our_own_reader_finds_the_same_as_in_mksquashfs_s_image() {
     let place = Place::new();
-    place.make(&["tree", "ours.sqfs"]);
-    let image = Squashfs::open(FileReader::open(&place.path("ours.sqfs")).unwrap()).unwrap();
-    let entries = image.read_dir(image.root()).unwrap();
-    let many = entries.iter().find(|entry| entry.name == b"many").unwrap();
-    assert_eq!(image.read_dir(many.inode).unwrap().len(), 1500);
+    // Long values are stored once, and named by the others.
+    let long = words(3000);
+    for (path, name, value) in [
+        ("noise", "user.short", &b"value"[..]),
+        ("words", "user.long", &long),
+        ("many", "user.long", &long),
+        ("empty", "user.long", &long),
+        ("empty", "user.other", b""),
+    ] {
+        xattr::set(place.path("tree").join(path), name, value).unwrap();
+    }
+    for number in 0..400 {
+        let name = format!("many/{number}-with-a-long-name-so-that-listings-get-long");
+        let value = format!("this is the value of number {number}");
+        xattr::set(
+            place.path("tree").join(name),
+            "user.number",
+            value.as_bytes(),
+        )
+        .unwrap();
+    }
+    let options = [NODES, &["-all-time", "1700000000"]].concat();
+    place.make(&[&["tree", "ours.sqfs", "--"], &options[..]].concat());
+    place.mksquashfs("theirs.sqfs", &[&["-comp", "xz"], &options[..]].concat());
+    place.make(&["--level", "19", "theirs.sqfs", "again.sqfs"]);
+    let theirs = found(&place.path("theirs.sqfs"));
+    assert!(theirs.len() > 1500 && theirs["/words"].contains("user.long"));
+    assert!(theirs == found(&place.path("ours.sqfs")));
+    assert!(theirs == found(&place.path("again.sqfs")));
 }
 
 #[test]
