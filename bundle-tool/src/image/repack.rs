@@ -3,11 +3,11 @@
 use std::io::{self, BufWriter, Seek as _, SeekFrom, Write};
 use std::num::NonZeroUsize;
 
-use super::blocks::{Compression, MovedBlocks, move_blocks};
+use super::blocks::{Compression, move_blocks};
 use super::nodes::{Nodes, blocks_of_files, newest};
 use super::source::Source;
 use super::superblock::{LEN, NONE, Superblock};
-use super::table::{Repacked, Table, length};
+use super::table::{Repacked, length};
 use super::tail::{self, Attributes};
 use super::{ImageError, MadeImage};
 use crate::observer::Observer;
@@ -44,17 +44,19 @@ pub(super) fn repack<W: Write + io::Seek>(
     if how.time_of_newest_file {
         superblock.time = newest(&inodes, sb.block_size)?;
     }
-    superblock.time = superblock.time.min(how.newest.unwrap_or(u32::MAX));
+    let newest = how.newest.unwrap_or(u32::MAX);
+    superblock.time = superblock.time.min(newest);
     let options = options(how.level);
     superblock.set_zstd(options);
 
     let mut image = Image {
         out: BufWriter::new(out),
         at: 0,
+        superblock,
     };
-    // Its place; what it says is known at the end.
+    // The superblock's place; what it says is known at the end.
     image.write(&[0; LEN])?;
-    image.write(options.as_ref().map_or(&[], |options| options.as_slice()))?;
+    image.write(options.as_ref().map_or(&[], <[u8; 6]>::as_slice))?;
     let compression = Compression {
         level: how.level,
         threads: how.threads,
@@ -63,55 +65,18 @@ pub(super) fn repack<W: Write + io::Seek>(
     let blocks = move_blocks(source, blocks, compression, to, observer)?;
     image.at = blocks.end().unwrap_or(image.at);
 
-    let newest = how.newest.unwrap_or(u32::MAX);
     let inodes = Repacked::new(inodes, how.level, "inode table");
     let directories = Repacked::new(directories, how.level, "directory table");
     let mut nodes = Nodes::new(inodes, directories, &blocks, sb.block_size, newest);
     nodes.repack()?;
-    write_tables(
-        source,
-        how.level,
-        (nodes, fragments, &blocks),
-        (&mut superblock, &mut image),
-    )?;
-    image.finish(&mut superblock)?;
+    image.nodes(&nodes)?;
+    image.fragments(&tail::moved_fragments(fragments, &blocks, how.level)?)?;
+    image.tail(source, &nodes.inodes, how.level)?;
     Ok(MadeImage {
-        len: superblock.used.next_multiple_of(PAGE),
+        len: image.finish()?,
         content: blocks.content,
         blocks: blocks.len(),
     })
-}
-
-/// In mksquashfs's order, by which the kernel finds out where each table ends.
-fn write_tables<W: Write>(
-    source: &Source,
-    level: u8,
-    (nodes, fragments, blocks): (Nodes<'_>, Table, &MovedBlocks),
-    (superblock, image): (&mut Superblock, &mut Image<W>),
-) -> Result<(), ImageError> {
-    let Nodes {
-        inodes,
-        directories,
-        ..
-    } = nodes;
-    superblock.root = inodes.moved(superblock.root)?;
-    superblock.inodes = image.at;
-    image.write(&inodes.packed)?;
-    superblock.directories = image.at;
-    image.write(&directories.packed)?;
-    let fragments = tail::moved_fragments(fragments, blocks, level)?;
-    if superblock.fragment_table != NONE {
-        superblock.fragment_table = image.table(&fragments)?;
-    }
-    if let Some(exports) = tail::exports(source, &inodes, level)? {
-        superblock.exports = image.table(&exports)?;
-    }
-    superblock.ids = image.table(&tail::ids(source, level)?)?;
-    superblock.attributes = match Attributes::repack(source, level)? {
-        Some(attributes) => image.attributes(&attributes)?,
-        None => NONE,
-    };
-    Ok(())
 }
 
 /// zstd's options as mksquashfs has them behind the superblock: a block of four bytes, stored.
@@ -119,16 +84,45 @@ fn options(level: u8) -> Option<[u8; 6]> {
     (level != UNSAID_LEVEL).then_some([4, 0x80, level, 0, 0, 0])
 }
 
-/// The image that is written.
+/// The image that is written. The tables come in mksquashfs's order, by which the kernel finds out
+/// where each of them ends.
 struct Image<W: Write> {
     out: BufWriter<W>,
     at: u64,
+    superblock: Superblock,
 }
 
 impl<W: Write> Image<W> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), ImageError> {
         self.out.write_all(bytes).map_err(ImageError::Write)?;
         self.at += length(bytes);
+        Ok(())
+    }
+
+    fn nodes(&mut self, nodes: &Nodes<'_>) -> Result<(), ImageError> {
+        self.superblock.root = nodes.inodes.moved(self.superblock.root)?;
+        self.superblock.inodes = self.at;
+        self.write(&nodes.inodes.packed)?;
+        self.superblock.directories = self.at;
+        self.write(&nodes.directories.packed)
+    }
+
+    fn fragments(&mut self, fragments: &Repacked) -> Result<(), ImageError> {
+        if self.superblock.fragment_table != NONE {
+            self.superblock.fragment_table = self.table(fragments)?;
+        }
+        Ok(())
+    }
+
+    fn tail(&mut self, source: &Source, inodes: &Repacked, level: u8) -> Result<(), ImageError> {
+        if let Some(exports) = tail::exports(source, inodes, level)? {
+            self.superblock.exports = self.table(&exports)?;
+        }
+        self.superblock.ids = self.table(&tail::ids(source, level)?)?;
+        self.superblock.attributes = match Attributes::repack(source, level)? {
+            Some(attributes) => self.attributes(&attributes)?,
+            None => NONE,
+        };
         Ok(())
     }
 
@@ -154,20 +148,22 @@ impl<W: Write> Image<W> {
         Ok(place)
     }
 
-    fn finish(mut self, superblock: &mut Superblock) -> Result<(), ImageError>
+    /// Writes the superblock; gives the image's length.
+    fn finish(mut self) -> Result<u64, ImageError>
     where
         W: io::Seek,
     {
-        superblock.used = self.at;
+        self.superblock.used = self.at;
         let end = self.at.next_multiple_of(PAGE);
         while self.at < end {
             self.write(&[0])?;
         }
         let mut finish = || {
             self.out.seek(SeekFrom::Start(0))?;
-            self.out.write_all(&superblock.to_bytes())?;
+            self.out.write_all(&self.superblock.to_bytes())?;
             self.out.flush()
         };
-        finish().map_err(ImageError::Write)
+        finish().map_err(ImageError::Write)?;
+        Ok(end)
     }
 }

@@ -82,15 +82,15 @@ impl Source {
         let mut table = Table::default();
         let mut at = start;
         while at < end {
-            // All blocks but the last one are full, so that places can be counted.
-            if table.len() % SQUASHFS_METADATA_SIZE != 0 || table.len() > MAX_TABLE {
-                return Err(match table.len() > MAX_TABLE {
-                    true => ImageError::TableTooLarge {
-                        limit: MAX_TABLE,
-                        offset: start,
-                    },
-                    false => ImageError::damaged("a table with a gap", at),
+            if table.len() > MAX_TABLE {
+                return Err(ImageError::TableTooLarge {
+                    limit: MAX_TABLE,
+                    offset: start,
                 });
+            }
+            // All blocks but the last one are full, so that places can be counted.
+            if !table.len().is_multiple_of(SQUASHFS_METADATA_SIZE) {
+                return Err(ImageError::damaged("a table with a gap", at));
             }
             let header = u16_at(&self.read(at, 2)?, 0)?;
             let packed = self.read(at + 2, usize::from(header & !STORED))?;
