@@ -68,6 +68,9 @@ pub fn measure(bench: &Bench<'_>, place: &Path) -> Result<()> {
             format,
             change: bench.pairs.raced(),
         };
+        if format == Format::SquashfsOurs {
+            contests.image(&trees.old())?;
+        }
         contests.index()?;
         contests.apply()?;
         fs_err::remove_dir_all(&images.folder)?;
