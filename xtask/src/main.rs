@@ -4,14 +4,14 @@ use std::env;
 use std::path::Path;
 use std::process::ExitCode;
 
-use xtask::bench::{Amount, Bench, Change, Format, Pairs, Subject};
+use xtask::bench::{Amount, Bench, Bita, Change, Format, Pairs, Subject};
 use xtask::progress::{Progress, Style};
 use xtask::suite::{Part, Suite, workspace_root};
 
 const USAGE: &str = "\
 Usage: cargo xtask test [--no-qemu] [--only fmt|clippy|unit|fuzz|qemu] [--fuzz-seconds N]
        cargo xtask bench [--megabytes N] [--rounds N] [--formats LIST] [--changes LIST]
-                         [bundle|install|delta|sizes ...]
+                         [--no-bita] [bundle|install|delta|sizes ...]
        cargo xtask packages
 
 test      install the Debian packages that the tests need, then run them all:
@@ -20,7 +20,8 @@ test      install the Debian packages that the tests need, then run them all:
 bench     measure our programs, optimised, beside their peers, and print ratios;
           delta makes images of Debian packages, with less than 200 MB a small set;
           of all formats (squashfs-zstd,squashfs-ours,squashfs,ext4,erofs) and
-          changes (small,security,kernel) if none are given
+          changes (small,security,kernel) if none are given; it builds bita once,
+          which takes minutes, unless --no-bita is given
 packages  install these packages only
 ";
 
@@ -83,6 +84,7 @@ fn bench<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Task, String> {
             "--megabytes" => amount.megabytes = number(word, words.next())?.into(),
             "--rounds" => amount.rounds = number(word, words.next())?,
             "--formats" => pairs.formats = list(words.next(), &Format::ALL, Format::word)?,
+            "--no-bita" => pairs.bita = Bita::LeftOut,
             "--changes" => pairs.changes = list(words.next(), &Change::ALL, Change::word)?,
             name => {
                 let known = Subject::ALL.into_iter().find(|known| known.name() == name);
@@ -207,8 +209,9 @@ mod tests {
         let chosen = Pairs {
             formats: vec![Format::Erofs, Format::SquashfsOurs],
             changes: vec![Change::Small],
+            bita: Bita::LeftOut,
         };
-        let line = "bench --formats erofs,squashfs-ours --changes small delta";
+        let line = "bench --formats erofs,squashfs-ours --no-bita --changes small delta";
         let task = Task::Bench(vec![Subject::Delta], Amount::default(), chosen);
         assert_eq!(parsed(line), Ok(task));
         for wrong in [

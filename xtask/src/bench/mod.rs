@@ -17,7 +17,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-pub use delta::{Change, Format, Pairs};
+pub use delta::{Bita, Change, Format, Pairs};
 
 use crate::command::logged;
 use crate::debian::Debian;

@@ -27,6 +27,17 @@ pub struct Pairs {
     pub formats: Vec<Format>,
     /// What changes; the contests take the security update if it is among them.
     pub changes: Vec<Change>,
+    /// The peer that Debian does not have.
+    pub bita: Bita,
+}
+
+/// Whether bita takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bita {
+    /// It is built if need be, once: that takes minutes.
+    Built,
+    /// It is left out.
+    LeftOut,
 }
 
 impl Default for Pairs {
@@ -34,6 +45,7 @@ impl Default for Pairs {
         Self {
             formats: Format::ALL.to_vec(),
             changes: Change::ALL.to_vec(),
+            bita: Bita::Built,
         }
     }
 }
@@ -51,7 +63,10 @@ impl Pairs {
 /// # Errors
 /// A package cannot be had, or a program fails.
 pub fn measure(bench: &Bench<'_>, place: &Path) -> Result<()> {
-    let bita = peers::bita(bench)?;
+    let bita = match bench.pairs.bita {
+        Bita::Built => peers::bita(bench)?,
+        Bita::LeftOut => None,
+    };
     let place = place.join("delta");
     let trees = Trees::make(bench, &place)?;
     for &format in &bench.pairs.formats {
