@@ -16,7 +16,8 @@ use crate::config::VersionFloor;
 use crate::data::snapshot::Snapshots;
 use crate::health::{self, probe, traces};
 use crate::install::{
-    self, CHUNK, CheckFirst, Compatibility, Distance, Installed, Policy, Progress, Supply, Version,
+    self, CHUNK, CheckFirst, Compatibility, Distance, InstallError, Installed, Policy, Progress,
+    Supply, Version,
 };
 use crate::program::Stop;
 use crate::service::Origin;
@@ -80,6 +81,14 @@ pub(crate) struct Opening<'o> {
 impl Opening<'_> {
     /// Opens the bundle at `origin`, and checks that it may be installed here.
     pub fn open(&self, session: &Session, origin: &Origin) -> Result<OpenBundle> {
+        let opened = self.try_open(session, origin);
+        match self.stop.is_wanted() {
+            true => Err(InstallError::Stopped("nothing was written").into()),
+            false => opened,
+        }
+    }
+
+    fn try_open(&self, session: &Session, origin: &Origin) -> Result<OpenBundle> {
         let location = Location::parse(&origin.source)?;
         let trust = trust(self.options, session)?;
         let mut remote = None;
@@ -92,7 +101,7 @@ impl Opening<'_> {
             Location::Web(address) => {
                 let told = remote::told(session, self.around, self.stop)?;
                 let file = remote
-                    .insert(Remote::new(session, origin)?)
+                    .insert(Remote::new(session, origin, self.stop)?)
                     .bundle(address, &told)?;
                 (Box::new(HttpReader::new(file, self.stop.clone())), None)
             }
@@ -105,7 +114,7 @@ impl Opening<'_> {
         let bundle = verify(reader, local.as_ref(), session, &trust)
             .with_context(|| format!("the bundle {location} is refused; nothing was written"))?;
         refuse_format(session, bundle.manifest().manifest().bundle.format)?;
-        let supply = supply(session, &location, origin)?;
+        let supply = supply(session, &location, (origin, self.stop))?;
         Ok(OpenBundle {
             bundle,
             place,
@@ -116,7 +125,11 @@ impl Opening<'_> {
 }
 
 /// The store of the bundle's chunks: what `[casync] storepath` says, else beside the bundle.
-fn supply(session: &Session, bundle: &Location, origin: &Origin) -> Result<Supply> {
+fn supply(
+    session: &Session,
+    bundle: &Location,
+    (origin, stop): (&Origin, &Stop),
+) -> Result<Supply> {
     let store = match &session.conf.casync.store {
         Some(text) => Location::parse(text).context("[casync] storepath")?,
         None => bundle.store_beside(),
@@ -134,7 +147,7 @@ fn supply(session: &Session, bundle: &Location, origin: &Origin) -> Result<Suppl
         },
         ..origin.clone()
     };
-    let client = Remote::new(session, &origin)?.client().clone();
+    let client = Remote::new(session, &origin, stop)?.client().clone();
     Ok(Supply::default().and_web(client, address))
 }
 
