@@ -104,13 +104,17 @@ fn stopped_while_silent(lab: &Lab, fault: Fault, which: fn(&Request) -> bool) ->
 fn while_the_server_is_silent() {
     let chunk = |request: &Request| request.path.ends_with(".cacnk");
     let cases: [(Fault, fn(&Request) -> bool, &str); 5] = [
-        // The very first request; the data of an index; chunks; one large request for many.
+        // The very first request; the signature; chunks; one large request for many.
         (
             Fault::Busy(50),
             |request| request.number == 0,
             "nothing was written",
         ),
-        (Fault::Stall, |request| request.number == 2, ""),
+        (
+            Fault::Stall,
+            |request| request.number == 1,
+            "nothing was written",
+        ),
         (Fault::Stall, chunk, "stays unusable"),
         (Fault::Busy(50), chunk, "stays unusable"),
         (

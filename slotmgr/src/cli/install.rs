@@ -124,7 +124,8 @@ impl Opening<'_> {
     }
 }
 
-/// The store of the bundle's chunks: what `[casync] storepath` says, else beside the bundle.
+/// The stores of the bundle's chunks: the machine's own, then what `[casync] storepath` says, else what
+/// is beside the bundle.
 fn supply(
     session: &Session,
     bundle: &Location,
@@ -134,8 +135,10 @@ fn supply(
         Some(text) => Location::parse(text).context("[casync] storepath")?,
         None => bundle.store_beside(),
     };
+    let own = session.own.download.stores.iter().cloned();
+    let supply = own.fold(Supply::default(), Supply::and_directory);
     let address = match store {
-        Location::Path(path) => return Ok(Supply::default().and_directory(path)),
+        Location::Path(path) => return Ok(supply.and_directory(path)),
         Location::Web(address) => address,
     };
     // Headers that were given for the bundle's server are secret to others.
@@ -148,7 +151,7 @@ fn supply(
         ..origin.clone()
     };
     let client = Remote::new(session, &origin, stop)?.client().clone();
-    Ok(Supply::default().and_web(client, address))
+    Ok(supply.and_web(client, address))
 }
 
 /// Installs what was opened.
@@ -341,6 +344,7 @@ pub(super) fn policy(
             Place::Local => CHUNK,
             Place::Remote { len } => portion(len),
         },
+        delta_cpu: session.own.download.delta_cpu,
         snapshots: snapshots(session, wishes),
         stop: wishes.stop.clone(),
         ..Policy::new(&system.compatible)
