@@ -53,6 +53,12 @@ pub const MAX_DIRECTORY_ENTRIES: usize = 64 * 1024;
 /// Squashfs: bytes of one directory's listing.
 pub const MAX_DIRECTORY_BYTES: u64 = 8 * 1024 * 1024;
 
+/// Squashfs: extended attributes that one inode may have.
+pub const MAX_XATTRS: u32 = 1024;
+
+/// Squashfs: bytes of one inode's extended attributes, names and values.
+pub const MAX_XATTR_BYTES: usize = 1024 * 1024;
+
 /// Squashfs: data blocks of one file (4 million blocks of 128 KiB are 512 GiB).
 pub const MAX_FILE_BLOCKS: u64 = 4 * 1024 * 1024;
 

@@ -95,6 +95,14 @@ impl<R: ReadAt> VerifiedBundle<R> {
         self.files()?.open_file(filename)
     }
 
+    fn has(&self, name: &str) -> Result<(), PayloadError> {
+        let missing = || SquashfsError::NoSuchFile {
+            name: name.to_owned(),
+        };
+        self.files()?.find(name)?.ok_or_else(missing)?;
+        Ok(())
+    }
+
     /// Reads the file of `image` once and compares size and digest with the manifest. For a
     /// chunked image the manifest describes what it expands to, so it is only read.
     ///
@@ -108,6 +116,10 @@ impl<R: ReadAt> VerifiedBundle<R> {
         let Some(name) = &image.filename else {
             return Ok(());
         };
+        if image.is_replaced() {
+            // Its digest is that of a file which the bundle does not hold.
+            return image.converted.iter().try_for_each(|name| self.has(name));
+        }
         let content = self.image(name)?;
         let chunked = image.is_chunked();
         match image.size.filter(|_| !chunked) {

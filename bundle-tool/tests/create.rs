@@ -10,7 +10,7 @@ use std::os::unix::fs::symlink;
 use bundle_format::{Bundle, FileReader, Limits, Manifest, Trust};
 use bundle_tool::create::Input;
 use bundle_tool::output::Overwrite;
-use support::{Workshop, chain, change, write};
+use support::{Workshop, chain, change, run, text, write};
 
 #[test]
 fn the_images_come_out_as_they_went_in() {
@@ -65,6 +65,81 @@ fn the_same_request_gives_the_same_bytes() {
     request.output.overwrite = Overwrite::Replace;
     workshop.create(&request).unwrap();
     assert!(first != fs_err::read(&request.output.path).unwrap());
+}
+
+/// As rauc 1.15 does it: the tree in place of the archive, or beside it.
+#[test]
+fn archives_are_unpacked_where_the_manifest_asks_for_it() {
+    let workshop = Workshop::new();
+    let (input, tree) = (workshop.path("content"), workshop.path("tree"));
+    fs_err::create_dir_all(tree.join("bin")).unwrap();
+    fs_err::create_dir(&input).unwrap();
+    write(&input.join("hook"), &[3; 9_000]);
+    write(&tree.join("bin/app"), &[7; 9_000]);
+    symlink("bin/app", tree.join("app")).unwrap();
+    let archive = input.join("app one.tar.gz");
+    let owned = ["--owner=12", "--group=34", "--mode=u=rwxs,go=rx"];
+    let tar = std::process::Command::new("tar")
+        .args(owned)
+        .args(["-czf", text(&archive), "-C", text(&tree), "."])
+        .status();
+    assert!(tar.unwrap().success());
+    let manifest = |convert: &str| {
+        let text = "[update]\ncompatible=board\n[image.apps/one]\nfilename=app one.tar.gz\n";
+        write(
+            &input.join("manifest.raucm"),
+            format!("{text}convert={convert}\n").as_bytes(),
+        );
+    };
+    let create = |output: &str| {
+        let mut request = workshop.request(output);
+        request.input = Input::Directory(input.clone());
+        workshop.create(&request)
+    };
+    let listed = |output: &str| {
+        let listing = run("unsquashfs", &["-lln", text(&workshop.path(output))]);
+        String::from_utf8(listing.stdout).unwrap()
+    };
+
+    manifest("tar-extract");
+    let image = create("tree.raucb").unwrap().manifest.images.remove(0);
+    assert_eq!(image.filename.as_deref(), Some("app one.tar.gz"));
+    assert_eq!(image.converted, ["app one.tar.gz.extracted"]);
+    let archive_digest = bundle_format::Digest::of(&fs_err::read(&archive).unwrap());
+    assert_eq!(image.sha256, Some(archive_digest));
+    let listing = listed("tree.raucb");
+    let line = |end: &str| {
+        let found = listing.lines().find(|line| line.ends_with(end));
+        found.unwrap_or_else(|| panic!("{end} is not in\n{listing}"))
+    };
+    assert!(line("/app one.tar.gz.extracted/bin/app").starts_with("-rwsr-xr-x 12/34 "));
+    assert!(line("extracted/app -> bin/app").starts_with("lrwxrwxrwx 12/34 "));
+    assert!(line("/manifest.raucm").starts_with("-rw-r--r-- 0/0 "));
+    assert!(line("/hook").contains(" 0/0 "));
+    assert!(!listing.lines().any(|line| line.ends_with("app one.tar.gz")));
+
+    manifest("tar-extract;keep");
+    let image = create("both.raucb").unwrap().manifest.images.remove(0);
+    assert_eq!(
+        image.converted,
+        ["app one.tar.gz.extracted", "app one.tar.gz"]
+    );
+    let listing = listed("both.raucb");
+    assert!(listing.lines().any(|line| line.ends_with("app one.tar.gz")));
+
+    for (convert, reason) in [
+        (
+            "composefs",
+            "asks for convert=composefs; there are tar-extract and keep",
+        ),
+        ("tar-extract", "cannot be unpacked: tar failed"),
+    ] {
+        manifest(convert);
+        write(&archive, &[1; 5_000]);
+        let error = create("none.raucb").unwrap_err();
+        assert!(chain(&error).contains(reason), "{}", chain(&error));
+        assert!(!workshop.path("none.raucb").exists());
+    }
 }
 
 #[test]

@@ -104,6 +104,9 @@ fn without_a_service_the_work_is_done_here() {
         "RAUC_BOOT_PRIMARY='rootfs.1'\n",
         "RAUC_SLOT_STATUS_BUNDLE_VERSION_2='3'\n",
         "RAUC_SLOT_STATUS_STATUS_2='ok'\n",
+        // Newer than 1.8.
+        "RAUC_SLOT_STATUS_BUNDLE_HASH_2='",
+        "RAUC_REPOS=''\n",
     ] {
         assert!(
             out(&detailed).contains(line),

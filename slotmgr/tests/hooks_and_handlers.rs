@@ -143,6 +143,28 @@ fn a_bundle_that_does_not_want_changes_nothing() {
     assert!(rig.snapshot() == before);
 }
 
+/// Megabytes of it hold nobody up, and the reason at their end is heard.
+#[test]
+fn a_hook_that_floods_us() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = rig(&dir, &[]);
+    let manifest = MANIFEST.to_owned() + HOOKED;
+    let flood =
+        "yes '<< image 5 still at it' | head -c 50000000; head -c 50000000 /dev/zero >&2; echo >&2";
+    let refuses = format!("{flood}; echo no radio in this machine >&2; exit 10");
+    let output = install(&dir, &rig, &manifest, &refuses);
+    let said = stderr(&output);
+    let reason = "does not want to be installed here: no radio";
+    assert!(
+        said.contains(reason),
+        "{}",
+        &said[said.len().saturating_sub(500)..]
+    );
+    let output = install(&dir, &rig, &manifest, flood);
+    assert!(output.status.success());
+    assert!(rig.snapshot().b.starts_with(&image(2)));
+}
+
 #[test]
 fn a_hook_that_fails_leaves_the_target_condemned() {
     let dir = tempfile::tempdir().unwrap();

@@ -247,3 +247,75 @@ fn when_the_system_cannot_be_written_the_old_artifacts_are_used() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(board.app(), b"app 1");
 }
+
+/// `convert=tar-extract`: the bundle holds the tree instead of the archive, as RAUC 1.13 and later want it.
+#[test]
+fn a_tree_comes_out_of_the_bundle_as_it_was_packed() {
+    let board = Board::new();
+    let tree = board.dir.path().join("rich");
+    let script = "mkdir -p rich/deep/er rich/closed && cd rich && head -c 300000 /dev/urandom > deep/program \
+                  && ln deep/program deep/er/again && ln -s ../deep/program closed/link && echo hello > note \
+                  && mknod null c 1 3 && mknod disk b 300 70000 && mkfifo pipe && : > empty \
+                  && chown 12:34 deep/program && chown -h 56:78 closed/link && chmod 4711 deep/program \
+                  && chmod 0700 closed && find . -exec touch -h -d @1700000000 {} +";
+    let done = Command::new("sh")
+        .args(["-c", script])
+        .current_dir(board.dir.path())
+        .status();
+    assert!(done.unwrap().success());
+    let long = [b'v'; 3_000];
+    for (path, name, value) in [
+        ("deep/program", "user.origin", b"here".as_slice()),
+        ("deep/program", "trusted.long", &long),
+        ("note", "trusted.long", &long),
+    ] {
+        xattr::set(tree.join(path), name, value).unwrap();
+    }
+    let packed = |directory: &std::path::Path| {
+        let output = Command::new("tar")
+            .args([
+                "--create",
+                "--sort=name",
+                "--numeric-owner",
+                "--format=posix",
+            ])
+            .args([
+                "--xattrs",
+                "--xattrs-include=*",
+                "--pax-option=delete=atime,delete=ctime",
+            ])
+            .args(["-C".as_ref(), directory, ".".as_ref()])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        output.stdout
+    };
+    let archive = packed(&tree);
+    let manifest = |convert: &str| format!("{TREE}convert={convert}\n");
+    board.ok(&manifest("tar-extract"), &[("web.tar", &archive)]);
+    let link = board.rig.path("trees/web");
+    assert!(packed(&fs_err::canonicalize(&link).unwrap()) == archive);
+
+    // The archive is the same one: what there is stays.
+    let digest = bundle_format::Digest::of(&archive);
+    let name = format!(".artifact-web-{digest}");
+    assert_eq!(fs_err::read_link(&link).unwrap(), PathBuf::from(&name));
+    board.ok(&manifest("tar-extract;keep"), &[("web.tar", &archive)]);
+    assert_eq!(board.names("trees"), [name, "web".to_owned()]);
+
+    // Nothing else can do anything with it.
+    for section in [
+        "[image.files/app]\nfilename=web.tar\n",
+        "[image.rootfs]\nfilename=web.tar\n",
+    ] {
+        let output = board.install(
+            &format!("{section}convert=tar-extract\n"),
+            &[("web.tar", &archive)],
+        );
+        assert!(
+            stderr(&output).contains("in its converted form"),
+            "{}",
+            stderr(&output)
+        );
+    }
+}

@@ -369,8 +369,8 @@ fn a_store_on_this_machine_is_asked_before_the_server() {
     let lab = lab();
     // A stick with some of the chunks; another one is not plugged in.
     let stick = lab.rig.path("stick.castr");
-    let mut kept = 0;
-    for directory in fs_err::read_dir(lab.releases.store()).unwrap() {
+    let directories = fs_err::read_dir(lab.releases.store()).unwrap();
+    for (kept, directory) in directories.enumerate() {
         let directory = directory.unwrap();
         let there = stick.join(directory.file_name());
         for (number, file) in fs_err::read_dir(directory.path()).unwrap().enumerate() {
@@ -380,7 +380,6 @@ fn a_store_on_this_machine_is_asked_before_the_server() {
                 fs_err::copy(file.path(), there.join(file.file_name())).unwrap();
             }
         }
-        kept += 1;
     }
     lab.rig.configure(&format!(
         "[download]\nstores = [\"/nowhere\", \"{}\"]\n",

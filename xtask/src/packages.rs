@@ -37,6 +37,7 @@ pub const PEERS: PackageSet = PackageSet {
         Package::any("nginx-light"),
         Package::any("opensc"),
         Package::any("openssl"),
+        Package::any("polkitd"),
         Package::any("rauc"),
         Package::any("softhsm2"),
         Package::any("squashfs-tools"),

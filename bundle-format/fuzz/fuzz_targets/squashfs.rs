@@ -1,4 +1,4 @@
-//! The squashfs reader: every directory, every link, the start of every file.
+//! The squashfs reader: every directory, every link, the start of every file, and what else inodes have.
 #![no_main]
 
 use std::io::Read as _;
@@ -19,6 +19,7 @@ fn walk(fs: &Squashfs<&[u8]>, directory: InodeRef, depth: u32, budget: &mut u32)
             return;
         }
         *budget -= 1;
+        drop((fs.attributes(entry.inode), fs.xattrs(entry.inode)));
         match entry.kind {
             EntryKind::Directory => walk(fs, entry.inode, depth + 1, budget),
             EntryKind::Symlink => drop(fs.link_target(entry.inode)),
@@ -27,7 +28,7 @@ fn walk(fs: &Squashfs<&[u8]>, directory: InodeRef, depth: u32, budget: &mut u32)
                     let _ = file.take(1 << 16).read_to_end(&mut Vec::new());
                 }
             }
-            EntryKind::Special => {}
+            EntryKind::Special => drop(fs.special(entry.inode)),
         }
     }
 }

@@ -16,6 +16,12 @@ use crate::digest::Digest;
 /// Name of the manifest file in the root directory of the payload.
 pub const MANIFEST_FILE: &str = "manifest.raucm";
 
+/// Method of `convert=`: the bundle holds what an archive unpacks to, as a directory.
+pub const CONVERT_TAR: &str = "tar-extract";
+
+/// Method of `convert=`: the bundle holds the file of the image, too.
+pub const CONVERT_KEEP: &str = "keep";
+
 /// A whole manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Manifest {
@@ -153,6 +159,12 @@ pub struct Image {
 }
 
 impl Image {
+    /// Whether the bundle holds what was made of the file by `convert=`, and not the file itself.
+    pub fn is_replaced(&self) -> bool {
+        let kept = |file: &String| self.converted.contains(file);
+        !self.converted.is_empty() && !self.filename.as_ref().is_some_and(kept)
+    }
+
     /// What kind of data this is: `type=` if given, else by the end of the file name.
     pub fn kind(&self) -> Option<ImageType> {
         self.image_type
@@ -165,6 +177,13 @@ impl Image {
         let index = |name: &str| name.ends_with(".caibx") || name.ends_with(".caidx");
         self.kind().is_some_and(ImageType::is_chunked)
             || self.filename.as_deref().is_some_and(index)
+    }
+
+    /// The directory in the bundle that holds what the archive unpacks to.
+    pub fn unpacked(&self) -> Option<&str> {
+        let mut made = self.convert.iter().zip(&self.converted);
+        let (_, directory) = made.find(|(method, _)| *method == CONVERT_TAR)?;
+        Some(directory)
     }
 
     /// The section's name without `image.`: `CLASS`, `CLASS.VARIANT` or `REPO/ARTIFACT`.

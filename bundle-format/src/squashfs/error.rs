@@ -106,4 +106,7 @@ pub enum SquashfsError {
     /// An inode that is not a symbolic link.
     #[error("squashfs: not a symbolic link")]
     NotLink,
+    /// An inode that is no device, pipe or socket.
+    #[error("squashfs: not a device, pipe or socket")]
+    NotSpecial,
 }

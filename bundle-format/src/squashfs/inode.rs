@@ -1,5 +1,6 @@
 //! Inodes: what a name stands for.
 
+use super::attributes::{Device, Special};
 use super::bytes::Fields;
 use super::metadata::Metadata;
 use super::{Result, Squashfs, SquashfsError};
@@ -8,6 +9,9 @@ use crate::read_at::ReadAt;
 
 /// A file without a fragment.
 const NO_FRAGMENT: u32 = u32::MAX;
+
+/// An inode without extended attributes.
+const NO_XATTRS: u32 = u32::MAX;
 
 /// Longest target of a symbolic link, in bytes.
 const MAX_TARGET: u32 = 4096;
@@ -43,6 +47,13 @@ impl InodeRef {
 #[derive(Debug)]
 pub(super) struct Inode {
     pub(super) permissions: u16,
+    /// Places in the table of ids.
+    pub(super) uid: u16,
+    pub(super) gid: u16,
+    /// Seconds since 1970.
+    pub(super) modified: u32,
+    /// Place in the table of extended attributes.
+    pub(super) xattrs: Option<u32>,
     pub(super) body: InodeBody,
 }
 
@@ -51,8 +62,7 @@ pub(super) enum InodeBody {
     Directory(DirectoryPlace),
     File(FilePlace),
     Symlink(Vec<u8>),
-    /// Devices, pipes, sockets: never in a bundle.
-    Other,
+    Special(Special),
 }
 
 #[derive(Debug)]
@@ -89,13 +99,15 @@ impl Inode {
         let header: [u8; 16] = stream.array()?;
         let mut fields = Fields::new(&header);
         let (kind, mode) = (fields.u16()?, fields.u16()?);
+        let (uid, gid, modified) = (fields.u16()?, fields.u16()?, fields.u32()?);
+        let mut xattrs = NO_XATTRS;
         let body = match kind {
             1 => basic_directory(&mut stream)?,
             2 => basic_file(fs, &mut stream)?,
             3 | 10 => symlink(&mut stream)?,
-            8 => extended_directory(&mut stream)?,
-            9 => extended_file(fs, &mut stream)?,
-            4..=7 | 11..=14 => InodeBody::Other,
+            8 => extended_directory(&mut stream, &mut xattrs)?,
+            9 => extended_file(fs, &mut stream, &mut xattrs)?,
+            4..=7 | 11..=14 => special(&mut stream, kind)?,
             _ => {
                 let offset = stream.offset();
                 return Err(SquashfsError::Damaged {
@@ -105,11 +117,38 @@ impl Inode {
                 .into());
             }
         };
+        // Behind everything else, in the extended forms of these.
+        if matches!(kind, 10..=14) {
+            xattrs = u32::from_le_bytes(stream.array()?);
+        }
         Ok(Self {
             permissions: mode & 0o7777,
+            uid,
+            gid,
+            modified,
+            xattrs: (xattrs != NO_XATTRS).then_some(xattrs),
             body,
         })
     }
+}
+
+/// `u32` links, and of a device its `u32` number: twelve bits of the major one above eight of the
+/// minor one, whose other twelve stand in front.
+fn special<R: ReadAt>(stream: &mut Metadata<'_, R>, kind: u16) -> Result<InodeBody> {
+    let _links: [u8; 4] = stream.array()?;
+    let mut device = || -> Result<Device> {
+        let number = u32::from_le_bytes(stream.array()?);
+        Ok(Device {
+            major: (number >> 8) & 0xfff,
+            minor: (number & 0xff) | ((number >> 12) & 0xf_ff00),
+        })
+    };
+    Ok(InodeBody::Special(match kind {
+        4 | 11 => Special::Block(device()?),
+        5 | 12 => Special::Character(device()?),
+        6 | 13 => Special::Fifo,
+        _ => Special::Socket,
+    }))
 }
 
 /// `u32` block, `u32` links, `u16` size, `u16` position, `u32` parent.
@@ -123,13 +162,18 @@ fn basic_directory<R: ReadAt>(stream: &mut Metadata<'_, R>) -> Result<InodeBody>
 }
 
 /// `u32` links, `u32` size, `u32` block, `u32` parent, `u16` indexes, `u16` position, `u32` xattr.
-fn extended_directory<R: ReadAt>(stream: &mut Metadata<'_, R>) -> Result<InodeBody> {
+fn extended_directory<R: ReadAt>(
+    stream: &mut Metadata<'_, R>,
+    xattrs: &mut u32,
+) -> Result<InodeBody> {
     let bytes: [u8; 24] = stream.array()?;
     let mut fields = Fields::new(&bytes);
     fields.skip(4)?;
     let (size, block) = (fields.u32()?, fields.u32()?);
     fields.skip(6)?;
-    Ok(directory(block, fields.u16()?, size.into()))
+    let position = fields.u16()?;
+    *xattrs = fields.u32()?;
+    Ok(directory(block, position, size.into()))
 }
 
 /// The size counts three bytes for `.` and `..`, which are not stored.
@@ -181,12 +225,17 @@ fn basic_file<R: ReadAt>(fs: &Squashfs<R>, stream: &mut Metadata<'_, R>) -> Resu
 
 /// `u64` start, `u64` size, `u64` sparse, `u32` links, `u32` fragment, `u32` position in it,
 /// `u32` xattr; then the block sizes.
-fn extended_file<R: ReadAt>(fs: &Squashfs<R>, stream: &mut Metadata<'_, R>) -> Result<InodeBody> {
+fn extended_file<R: ReadAt>(
+    fs: &Squashfs<R>,
+    stream: &mut Metadata<'_, R>,
+    xattrs: &mut u32,
+) -> Result<InodeBody> {
     let bytes: [u8; 40] = stream.array()?;
     let mut fields = Fields::new(&bytes);
     let (start, size) = (fields.u64()?, fields.u64()?);
     fields.skip(12)?;
     let tail = tail(fields.u32()?, fields.u32()?);
+    *xattrs = fields.u32()?;
     file(
         fs,
         stream,

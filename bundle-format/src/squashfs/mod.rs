@@ -1,10 +1,11 @@
 //! Reading a squashfs 4.0 in our own process: nothing is mounted, nothing is trusted.
 //!
-//! Only what a bundle needs: looking names up, listing directories, reading files and symbolic
-//! links. Every offset is checked against the image, every size against a cap before memory is
+//! Only what a bundle needs: looking names up, listing directories, reading files, symbolic links and,
+//! of unpacked archives, what else an inode has. Every offset is checked against the image, every size against a cap before memory is
 //! taken, and each look-up reads just the metadata blocks that it needs (which matters over a
 //! network). Written from the format's published description; see the table at each structure.
 
+mod attributes;
 mod bytes;
 mod codec;
 mod directory;
@@ -13,6 +14,7 @@ mod file;
 mod inode;
 mod metadata;
 
+pub use attributes::{Attributes, Device, Special, Xattr};
 pub use directory::{Entry, EntryKind};
 pub use error::SquashfsError;
 pub use file::FileContent;
@@ -55,6 +57,10 @@ struct Layout {
     inode_table: u64,
     directory_table: u64,
     fragment_table: u64,
+    /// How many owners and groups there are.
+    ids: u16,
+    id_table: u64,
+    xattr_table: u64,
 }
 
 impl<R: ReadAt> Squashfs<R> {
@@ -187,11 +193,12 @@ impl Layout {
         let fragments = fields.u32()?;
         let compressor = fields.u16()?;
         let block_log = fields.u16()?;
-        fields.skip(4)?;
+        fields.skip(2)?;
+        let ids = fields.u16()?;
         let (major, minor) = (fields.u16()?, fields.u16()?);
         let root = InodeRef::from_raw(fields.u64()?);
         let used = fields.u64()?;
-        fields.skip(16)?;
+        let (id_table, xattr_table) = (fields.u64()?, fields.u64()?);
         let (inode_table, directory_table) = (fields.u64()?, fields.u64()?);
         let fragment_table = fields.u64()?;
         if (major, minor) != (4, 0) {
@@ -227,6 +234,9 @@ impl Layout {
             inode_table,
             directory_table,
             fragment_table,
+            ids,
+            id_table,
+            xattr_table,
         })
     }
 }

@@ -9,6 +9,7 @@ use bundle_format::block_hash_index::IndexError;
 use bundle_format::limits::MAX_KEYFILE_SIZE;
 use bundle_format::manifest::{Format, Image, MANIFEST_FILE, ManifestError, Update};
 
+use super::conversion::{self, ConversionError};
 use super::images;
 use super::request::{Input, NewManifest};
 use crate::observer::Observer;
@@ -94,6 +95,14 @@ pub enum ContentError {
         /// Why.
         source: IndexError,
     },
+    /// `convert=` cannot be done.
+    #[error("{what} {source}")]
+    Conversion {
+        /// Which section.
+        what: String,
+        /// Why.
+        source: ConversionError,
+    },
     /// The install hook stands alone.
     #[error(
         "{what} has the hook install together with others; install replaces the whole installation of the slot"
@@ -118,12 +127,15 @@ pub struct Gathered {
     pub sources: BTreeMap<String, PathBuf>,
     /// Files that are made here, by name; without the manifest.
     pub made: BTreeMap<String, Vec<u8>>,
+    /// Those of the sources that are unpacked archives: there, owners and attributes count.
+    pub trees: Vec<String>,
 }
 
-/// Collects the input and fills in the manifest.
+/// Collects the input and fills in the manifest; unpacks into `staging` what is to be unpacked.
 pub(super) fn gather(
     input: &Input,
     format: Format,
+    staging: &Path,
     observer: &mut dyn Observer,
 ) -> Result<Gathered, ContentError> {
     let (mut manifest, mut sources) = match input {
@@ -141,6 +153,7 @@ pub(super) fn gather(
     manifest.bundle.format_assumed = false;
     check_programs(&manifest, &sources)?;
     let made = images::fill_in(&mut manifest, &mut sources, observer)?;
+    let trees = conversion::convert(&mut manifest, &mut sources, staging)?;
     Manifest::parse(&manifest.to_bytes())
         .and_then(|manifest| manifest.check_min_rauc_version())
         .map_err(|e| ContentError::NewManifest(e.into()))?;
@@ -148,6 +161,7 @@ pub(super) fn gather(
         manifest,
         sources,
         made,
+        trees,
     })
 }
 

@@ -1,11 +1,13 @@
 //! Creating a bundle: pack, hash, sign, check, and only then give the file its name.
 
 mod content;
+mod conversion;
 mod images;
 mod request;
 mod squashfs;
 
 pub use content::ContentError;
+pub use conversion::ConversionError;
 pub use request::{CreateRequest, ImageSource, Input, NewManifest, Salt, Signature};
 pub use squashfs::{PackError, PackOptions};
 
@@ -102,7 +104,8 @@ pub fn create(
     let mut output = Output::create(&request.output.path, request.output.overwrite)?;
 
     observer.step("hashing images");
-    let mut gathered = content::gather(&request.input, request.format, observer)?;
+    let staging = tempfile::tempdir().map_err(PackError::Staging)?;
+    let mut gathered = content::gather(&request.input, request.format, staging.path(), observer)?;
 
     observer.step("packing the payload");
     squashfs::pack(&gathered, output.temporary_path(), &request.pack)?;

@@ -1,6 +1,7 @@
 //! Packing the payload with `mksquashfs`, always in the same way.
 
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -118,7 +119,12 @@ pub(super) fn pack(
 
     let mut command = Command::new(PROGRAM);
     command.args(sources).arg(output);
-    command.args(["-all-root", "-noappend", "-no-xattrs", "-root-mode", "0700"]);
+    command.args(["-noappend", "-root-mode", "0700"]);
+    if gathered.trees.is_empty() {
+        command.args(["-all-root", "-no-xattrs"]);
+    } else {
+        command.args(owned_by_root(gathered).map_err(PackError::Staging)?);
+    }
     command.args(["-no-progress", "-quiet", "-no-recovery"]);
     if let Some(compressor) = &options.compressor {
         command.args(["-comp", compressor]);
@@ -139,6 +145,42 @@ pub(super) fn pack(
         status: done.status.to_string(),
         message: String::from_utf8_lossy(&said).trim().to_owned(),
     })
+}
+
+/// The same as `-all-root`, but for what is unpacked: who builds the bundle is nobody's business.
+fn owned_by_root(gathered: &Gathered) -> io::Result<Vec<String>> {
+    let mut arguments = Vec::new();
+    let mut add = |name: &str, mode: u32| {
+        let name = name.replace('\\', "\\\\").replace(' ', "\\ ");
+        arguments.extend(["-p".to_owned(), format!("{name} m {mode:o} 0 0")]);
+    };
+    for name in std::iter::once(MANIFEST_FILE).chain(gathered.made.keys().map(String::as_str)) {
+        add(name, 0o644);
+    }
+    let ours = gathered
+        .sources
+        .iter()
+        .filter(|(name, _)| !gathered.trees.contains(name));
+    let mut left: Vec<_> = ours
+        .map(|(name, path)| (name.clone(), path.clone()))
+        .collect();
+    while let Some((name, path)) = left.pop() {
+        let found = fs_err::symlink_metadata(&path)?;
+        if found.is_symlink() {
+            continue;
+        }
+        add(&name, found.permissions().mode() & 0o7777);
+        if found.is_dir() {
+            for entry in fs_err::read_dir(&path)? {
+                let entry = entry?;
+                left.push((
+                    format!("{name}/{}", entry.file_name().to_string_lossy()),
+                    entry.path(),
+                ));
+            }
+        }
+    }
+    Ok(arguments)
 }
 
 /// mksquashfs takes what starts with '-' for an option.

@@ -44,10 +44,11 @@ impl Face {
         }
     }
 
-    pub fn repositories(&self) -> Result<Vec<RepositoryStatus>> {
+    /// None where the service is older than they are.
+    pub fn repositories(&self) -> Result<Option<Vec<RepositoryStatus>>> {
         match self {
             Face::Service(remote) => Ok(remote.repositories()?),
-            Face::Here(local) => local.repositories(),
+            Face::Here(local) => local.repositories().map(Some),
         }
     }
 

@@ -98,7 +98,7 @@ fn flat_image(image: &Image) -> FlatImage<'_> {
         artifact: image.artifact.as_deref(),
         variant: image.variant.as_deref(),
         filename: image.filename.as_deref(),
-        r#type: image.kind().map(ImageType::name),
+        r#type: shown_type(image),
         checksum: image.sha256.map(|digest| digest.to_string()),
         size: Size(image.size),
         hooks: image_hooks(image),
@@ -107,6 +107,15 @@ fn flat_image(image: &Image) -> FlatImage<'_> {
         converted: &image.converted,
     };
     FlatImage(&image.class, fields)
+}
+
+/// Of an artifact, only what the manifest says: its name's end means nothing.
+fn shown_type(image: &Image) -> Option<&'static str> {
+    let kind = match image.artifact {
+        Some(_) => image.image_type,
+        None => image.kind(),
+    };
+    kind.map(ImageType::name)
 }
 
 /// The form since RAUC 1.10: one object for each section of the manifest.
@@ -159,12 +168,14 @@ fn nested_image(image: &Image) -> Value {
         ("artifact", image.artifact.as_deref()),
         ("variant", image.variant.as_deref()),
         ("filename", image.filename.as_deref()),
-        ("type", image.kind().map(ImageType::name)),
+        ("type", shown_type(image)),
         ("checksum", digest.as_deref()),
     ]);
-    if let Some(size) = image.size {
-        value.insert("size".to_owned(), size.into());
-    }
+    match (image.size, &image.filename) {
+        (Some(size), _) => value.insert("size".to_owned(), size.into()),
+        (None, None) => value.insert("size".to_owned(), (-1).into()),
+        (None, Some(_)) => None,
+    };
     value.insert("hooks".to_owned(), image_hooks(image).into());
     let lists = [
         ("adaptive", &image.adaptive),

@@ -100,10 +100,15 @@ fn image(text: &mut String, image: &Image, style: Style) {
     }
     let mut line = |label: &str, value: &str| lines.push(format!("\t{label:10} {value}\n"));
     line("Hooks:", &image_hooks(image).join(" "));
+    let names: Vec<_> = image
+        .converted
+        .iter()
+        .map(|name| format!("'{name}'"))
+        .collect();
     let lists = [
         ("Adaptive:", &image.adaptive),
         ("Convert:", &image.convert),
-        ("Converted:", &image.converted),
+        ("Converted:", &names),
     ];
     for (label, items) in lists.into_iter().filter(|(_, items)| !items.is_empty()) {
         line(label, &items.join(" "));

@@ -6,13 +6,13 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use bundle_format::{Digest, ReadAt, VerifiedBundle};
+use bundle_format::squashfs::SquashfsError;
+use bundle_format::{Digest, PayloadError, ReadAt, VerifiedBundle};
 use sha2::{Digest as _, Sha256};
 
-use super::{Artifact, ArtifactError};
-use crate::config::RepositoryKind;
+use super::{Artifact, ArtifactError, ArtifactForm};
 use crate::program::Stop;
-use crate::writer::{Keep, decompress, digest_of, unpack};
+use crate::writer::{Keep, copy_directory, decompress, digest_of, unpack};
 
 /// Bytes that are copied at once.
 const PIECE: usize = 1 << 18;
@@ -28,6 +28,9 @@ pub(super) fn write<R: ReadAt>(
     path: &Path,
     (stop, tell): (&Stop, &mut dyn FnMut(u64)),
 ) -> Result<Files, ArtifactError> {
+    if artifact.form == ArtifactForm::Directory {
+        return directory(artifact, bundle, path, (stop, tell));
+    }
     let mut source = Source {
         reader: bundle.image(&artifact.filename)?,
         digest: Sha256::new(),
@@ -35,9 +38,9 @@ pub(super) fn write<R: ReadAt>(
         stop,
         tell,
     };
-    let written = match artifact.repository.kind {
-        RepositoryKind::Trees => tree(&mut source, path),
-        RepositoryKind::Files | RepositoryKind::Composefs => file(&mut source, path),
+    let written = match artifact.form {
+        ArtifactForm::File => file(&mut source, path),
+        ArtifactForm::Archive | ArtifactForm::Directory => tree(&mut source, path),
     };
     if stop.is_wanted() {
         return Err(ArtifactError::Stopped);
@@ -72,23 +75,49 @@ fn file(source: &mut impl Read, path: &Path) -> Result<Files, ArtifactError> {
     Ok(Files::from([(PathBuf::new(), digest)]))
 }
 
-fn tree(source: &mut impl Read, path: &Path) -> Result<Files, ArtifactError> {
-    // The archive may say something else of its root.
+fn directory<R: ReadAt>(
+    artifact: &Artifact,
+    bundle: &VerifiedBundle<R>,
+    path: &Path,
+    (stop, tell): (&Stop, &mut dyn FnMut(u64)),
+) -> Result<Files, ArtifactError> {
+    let files = bundle.files()?;
+    let found = files.find(&artifact.filename)?;
+    let missing = || SquashfsError::NoSuchFile {
+        name: artifact.filename.clone(),
+    };
+    let inode = found.ok_or_else(missing).map_err(PayloadError::from)?.inode;
+    new_root(path)?;
+    // An archive has more bytes than the files in it; it may have been packed.
+    let mut tell = |done: u64| tell(done.min(artifact.size));
+    let copied = copy_directory(&files, inode, path, (stop, &mut tell));
+    if stop.is_wanted() {
+        return Err(ArtifactError::Stopped);
+    }
+    Ok(copied?)
+}
+
+/// The archive may say something else of its root.
+fn new_root(path: &Path) -> io::Result<()> {
     std::fs::create_dir(path)?;
-    std::fs::set_permissions(path, Permissions::from_mode(0o755))?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o755))
+}
+
+fn tree(source: &mut impl Read, path: &Path) -> Result<Files, ArtifactError> {
+    new_root(path)?;
     let plain = decompress(source)?;
     Ok(unpack(plain, path, Keep::All)?)
 }
 
 /// Compares what is on the medium with what was written.
-pub(super) fn check(path: &Path, files: &Files) -> Result<(), ArtifactError> {
+pub(super) fn check(path: &Path, files: &Files, stop: &Stop) -> Result<(), ArtifactError> {
     for (inner, expected) in files {
         let path = match inner.as_os_str().is_empty() {
             true => path.to_owned(),
             false => path.join(inner),
         };
         devio::block::drop_cache(&File::open(&path)?)?;
-        if digest_of(&path)? != *expected {
+        if digest_of(&path, stop)? != *expected {
             return Err(ArtifactError::ReadBack { path });
         }
     }
@@ -106,9 +135,7 @@ struct Source<'s, R> {
 
 impl<R: Read> Read for Source<'_, R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.stop.is_wanted() {
-            return Err(io::Error::other("stopped"));
-        }
+        self.stop.check()?;
         let count = self.reader.read(buf)?;
         self.digest.update(&buf[..count]);
         self.done += count as u64;

@@ -30,12 +30,26 @@ pub struct Artifact {
     pub repository: Repository,
     /// Its name there.
     pub name: String,
-    /// The file in the bundle.
+    /// The file in the bundle, or the directory.
     pub filename: String,
+    /// What that is.
+    pub form: ArtifactForm,
     /// Bytes that the signed manifest promises.
     pub size: u64,
     /// Digest of the file that the signed manifest promises.
     pub sha256: Digest,
+}
+
+/// How a bundle holds an artifact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArtifactForm {
+    /// A file that is installed as it is.
+    File,
+    /// A tar archive of the tree that is installed.
+    Archive,
+    /// The tree that is installed (`convert=tar-extract`). Size and digest are those of the archive that
+    /// it was once; what the bundle has instead is proven by the bundle's own hash tree.
+    Directory,
 }
 
 /// Why an artifact was not installed. What was there before is still used.
@@ -118,7 +132,7 @@ impl Artifact {
             &mut directory,
             &self.instance(),
             |directory, name| content::write(self, bundle, &directory.path(name), (stop, tell)),
-            |directory, name, written| content::check(&directory.path(name), &written),
+            |directory, name, written| content::check(&directory.path(name), &written, stop),
         )
     }
 

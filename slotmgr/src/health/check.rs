@@ -185,7 +185,8 @@ mod tests {
     #[test]
     fn a_flood_is_cut() {
         let report = check("yes | head -c 10000000", LONG);
-        assert_eq!(report.output.len(), MAX_OUTPUT);
+        // And the words that something is left out.
+        assert!(report.output.len() < MAX_OUTPUT + 50);
         assert_eq!(report.verdict, Verdict::Passed);
     }
 }

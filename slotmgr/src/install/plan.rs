@@ -5,7 +5,7 @@ use bundle_format::block_hash_index::METHOD;
 use bundle_format::manifest::{Image, ImageHook, ImageType, Manifest};
 
 use super::Policy;
-use crate::artifact::Artifact;
+use crate::artifact::{Artifact, ArtifactForm};
 use crate::config::RepositoryKind;
 use crate::slot::{Layout, SelectError, Slot, SlotKind, SlotName, Target, TargetGroup};
 use crate::writer::Method;
@@ -293,6 +293,10 @@ fn images_for<'m>(
 
 fn step(image: &Image, layout: &Layout, target: Target) -> Result<Step, PlanError> {
     let class = image.class.clone();
+    if image.is_replaced() {
+        let what = format!("the image {} in its converted form", image.label());
+        return Err(PlanError::Unsupported { what });
+    }
     let slot = layout.slot(target.id());
     let (method, form) = method(image, slot)?;
     let missing = |what| PlanError::Missing {
@@ -331,28 +335,34 @@ fn artifact(image: &Image, name: &str, policy: &Policy) -> Result<Artifact, Plan
             artifact: label.clone(),
             repository: image.class.clone(),
         })?;
-    match repository.kind {
-        RepositoryKind::Composefs => {
-            let what = format!("the composefs repository `{}`", repository.name);
-            return Err(PlanError::Unsupported { what });
-        }
-        RepositoryKind::Trees if image.convert.iter().any(|how| how == "tar-extract") => {
-            let what = format!("the artifact {label} as an unpacked tree (convert=tar-extract)");
-            return Err(PlanError::Unsupported { what });
-        }
-        RepositoryKind::Trees if image.kind() != Some(ImageType::Tar) => {
-            return Err(PlanError::NoArchive { artifact: label });
-        }
-        RepositoryKind::Trees | RepositoryKind::Files => {}
-    }
     let missing = |what| PlanError::Missing {
         what,
         class: label.clone(),
     };
+    let unsupported = |what| Err(PlanError::Unsupported { what });
+    let file = image.filename.clone().ok_or_else(|| missing("filename"))?;
+    let replaced = image.is_replaced();
+    let (form, filename) = match (repository.kind, image.unpacked()) {
+        (RepositoryKind::Composefs, _) => {
+            return unsupported(format!("the composefs repository `{}`", repository.name));
+        }
+        (RepositoryKind::Trees, Some(directory)) if replaced => {
+            (ArtifactForm::Directory, directory.to_owned())
+        }
+        (_, _) if replaced => {
+            return unsupported(format!("the artifact {label} in its converted form"));
+        }
+        (RepositoryKind::Trees, _) if image.kind() != Some(ImageType::Tar) => {
+            return Err(PlanError::NoArchive { artifact: label });
+        }
+        (RepositoryKind::Trees, _) => (ArtifactForm::Archive, file),
+        (RepositoryKind::Files, _) => (ArtifactForm::File, file),
+    };
     Ok(Artifact {
         repository: repository.clone(),
         name: name.to_owned(),
-        filename: image.filename.clone().ok_or_else(|| missing("filename"))?,
+        filename,
+        form,
         size: image.size.ok_or_else(|| missing("size"))?,
         sha256: image.sha256.ok_or_else(|| missing("sha256"))?,
     })

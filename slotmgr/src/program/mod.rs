@@ -2,7 +2,7 @@
 //!
 //! The limit holds whatever the program does: it runs in a process group of its own, which gets
 //! SIGTERM at the limit and SIGKILL soon after; nobody waits for a pipe that a grandchild keeps
-//! open; of a flood of output only the first part is kept; it reads nothing. It ends when we are killed.
+//! open; of a flood of output only the beginning and the end are kept; it reads nothing. It ends when we are killed.
 
 mod output;
 mod stop;
@@ -37,7 +37,7 @@ pub(crate) const OVERTIME: Duration = GRACE.saturating_add(DRAIN.saturating_mul(
 pub struct Terms {
     /// How long it may take.
     pub limit: Duration,
-    /// Bytes that are kept of each stream.
+    /// Bytes that are kept of each stream: of its beginning and of its end.
     pub keep: usize,
     /// Where what it writes goes.
     pub streams: Streams,
@@ -57,9 +57,9 @@ pub enum Streams {
 pub struct Ran {
     /// How it ended.
     pub end: End,
-    /// The beginning of what it wrote on standard output, or on both.
+    /// What is kept of what it wrote on standard output, or on both.
     pub output: String,
-    /// The beginning of what it wrote on standard error, if that is kept apart.
+    /// What is kept of what it wrote on standard error, if that is kept apart.
     pub errors: String,
 }
 
@@ -326,11 +326,37 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_is_cut() {
-        let flood = ran("yes | head -c 10000000", LONG, Streams::Together);
-        assert_eq!((flood.end, flood.output.len()), (End::ExitCode(0), KEEP));
-        let flood = ran("yes | head -c 10000000 >&2", LONG, Streams::Apart);
-        assert_eq!((flood.end, flood.errors.len()), (End::ExitCode(0), KEEP));
+    fn of_a_flood_the_beginning_and_the_end_are_kept() {
+        let flood = "echo first; yes | head -c 10000000; echo last";
+        let kept = |text: &str| {
+            assert!(text.len() < KEEP + 50, "{}", text.len());
+            assert!(text.starts_with("first\ny\n") && text.ends_with("y\nlast\n"));
+            assert!(text.contains(" bytes are left out here]\n"));
+        };
+        let ran_together = ran(flood, LONG, Streams::Together);
+        assert!(ran_together.end.is_success());
+        kept(&ran_together.output);
+        kept(&ran(&format!("({flood}) >&2"), LONG, Streams::Apart).errors);
+    }
+
+    #[test]
+    fn in_a_flood_only_whole_lines_are_told() {
+        let flood = "echo first; head -c 100000 /dev/zero | tr '\\0' x; echo; yes 'a line' | head -c 10000000; echo";
+        let mut told = Vec::new();
+        let terms = Terms {
+            limit: LONG,
+            keep: KEEP,
+            streams: Streams::Together,
+        };
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", flood]);
+        let mut tell = |line: &str| told.push(line.to_owned());
+        let ran = run_and_tell(&mut command, &terms, &Stop::default(), &mut tell);
+        assert!(ran.end.is_success());
+        let cut = told
+            .iter()
+            .find(|line| !["first", "a line", ""].contains(&line.as_str()));
+        assert_eq!(cut, None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a program writes, collected by a thread that nobody waits for longer than [`DRAIN`].
 
+use std::collections::VecDeque;
 use std::io::{PipeReader, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -7,29 +8,44 @@ use std::time::Instant;
 
 use super::{DRAIN, POLL, Stop};
 
+/// The part of what is kept that is kept of the end: there a program says why it failed.
+const OF_THE_END: usize = 4;
+
 /// One stream; nothing by default.
 #[derive(Default)]
 pub(super) struct Output {
-    bytes: Arc<Mutex<Vec<u8>>>,
+    kept: Arc<Mutex<Kept>>,
     /// The run is over: who left a process behind that goes on writing has its pipe closed.
     over: Stop,
     collector: Option<JoinHandle<()>>,
-    /// Bytes that were given as lines.
-    told: usize,
+}
+
+/// The beginning and the end of a stream, and what of it nobody was told yet.
+#[derive(Default)]
+struct Kept {
+    beginning: Vec<u8>,
+    end: VecDeque<u8>,
+    /// Bytes between the two that were let go.
+    lost: u64,
+    /// Whole lines, and the beginning of one.
+    untold: Vec<u8>,
+    /// What comes next is the rest of a line whose beginning was let go.
+    inside_lost_line: bool,
+    /// Bytes that are kept, and bytes that wait to be told, at most.
+    cap: usize,
 }
 
 impl Output {
-    /// Reads to the end, and keeps the first `keep` bytes.
+    /// Reads to the end, and keeps `keep` bytes of it.
     pub(super) fn collect(mut reader: PipeReader, keep: usize) -> Output {
         let mut output = Output::default();
-        let (bytes, over) = (Arc::clone(&output.bytes), output.over.clone());
+        lock(&output.kept).cap = keep;
+        let (kept, over) = (Arc::clone(&output.kept), output.over.clone());
         output.collector = Some(thread::spawn(move || {
             let mut buffer = [0; 4096];
-            // What comes after the cap is read all the same, so that the program does not block.
+            // What is not kept is read all the same, so that the program does not block.
             while let Ok(count @ 1..) = reader.read(&mut buffer) {
-                let mut kept = lock(&bytes);
-                let room = keep.saturating_sub(kept.len());
-                kept.extend_from_slice(&buffer[..count.min(room)]);
+                lock(&kept).add(&buffer[..count]);
                 if over.is_wanted() {
                     return;
                 }
@@ -38,16 +54,9 @@ impl Output {
         output
     }
 
-    /// The lines that are complete by now and were not given before.
+    /// The lines that are complete by now and were not given before. Of a flood, some are left out.
     pub(super) fn new_lines(&mut self) -> Vec<String> {
-        let bytes = lock(&self.bytes);
-        let fresh = bytes.get(self.told..).unwrap_or_default();
-        let Some(end) = fresh.iter().rposition(|byte| *byte == b'\n') else {
-            return Vec::new();
-        };
-        self.told += end + 1;
-        let text = String::from_utf8_lossy(&fresh[..end]);
-        text.lines().map(str::to_owned).collect()
+        lock(&self.kept).new_lines()
     }
 
     /// What came of it, and whatever of it was not given as lines before.
@@ -58,13 +67,66 @@ impl Output {
             thread::sleep(POLL);
         }
         self.over.now();
-        let bytes = lock(&self.bytes);
-        let rest = String::from_utf8_lossy(bytes.get(self.told..).unwrap_or_default());
-        let rest = rest.lines().map(str::to_owned).collect();
-        (String::from_utf8_lossy(&bytes).into_owned(), rest)
+        let mut kept = lock(&self.kept);
+        let mut rest = kept.new_lines();
+        // The last line may have no end.
+        if !kept.untold.is_empty() {
+            rest.push(String::from_utf8_lossy(&kept.untold).into_owned());
+        }
+        (kept.text(), rest)
     }
 }
 
-fn lock(bytes: &Mutex<Vec<u8>>) -> MutexGuard<'_, Vec<u8>> {
-    bytes.lock().unwrap_or_else(PoisonError::into_inner)
+impl Kept {
+    fn add(&mut self, bytes: &[u8]) {
+        self.hear(bytes);
+        let for_the_end = self.cap / OF_THE_END;
+        let room = (self.cap - for_the_end).saturating_sub(self.beginning.len());
+        let (first, last) = bytes.split_at(bytes.len().min(room));
+        self.beginning.extend_from_slice(first);
+        self.end.extend(last);
+        let too_many = self.end.len().saturating_sub(for_the_end);
+        self.end.drain(..too_many);
+        self.lost += too_many as u64;
+    }
+
+    fn hear(&mut self, mut bytes: &[u8]) {
+        let newline = |bytes: &[u8]| bytes.iter().position(|byte| *byte == b'\n');
+        if self.inside_lost_line {
+            let Some(end) = newline(bytes) else { return };
+            bytes = &bytes[end + 1..];
+            self.inside_lost_line = false;
+        }
+        if self.untold.len() + bytes.len() <= self.cap {
+            self.untold.extend_from_slice(bytes);
+        } else {
+            self.untold.truncate(self.whole_lines());
+            self.inside_lost_line = true;
+        }
+    }
+
+    /// Bytes of `untold` that are whole lines.
+    fn whole_lines(&self) -> usize {
+        let last = self.untold.iter().rposition(|byte| *byte == b'\n');
+        last.map_or(0, |at| at + 1)
+    }
+
+    fn new_lines(&mut self) -> Vec<String> {
+        let told: Vec<u8> = self.untold.drain(..self.whole_lines()).collect();
+        let text = String::from_utf8_lossy(&told);
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn text(&mut self) -> String {
+        let mut text = String::from_utf8_lossy(&self.beginning).into_owned();
+        if self.lost > 0 {
+            text += &format!("\n[{} bytes are left out here]\n", self.lost);
+        }
+        text += &String::from_utf8_lossy(self.end.make_contiguous());
+        text
+    }
+}
+
+fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }

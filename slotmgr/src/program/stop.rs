@@ -1,6 +1,7 @@
 //! The wish that something ends early.
 
 use std::fmt;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -35,6 +36,17 @@ impl Stop {
     #[must_use]
     pub fn is_wanted(&self) -> bool {
         self.0.wanted.load(Ordering::Acquire)
+    }
+
+    /// For whoever reads: an error as soon as somebody said so.
+    ///
+    /// # Errors
+    /// Not `Interrupted`: whoever gets that tries again.
+    pub fn check(&self) -> io::Result<()> {
+        match self.is_wanted() {
+            true => Err(io::Error::other("it was asked to stop")),
+            false => Ok(()),
+        }
     }
 
     /// Does this as well, once, as soon as somebody says so. It must not take long.

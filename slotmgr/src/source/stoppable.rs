@@ -28,10 +28,7 @@ impl<R: ReadAt> ReadAt for Stoppable<R> {
     }
 
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        if self.stop.is_wanted() {
-            // Not `Interrupted`: whoever gets that tries again.
-            return Err(io::Error::other("it was asked to stop"));
-        }
+        self.stop.check()?;
         self.inner.read_exact_at(buf, offset)
     }
 }

@@ -13,6 +13,7 @@ use super::filesystem::{self, FilesystemError, Mounted, exclusive};
 use super::unpack::{Keep, unpack, unpack_tree};
 use super::{Method, Proof, Writer};
 use crate::install::{AssembleError, ImageStream, ReadBackError, Step};
+use crate::program::Stop;
 use crate::slot::{Slot, SlotKind};
 
 /// Bytes per read when files are compared.
@@ -98,7 +99,7 @@ impl Writer for Archive {
         let total = self.files.len().max(1) as u64;
         for (number, (path, expected)) in (1..).zip(&self.files) {
             let whole = mounted.path().join(path);
-            let found = digest_of(&whole).map_err(|source| ReadBackError::File {
+            let found = digest_of(&whole, proof.stop).map_err(|source| ReadBackError::File {
                 slot: slot.clone(),
                 path: path.clone(),
                 source,
@@ -119,12 +120,13 @@ impl Writer for Archive {
     }
 }
 
-/// The digest of a whole file.
-pub(crate) fn digest_of(path: &Path) -> io::Result<Digest> {
+/// The digest of a whole file; an error when `stop` is wanted before its end.
+pub(crate) fn digest_of(path: &Path, stop: &Stop) -> io::Result<Digest> {
     let mut file = File::open(path)?;
     let mut digest = Sha256::new();
     let mut buffer = vec![0; PIECE];
     loop {
+        stop.check()?;
         match file.read(&mut buffer)? {
             0 => return Ok(Digest::from_bytes(digest.finalize().into())),
             count => digest.update(&buffer[..count]),

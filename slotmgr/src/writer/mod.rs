@@ -29,7 +29,7 @@ pub use half::SwitchError;
 use hasher::Hasher;
 pub use kind::Method;
 pub use unpack::UnpackError;
-pub(crate) use unpack::{Keep, unpack};
+pub(crate) use unpack::{Keep, copy_directory, unpack};
 
 use std::io;
 use std::path::Path;
@@ -100,9 +100,9 @@ impl Proof<'_> {
     ) -> Result<(), ReadBackError> {
         let slot = || self.step.slot.clone();
         let stop = self.stop;
-        let read = &mut |piece: &mut [u8], offset| match stop.is_wanted() {
-            true => Err(io::Error::other("it was asked to stop")),
-            false => read(piece, offset),
+        let read = &mut |piece: &mut [u8], offset| {
+            stop.check()?;
+            read(piece, offset)
         };
         let found =
             hash(self.step.size, self.chunk, read, self.tell).map_err(|(offset, source)| {

@@ -24,8 +24,10 @@ use sha2::{Digest as _, Sha256};
 use tar::{Entry, EntryType};
 use xattr::FileExt as _;
 
+mod directory;
 mod tree;
 
+pub(crate) use directory::copy_directory;
 pub(crate) use tree::unpack_tree;
 
 /// Most entries of an archive.
@@ -49,6 +51,9 @@ pub enum UnpackError {
     /// The same of casync's.
     #[error("it cannot be read as an archive of casync's")]
     Tree(#[from] casync::catar::DecodeError),
+    /// The same of a directory of the bundle.
+    #[error("it cannot be read from the bundle")]
+    Directory(#[from] bundle_format::PayloadError),
     /// A path that leads out of the slot.
     #[error("the path {} leads out of the slot", path.display())]
     Escape {

@@ -51,11 +51,12 @@ impl Bus {
         }
     }
 
-    /// A command that finds this bus as its session bus, and RAUC's programs too.
+    /// A command that finds this bus as its session bus and its system bus, and RAUC's programs too.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command
             .env("DBUS_SESSION_BUS_ADDRESS", &self.address)
+            .env("DBUS_SYSTEM_BUS_ADDRESS", &self.address)
             .env("DBUS_STARTER_BUS_TYPE", "session");
         command
     }

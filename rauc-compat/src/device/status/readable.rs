@@ -61,10 +61,11 @@ fn colours(shown: &Shown) -> String {
         }
         text.push('\n');
     }
-    if !shown.repositories.is_empty() {
+    let repositories = shown.repositories.as_deref().unwrap_or_default();
+    if !repositories.is_empty() {
         let _ = writeln!(text, "=== Artifact Repo States ===");
     }
-    for repository in &shown.repositories {
+    for repository in repositories {
         self::repository(&mut text, repository);
         text.push('\n');
     }

@@ -5,12 +5,16 @@ use slotmgr::service::{ArtifactStatus, RepositoryStatus, SlotStatus};
 use super::{Depth, Shown};
 use crate::info::shell::Text;
 
+/// Newer than 1.8.
+const HASH: (&str, &str) = ("BUNDLE_HASH", "bundle.hash");
+
 /// Variables of a slot's content, and the keys of its status.
-const CONTENT: [(&str, &str); 11] = [
+const CONTENT: [(&str, &str); 12] = [
     ("BUNDLE_COMPATIBLE", "bundle.compatible"),
     ("BUNDLE_VERSION", "bundle.version"),
     ("BUNDLE_DESCRIPTION", "bundle.description"),
     ("BUNDLE_BUILD", "bundle.build"),
+    HASH,
     ("CHECKSUM_SHA256", "sha256"),
     ("CHECKSUM_SIZE", "size"),
     ("INSTALLED_TIMESTAMP", "installed.timestamp"),
@@ -34,13 +38,15 @@ pub(super) fn text(shown: &Shown) -> String {
     text.quoted("RAUC_SYSTEM_SLOTS", &names.join(" "));
     text.quoted("RAUC_SLOTS", &numbers(names.len()));
     for (number, slot) in (1..).zip(&shown.slots) {
-        self::slot(&mut text, slot, number, shown.depth);
+        self::slot(&mut text, slot, number, shown);
     }
-    repositories(&mut text, &shown.repositories);
+    if let Some(all) = &shown.repositories {
+        repositories(&mut text, all);
+    }
     text.finish() + "\n"
 }
 
-/// Newer than 1.8; nothing where there are none.
+/// Newer than 1.8.
 fn repositories(text: &mut Text, repositories: &[RepositoryStatus]) {
     for (number, repository) in (1..).zip(repositories) {
         for (name, value) in [
@@ -60,9 +66,7 @@ fn repositories(text: &mut Text, repositories: &[RepositoryStatus]) {
         let name = format!("RAUC_REPO_ARTIFACTS_{number}");
         text.quoted(&name, &numbers(repository.artifacts.len()));
     }
-    if !repositories.is_empty() {
-        text.quoted("RAUC_REPOS", &numbers(repositories.len()));
-    }
+    text.quoted("RAUC_REPOS", &numbers(repositories.len()));
 }
 
 /// How it is told who uses an artifact.
@@ -107,7 +111,7 @@ fn numbers(count: usize) -> String {
     numbers.join(" ")
 }
 
-fn slot(text: &mut Text, slot: &SlotStatus, number: usize, depth: Depth) {
+fn slot(text: &mut Text, slot: &SlotStatus, number: usize, shown: &Shown) {
     let or_empty = |value: &Option<String>| value.clone().unwrap_or_default();
     for (name, value) in [
         ("STATE", slot.state.clone()),
@@ -121,10 +125,14 @@ fn slot(text: &mut Text, slot: &SlotStatus, number: usize, depth: Depth) {
     ] {
         text.quoted(&format!("RAUC_SLOT_{name}_{number}"), &value);
     }
-    if depth == Depth::Short {
+    if shown.depth == Depth::Short {
         return;
     }
-    for (name, key) in CONTENT {
+    let newer = shown.repositories.is_some();
+    for (name, key) in CONTENT
+        .into_iter()
+        .filter(|variable| newer || *variable != HASH)
+    {
         let nothing = if key == "size" || key.ends_with(".count") {
             "0"
         } else {
