@@ -16,7 +16,7 @@ use support::chunks::{IMAGE, Releases, SLOT, damage, lab, lab_of};
 use support::loops::{Loop, run};
 use support::noise;
 use support::rig::{Rig, stderr, stdout};
-use support::server::{Fault, Server};
+use support::server::{Fault, Request, Server};
 
 #[test]
 fn what_runs_is_the_seed_and_only_new_chunks_are_fetched() {
@@ -390,4 +390,29 @@ fn a_store_on_this_machine_is_asked_before_the_server() {
     let all = support::chunks::lab();
     let all = all.fetched(&all.serve(|_| Fault::None));
     assert!(0 < some && some < all / 2, "{some} of {all}");
+}
+
+#[test]
+fn a_store_on_another_server_is_told_no_secret() {
+    let lab = lab();
+    let other = lab.serve(|_| Fault::None);
+    let first = lab.serve(|_| Fault::None);
+    lab.store(&format!("{}/store.castr", other.url));
+    let url = format!("{}/update-2.raucb", first.url).replace("http://", "http://me:geheim@");
+    let arguments = ["install", &url, "-v", "-H", "X-Token: geheim"];
+    let output = lab.rig.run_on("B", &arguments);
+    lab.done(&output, &lab.second, "slot-a");
+    let said = format!("{}{}", stdout(&output), stderr(&output));
+    assert!(!said.contains("geheim"), "{said}");
+    let told = |server: &Server| {
+        let log = server.log();
+        let told = |request: &&Request| request.headers.contains("x-token: geheim");
+        (log.iter().filter(told).count(), log.len())
+    };
+    let (secrets, requests) = told(&first);
+    assert_eq!(secrets, requests);
+    let (secrets, requests) = told(&other);
+    assert!(secrets == 0 && requests > 0, "{secrets} of {requests}");
+    let authorized = |request: &Request| request.headers.contains("authorization");
+    assert!(!other.log().iter().any(authorized));
 }

@@ -65,9 +65,12 @@ fn while_a_hook_runs() {
     }
 }
 
+/// Tells one request from others.
+type Which = fn(&Request) -> bool;
+
 /// The update is asked to stop once the server has fallen silent (`fault`) in the middle of the
 /// answer to the first request that is `which`.
-fn stopped_while_silent(lab: &Lab, fault: Fault, which: fn(&Request) -> bool) -> String {
+fn stopped_while_silent(lab: &Lab, fault: Fault, which: Which) -> String {
     let silent = Arc::new(AtomicBool::new(false));
     let fell = Arc::clone(&silent);
     let server =
@@ -103,7 +106,7 @@ fn stopped_while_silent(lab: &Lab, fault: Fault, which: fn(&Request) -> bool) ->
 #[test]
 fn while_the_server_is_silent() {
     let chunk = |request: &Request| request.path.ends_with(".cacnk");
-    let cases: [(Fault, fn(&Request) -> bool, &str); 5] = [
+    let cases: [(Fault, Which, &str); 5] = [
         // The very first request; the signature; chunks; one large request for many.
         (
             Fault::Busy(50),

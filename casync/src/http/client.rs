@@ -165,6 +165,15 @@ impl Client {
         })
     }
 
+    /// A clone for other servers: what it was given to be sent with every request is not theirs to know.
+    #[must_use]
+    pub fn without_headers(&self) -> Self {
+        Self {
+            headers: Arc::default(),
+            ..self.clone()
+        }
+    }
+
     /// Ends what this client and its clones are doing, however silent a server is, and whatever they
     /// are told to do later. May be called from any thread.
     pub fn stop(&self) {
@@ -347,6 +356,13 @@ impl Client {
             match read.map_err(|error| cut(error, into.len() - before))? {
                 0 => return Ok(()),
                 count => self.meter.took(count as u64),
+            }
+            // The rest may be here already, or come before the connection is shut down.
+            if self.halt.is_wanted() {
+                return Err(Failure::Passing(
+                    io::ErrorKind::ConnectionAborted.into(),
+                    None,
+                ));
             }
         }
     }

@@ -114,7 +114,7 @@ impl Opening<'_> {
         let bundle = verify(reader, local.as_ref(), session, &trust)
             .with_context(|| format!("the bundle {location} is refused; nothing was written"))?;
         refuse_format(session, bundle.manifest().manifest().bundle.format)?;
-        let supply = supply(session, &location, (origin, self.stop))?;
+        let supply = supply(session, (&location, remote.as_ref()), (origin, self.stop))?;
         Ok(OpenBundle {
             bundle,
             place,
@@ -128,7 +128,7 @@ impl Opening<'_> {
 /// is beside the bundle.
 fn supply(
     session: &Session,
-    bundle: &Location,
+    (bundle, remote): (&Location, Option<&Remote>),
     (origin, stop): (&Origin, &Stop),
 ) -> Result<Supply> {
     let store = match &session.conf.casync.store {
@@ -141,16 +141,12 @@ fn supply(
         Location::Path(path) => return Ok(supply.and_directory(path)),
         Location::Web(address) => address,
     };
-    // Headers that were given for the bundle's server are secret to others.
-    let elsewhere = matches!(bundle, Location::Web(of) if !of.same_server(&address));
-    let origin = Origin {
-        headers: match elsewhere {
-            true => Vec::new(),
-            false => origin.headers.clone(),
-        },
-        ..origin.clone()
+    let client = match (bundle, remote) {
+        (Location::Web(of), Some(remote)) if of.same_server(&address) => remote.client().clone(),
+        // Headers that were given for the bundle's server are secret to others.
+        (Location::Web(_), Some(remote)) => remote.client().without_headers(),
+        _ => Remote::new(session, origin, stop)?.client().clone(),
     };
-    let client = Remote::new(session, &origin, stop)?.client().clone();
     Ok(supply.and_web(client, address))
 }
 
