@@ -211,6 +211,11 @@ fn what_is_wrong_is_said_with_its_line() {
             "[meta.a b]\nx=y\n",
             "3: section [meta.a b] may use only letters",
         ),
+        ("[meta.a]\nx=\n", "4: value '' of key 'x' must not be empty"),
+        (
+            "[image.a]\nfilename=a.img\ntype=\n",
+            "5: value '' of key 'type' must not be empty",
+        ),
         (
             "[meta.a]\nx y=z\n",
             "4: section [meta.a] has a key with something other",

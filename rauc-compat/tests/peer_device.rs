@@ -106,7 +106,6 @@ fn without_a_service_the_work_is_done_here() {
         "RAUC_SLOT_STATUS_STATUS_2='ok'\n",
         // Newer than 1.8.
         "RAUC_SLOT_STATUS_BUNDLE_HASH_2='",
-        "RAUC_REPOS=''\n",
     ] {
         assert!(
             out(&detailed).contains(line),

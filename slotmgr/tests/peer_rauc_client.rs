@@ -183,6 +183,7 @@ fn a_bundle_is_inspected() {
         "'format': <'verity'>",
         "'images': <<[{",
         "'slot-class': <'rootfs'>",
+        "'hooks': <@as []>",
         "'manifest-hash': <'",
     ] {
         assert!(inspected.contains(part), "{part} is not in {inspected}");

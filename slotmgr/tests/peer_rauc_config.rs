@@ -107,7 +107,7 @@ fn newer_than_1_8() {
     for tail in [
         "min-bundle-version=1.2\nperform-pre-check=true\nprevent-late-fallback=true\n",
         "[keyring]\nallowed-signer-cns=me\n",
-        "[log.a]\nfilename=x\nformat=json\n",
+        "[log.a]\nfilename=/x\nformat=json\n",
         "[streaming]\nsend-headers=boot-id\n",
         "[slot.a.0]\ndevice=/x\ntype=jffs2\n",
         "[handlers]\ninstall-failed=/x\n",

@@ -40,6 +40,18 @@ impl<'a> SectionReader<'a> {
         Ok(Some(text).filter(|text| !text.is_empty()))
     }
 
+    /// Refuses a key that is there without a value, where RAUC does.
+    ///
+    /// # Errors
+    /// It is.
+    pub fn not_empty(&self, key: &str) -> Result<(), KeyFileError> {
+        let mut entries = self.section.entries.iter();
+        match entries.find(|entry| entry.key == key && entry.raw.trim().is_empty()) {
+            Some(entry) => Err(self.wrong(entry, "must not be empty")),
+            None => Ok(()),
+        }
+    }
+
     /// A text that has to be there and must not be empty.
     ///
     /// # Errors

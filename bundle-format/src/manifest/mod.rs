@@ -171,6 +171,14 @@ impl Image {
             .or_else(|| self.filename.as_deref().and_then(ImageType::from_file_name))
     }
 
+    /// The same as RAUC tells it: of an artifact only `type=` counts.
+    pub fn told_kind(&self) -> Option<ImageType> {
+        match self.artifact {
+            Some(_) => self.image_type,
+            None => self.kind(),
+        }
+    }
+
     /// Whether the file in the bundle is an index that points to chunks elsewhere: by its kind, or
     /// by an end of its name that casync gives to indexes of anything.
     pub fn is_chunked(&self) -> bool {

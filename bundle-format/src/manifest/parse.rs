@@ -222,6 +222,7 @@ fn image(file: &KeyFile, mut section: SectionReader<'_>) -> Result<Image> {
     image.filename = section.parse("filename", file_name)?;
     image.sha256 = section.parse("sha256", digest)?;
     image.size = section.parse("size", parse_u64)?;
+    section.not_empty("type")?;
     image.image_type = section.parse("type", |text| {
         ImageType::from_name(text).ok_or_else(|| "is not a known image type".to_owned())
     })?;
@@ -345,6 +346,9 @@ fn meta(file: &KeyFile, mut section: SectionReader<'_>) -> Result<Meta> {
             entry.line,
             "has a key with something other than letters, digits, '_' and '-'",
         ));
+    }
+    for entry in &section.section().entries {
+        section.not_empty(&entry.key)?;
     }
     Ok(Meta {
         label: label.to_owned(),

@@ -44,11 +44,10 @@ impl Face {
         }
     }
 
-    /// None where the service is older than they are.
-    pub fn repositories(&self) -> Result<Option<Vec<RepositoryStatus>>> {
+    pub fn repositories(&self) -> Result<Vec<RepositoryStatus>> {
         match self {
             Face::Service(remote) => Ok(remote.repositories()?),
-            Face::Here(local) => local.repositories().map(Some),
+            Face::Here(local) => local.repositories(),
         }
     }
 

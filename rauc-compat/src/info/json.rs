@@ -98,7 +98,7 @@ fn flat_image(image: &Image) -> FlatImage<'_> {
         artifact: image.artifact.as_deref(),
         variant: image.variant.as_deref(),
         filename: image.filename.as_deref(),
-        r#type: shown_type(image),
+        r#type: image.told_kind().map(ImageType::name),
         checksum: image.sha256.map(|digest| digest.to_string()),
         size: Size(image.size),
         hooks: image_hooks(image),
@@ -107,15 +107,6 @@ fn flat_image(image: &Image) -> FlatImage<'_> {
         converted: &image.converted,
     };
     FlatImage(&image.class, fields)
-}
-
-/// Of an artifact, only what the manifest says: its name's end means nothing.
-fn shown_type(image: &Image) -> Option<&'static str> {
-    let kind = match image.artifact {
-        Some(_) => image.image_type,
-        None => image.kind(),
-    };
-    kind.map(ImageType::name)
 }
 
 /// The form since RAUC 1.10: one object for each section of the manifest.
@@ -168,7 +159,7 @@ fn nested_image(image: &Image) -> Value {
         ("artifact", image.artifact.as_deref()),
         ("variant", image.variant.as_deref()),
         ("filename", image.filename.as_deref()),
-        ("type", shown_type(image)),
+        ("type", image.told_kind().map(ImageType::name)),
         ("checksum", digest.as_deref()),
     ]);
     match (image.size, &image.filename) {

@@ -35,6 +35,7 @@ impl Keyring {
         base: &Path,
     ) -> Result<Keyring, KeyFileError> {
         let purpose = |name: &str| Purpose::from_name(name).ok_or("is no purpose".to_owned());
+        section.not_empty("check-purpose")?;
         let keyring = Keyring {
             path: section.string("path")?.map(|path| base.join(path)),
             directory: section.string("directory")?.map(|path| base.join(path)),

@@ -169,7 +169,7 @@ impl Remote {
     ///
     /// # Errors
     /// The service does not answer, or cannot read them.
-    pub fn repositories(&self) -> Result<Option<Vec<RepositoryStatus>>, RemoteError> {
+    pub fn repositories(&self) -> Result<Vec<RepositoryStatus>, RemoteError> {
         let method = "GetArtifactStatus";
         let call = self
             .connection
@@ -178,12 +178,12 @@ impl Remote {
             Err(zbus::Error::FDO(error))
                 if matches!(*error, zbus::fdo::Error::UnknownMethod(_)) =>
             {
-                return Ok(None);
+                return Ok(vec![]);
             }
             answer => answer?,
         };
         let found: Vec<Dict> = answer.body().deserialize()?;
-        Ok(Some(found.into_iter().map(repository).collect()))
+        Ok(found.into_iter().map(repository).collect())
     }
 
     /// The slot that is started next.

@@ -137,7 +137,7 @@ pub(super) fn inspected(verified: &VerifiedManifest) -> Result<Dict, Failure> {
             .then_some("install-check")
             .into_iter()
             .collect();
-        dict.put("hooks", names);
+        dict.put("hooks", Variant::new(Variant::from(names)));
         answer.put("hooks", dict.wrapped());
     }
     if let Some(handler) = &manifest.handler {
@@ -178,15 +178,20 @@ fn image(image: &Image) -> Builder {
     dict.maybe("variant", image.variant.clone());
     dict.maybe("artifact", image.artifact.clone());
     dict.maybe("filename", image.filename.clone());
-    dict.maybe("type", image.image_type.map(ImageType::name));
+    dict.maybe("type", image.told_kind().map(ImageType::name));
     dict.maybe("checksum", image.sha256.map(|digest| digest.to_string()));
-    dict.maybe("size", image.size);
-    if !image.hooks.is_empty() {
-        let hooks: Vec<&str> = image.hooks.iter().map(|hook| hook.name()).collect();
-        dict.put("hooks", hooks);
-    }
-    if !image.adaptive.is_empty() {
-        dict.put("adaptive", image.adaptive.clone());
+    // RAUC's -1 where there is no file.
+    dict.put("size", image.size.unwrap_or(u64::MAX));
+    let hooks: Vec<&str> = image.hooks.iter().map(|hook| hook.name()).collect();
+    dict.put("hooks", hooks);
+    for (key, items) in [
+        ("adaptive", &image.adaptive),
+        ("convert", &image.convert),
+        ("converted", &image.converted),
+    ] {
+        if !items.is_empty() {
+            dict.put(key, items.clone());
+        }
     }
     dict
 }

@@ -17,11 +17,12 @@ struct Status<'s> {
     booted: &'s str,
     boot_primary: Option<&'s str>,
     slots: Vec<Named<'s>>,
+    /// Newer than 1.8; only where there are any.
     #[serde(
         rename = "artifact-repositories",
-        skip_serializing_if = "Option::is_none"
+        skip_serializing_if = "Vec::is_empty"
     )]
-    repositories: Option<Vec<Repository<'s>>>,
+    repositories: Vec<Repository<'s>>,
 }
 
 /// One slot: an object with the slot's name as its only key.
@@ -125,10 +126,7 @@ pub(super) fn text(shown: &Shown, layout: Layout) -> Result<String> {
             .iter()
             .map(|slot| Named(&slot.name, self::slot(slot, shown.depth)))
             .collect(),
-        repositories: shown
-            .repositories
-            .as_ref()
-            .map(|all| all.iter().map(repository).collect()),
+        repositories: shown.repositories.iter().map(repository).collect(),
     };
     Ok(printed(&status, layout)? + "\n")
 }

@@ -27,9 +27,7 @@ struct Shown {
     identity: Identity,
     primary: Option<String>,
     slots: Vec<SlotStatus>,
-    /// None where the service is older than artifacts (RAUC 1.13). Then everything is shown as RAUC 1.8
-    /// shows it, else with the fields that machines find in 1.15.
-    repositories: Option<Vec<RepositoryStatus>>,
+    repositories: Vec<RepositoryStatus>,
     depth: Depth,
 }
 

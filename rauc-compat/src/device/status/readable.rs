@@ -61,11 +61,10 @@ fn colours(shown: &Shown) -> String {
         }
         text.push('\n');
     }
-    let repositories = shown.repositories.as_deref().unwrap_or_default();
-    if !repositories.is_empty() {
+    if !shown.repositories.is_empty() {
         let _ = writeln!(text, "=== Artifact Repo States ===");
     }
-    for repository in repositories {
+    for repository in &shown.repositories {
         self::repository(&mut text, repository);
         text.push('\n');
     }

@@ -5,7 +5,7 @@ use slotmgr::service::{ArtifactStatus, RepositoryStatus, SlotStatus};
 use super::{Depth, Shown};
 use crate::info::shell::Text;
 
-/// Newer than 1.8.
+/// Newer than 1.8; only where the service tells it.
 const HASH: (&str, &str) = ("BUNDLE_HASH", "bundle.hash");
 
 /// Variables of a slot's content, and the keys of its status.
@@ -38,15 +38,13 @@ pub(super) fn text(shown: &Shown) -> String {
     text.quoted("RAUC_SYSTEM_SLOTS", &names.join(" "));
     text.quoted("RAUC_SLOTS", &numbers(names.len()));
     for (number, slot) in (1..).zip(&shown.slots) {
-        self::slot(&mut text, slot, number, shown);
+        self::slot(&mut text, slot, number, shown.depth);
     }
-    if let Some(all) = &shown.repositories {
-        repositories(&mut text, all);
-    }
+    repositories(&mut text, &shown.repositories);
     text.finish() + "\n"
 }
 
-/// Newer than 1.8.
+/// Newer than 1.8; nothing where there are none.
 fn repositories(text: &mut Text, repositories: &[RepositoryStatus]) {
     for (number, repository) in (1..).zip(repositories) {
         for (name, value) in [
@@ -66,7 +64,9 @@ fn repositories(text: &mut Text, repositories: &[RepositoryStatus]) {
         let name = format!("RAUC_REPO_ARTIFACTS_{number}");
         text.quoted(&name, &numbers(repository.artifacts.len()));
     }
-    text.quoted("RAUC_REPOS", &numbers(repositories.len()));
+    if !repositories.is_empty() {
+        text.quoted("RAUC_REPOS", &numbers(repositories.len()));
+    }
 }
 
 /// How it is told who uses an artifact.
@@ -111,7 +111,7 @@ fn numbers(count: usize) -> String {
     numbers.join(" ")
 }
 
-fn slot(text: &mut Text, slot: &SlotStatus, number: usize, shown: &Shown) {
+fn slot(text: &mut Text, slot: &SlotStatus, number: usize, depth: Depth) {
     let or_empty = |value: &Option<String>| value.clone().unwrap_or_default();
     for (name, value) in [
         ("STATE", slot.state.clone()),
@@ -125,14 +125,12 @@ fn slot(text: &mut Text, slot: &SlotStatus, number: usize, shown: &Shown) {
     ] {
         text.quoted(&format!("RAUC_SLOT_{name}_{number}"), &value);
     }
-    if shown.depth == Depth::Short {
+    if depth == Depth::Short {
         return;
     }
-    let newer = shown.repositories.is_some();
-    for (name, key) in CONTENT
-        .into_iter()
-        .filter(|variable| newer || *variable != HASH)
-    {
+    let told =
+        |(name, key): &(&str, &str)| (*name, *key) != HASH || slot.content.contains_key(*key);
+    for (name, key) in CONTENT.into_iter().filter(told) {
         let nothing = if key == "size" || key.ends_with(".count") {
             "0"
         } else {

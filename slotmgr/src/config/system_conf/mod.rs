@@ -188,6 +188,14 @@ pub enum ConfigError {
         /// The file.
         file: String,
     },
+    /// A manifest could mean either.
+    #[error("{file}: [artifacts.{name}] has the name of a slot class")]
+    ClassAndRepository {
+        /// The file.
+        file: String,
+        /// The name.
+        name: String,
+    },
     /// A slot without a valid name.
     #[error("{place}: section [{section}] does not name a slot")]
     SlotName {
@@ -262,7 +270,9 @@ impl SystemConf {
                 "encryption" => rest.encryption = sections::encryption(reader, base)?,
                 "casync" => rest.casync = sections::casync(reader, base)?,
                 "streaming" => rest.streaming = sections::streaming(reader, base)?,
-                "log" => rest.logs.push(sections::log(reader, base)?),
+                "log" => rest
+                    .logs
+                    .push(sections::log(reader, system.data_directory.as_deref())?),
                 "artifacts" => rest.repositories.push(sections::artifacts(reader, base)?),
                 "slot" => rest.slots.push(slot::read(&keys, section, base)?),
                 _ => {
@@ -280,6 +290,17 @@ impl SystemConf {
             file: file.to_owned(),
             source,
         })?;
+        for repository in &rest.repositories {
+            if layout
+                .iter()
+                .any(|(_, slot)| slot.name.class() == repository.name)
+            {
+                return Err(ConfigError::ClassAndRepository {
+                    file: file.to_owned(),
+                    name: repository.name.clone(),
+                });
+            }
+        }
         Ok(SystemConf {
             system,
             keyring: rest.keyring,

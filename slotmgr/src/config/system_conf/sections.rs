@@ -244,7 +244,8 @@ pub(super) fn streaming(mut section: SectionReader<'_>, base: &Path) -> Read<Str
     Ok(streaming)
 }
 
-pub(super) fn log(mut section: SectionReader<'_>, base: &Path) -> Read<EventLog> {
+/// A relative file lies in the data directory, and nowhere else.
+pub(super) fn log(mut section: SectionReader<'_>, data: Option<&Path>) -> Read<EventLog> {
     let formats = [
         (LogFormat::Readable, "readable"),
         (LogFormat::Short, "short"),
@@ -257,20 +258,39 @@ pub(super) fn log(mut section: SectionReader<'_>, base: &Path) -> Read<EventLog>
     };
     let log = EventLog {
         name: label(&section),
-        path: base.join(section.required("filename")?),
+        path: log_path(&mut section, data)?,
         format: section
             .parse("format", |name| named(name, &formats))?
             .unwrap_or(LogFormat::Readable),
         events: section
-            .parse("events", |text| {
-                each(text, |name| named(name, &EventKind::NAMES))
-            })?
+            .parse("events", event_kinds)?
             .unwrap_or_else(|| vec![EventKind::All]),
         max_size: section.size("max-size")?,
         max_files: section.parse("max-files", files)?.unwrap_or(LOG_FILES),
     };
     section.finish()?;
     Ok(log)
+}
+
+fn log_path(section: &mut SectionReader<'_>, data: Option<&Path>) -> Read<PathBuf> {
+    let entry = section.take("filename");
+    let path = PathBuf::from(section.required("filename")?);
+    match (data, entry) {
+        (Some(data), _) => Ok(data.join(path)),
+        (None, Some(entry)) if path.is_relative() => Err(section.wrong(
+            entry,
+            "is relative, which needs data-directory= in [system]",
+        )),
+        (None, _) => Ok(path),
+    }
+}
+
+fn event_kinds(text: &str) -> Result<Vec<EventKind>, String> {
+    let kinds = each(text, |name| named(name, &EventKind::NAMES))?;
+    match kinds.contains(&EventKind::All) && kinds.len() > 1 {
+        true => Err("names `all` and others".to_owned()),
+        false => Ok(kinds),
+    }
 }
 
 pub(super) fn artifacts(mut section: SectionReader<'_>, base: &Path) -> Read<Repository> {

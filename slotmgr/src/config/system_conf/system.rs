@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bundle_format::keyfile::SectionReader;
+use bundle_format::keyfile::{KeyFileError, SectionReader};
 use bundle_format::manifest::Format;
 
 use super::{Bootloader, ConfigError, StatusPlace, VariantSource};
@@ -82,6 +82,9 @@ pub struct System {
 
 pub(super) fn read(mut section: SectionReader<'_>, base: &Path) -> Result<System, ConfigError> {
     let compatible = section.required("compatible")?;
+    for key in ["bundle-formats", "min-bundle-version"] {
+        section.not_empty(key)?;
+    }
     let bootloader = read_bootloader(&mut section, base)?;
     let variant = read_variant(&mut section, base)?;
     let data_directory = section
@@ -99,7 +102,11 @@ pub(super) fn read(mut section: SectionReader<'_>, base: &Path) -> Result<System
             .unwrap_or_else(|| ALL_FORMATS.to_vec()),
         min_version: section.parse("min-bundle-version", version)?,
         pre_check: section.bool("perform-pre-check")?.unwrap_or(false),
-        max_signature_size: section.size("max-bundle-signature-size")?,
+        max_signature_size: limit(
+            &mut section,
+            "max-bundle-signature-size",
+            SectionReader::size,
+        )?,
         mount_prefix: base.join(
             section
                 .string("mountprefix")?
@@ -117,9 +124,22 @@ pub(super) fn read(mut section: SectionReader<'_>, base: &Path) -> Result<System
         variant,
     };
     // The size of a download that we do not make: bundles are read where they are.
-    section.u64("max-bundle-download-size")?;
+    limit(&mut section, "max-bundle-download-size", SectionReader::u64)?;
     section.finish()?;
     Ok(system)
+}
+
+/// A limit of nothing is a mistake.
+fn limit<'s>(
+    section: &mut SectionReader<'s>,
+    key: &str,
+    read: fn(&mut SectionReader<'s>, &str) -> Result<Option<u64>, KeyFileError>,
+) -> Result<Option<u64>, KeyFileError> {
+    let entry = section.take(key);
+    match (read(section, key)?, entry) {
+        (Some(0), Some(entry)) => Err(section.wrong(entry, "must be more than 0")),
+        (value, _) => Ok(value),
+    }
 }
 
 fn read_bootloader(
@@ -245,9 +265,6 @@ fn read_status(
             .wrong(entry, "does not go together with data-directory")
             .into()),
         (Some("per-slot"), ..) | (None, _, None) => Ok(StatusPlace::PerSlot),
-        (Some(path), Some(entry), _) if !path.starts_with('/') => Err(section
-            .wrong(entry, "must be `per-slot` or an absolute path")
-            .into()),
         (Some(path), ..) => Ok(StatusPlace::Central(base.join(path))),
         (None, _, Some(directory)) => Ok(StatusPlace::Central(directory.join("central.raucs"))),
     }

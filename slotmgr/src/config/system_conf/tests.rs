@@ -189,7 +189,7 @@ fn what_an_installation_needs_to_know() {
          mountprefix=/run/m\nvariant-file=variant\nstatusfile=/data/central\n\
          [handlers]\npre-install=pre.sh\ninstall-failed=/bin/failed\n\
          [streaming]\ntls-ca=ca.pem\ntls-key=pkcs11:object=k\nsend-headers=boot-id;uptime\n\
-         [encryption]\nkey=k.pem\n[log.events]\nfilename=e.log\nevents=install;mark\nmax-size=1M\n\
+         [encryption]\nkey=k.pem\n[log.events]\nfilename=/e.log\nevents=install;mark\nmax-size=1M\n\
          [artifacts.apps]\npath=/apps\ntype=trees\n[polling]\nurl=https://x\n"
     ))
     .unwrap();
@@ -219,6 +219,17 @@ fn what_an_installation_needs_to_know() {
 }
 
 #[test]
+fn relative_paths_of_the_status_and_of_logs() {
+    let conf = parse(&format!("{HEAD}statusfile=central\n")).unwrap();
+    let place = StatusPlace::Central("/etc/rauc/central".into());
+    assert_eq!(conf.system.status, place);
+    let logs = "data-directory=/data\n[log.a]\nfilename=a.log\n[log.b]\nfilename=/var/b.log\n";
+    let conf = parse(&format!("{HEAD}{logs}")).unwrap();
+    let paths: Vec<_> = conf.logs.iter().map(|log| log.path.as_path()).collect();
+    assert_eq!(paths, [Path::new("/data/a.log"), Path::new("/var/b.log")]);
+}
+
+#[test]
 fn values_that_cannot_be() {
     let table = [
         ("variant-name=a\nvariant-file=/b\n", "system.conf:5: "),
@@ -226,13 +237,28 @@ fn values_that_cannot_be() {
             "statusfile=per-slot\ndata-directory=/d\n",
             "does not go together",
         ),
-        ("statusfile=relative\n", "absolute path"),
+        ("bundle-formats=\n", "must not be empty"),
+        ("min-bundle-version=\n", "must not be empty"),
+        ("[keyring]\ncheck-purpose=\n", "must not be empty"),
+        ("max-bundle-signature-size=0\n", "more than 0"),
         ("min-bundle-version=new\n", "is no version"),
         ("barebox-statename=x\n", "bootloader=barebox only"),
         ("max-bundle-download-size=12M\n", "whole number"),
-        ("[log.a]\nfilename=x\nmax-files=0\n", "1 to 1000"),
-        ("[log.a]\nfilename=x\nevents=rain\n", "is none of all, boot"),
+        ("[log.a]\nfilename=x\n", "needs data-directory="),
+        ("[log.a]\nfilename=/x\nmax-files=0\n", "1 to 1000"),
+        (
+            "[log.a]\nfilename=/x\nevents=rain\n",
+            "is none of all, boot",
+        ),
+        (
+            "[log.a]\nfilename=/x\nevents=all;boot\n",
+            "names `all` and others",
+        ),
         ("[artifacts.a]\npath=/x\n", "'type'"),
+        (
+            "[slot.a.0]\ndevice=/x\n[artifacts.a]\npath=/x\ntype=files\n",
+            "has the name of a slot class",
+        ),
         ("[slot.a.0]\ndevice=/x\nregion-start=4\n", "boot-mbr-switch"),
         (
             "[slot.a.0]\ndevice=/x\ntype=boot-gpt-switch\nregion-start=4\n",
