@@ -110,6 +110,25 @@ pub fn open_exclusive(path: &Path) -> Result<File, OpenError> {
     Ok(file)
 }
 
+/// Opens a file or device for reading. A pipe, whose other end would be waited for, for ever, is refused.
+///
+/// # Errors
+/// What the system says; `InvalidInput` for a pipe or a socket.
+pub fn open_for_reading(path: &Path) -> io::Result<File> {
+    // A pipe opens at once with this, and is then known for what it is; nothing else heeds it.
+    let flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_fifo() || kind.is_socket() {
+        let text = "neither a file nor a device";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    Ok(file)
+}
+
 fn is_read_only_node(path: &Path) -> bool {
     File::open(path).is_ok_and(|f| is_read_only(&f).is_ok_and(|ro| ro))
 }
@@ -366,6 +385,17 @@ mod tests {
         assert!(matches!(open_exclusive(&gone), Err(OpenError::Io { .. })));
         assert!(device_len(&File::open(dir.path()).unwrap()).is_err());
         assert!(device_len(&File::open("/dev/null").unwrap()).is_err());
+    }
+
+    #[test]
+    fn a_pipe_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let error = open_for_reading(&pipe).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert!(open_for_reading(Path::new("/dev/null")).is_ok());
+        assert!(open_for_reading(&dir.path().join("gone")).is_err());
     }
 
     #[test]

@@ -23,9 +23,9 @@ use slotmgr::boot::{self, BootEnv, BootError, BootState, Mark, Standing, Tries};
 use slotmgr::program::End;
 use slotmgr::slot::{BootName, Layout, Slot};
 use slotmgr::storage::record::RecordingDisks;
-use slotmgr::storage::sim::World;
+use slotmgr::storage::sim::{Keep, World};
 use slotmgr::storage::{Area, EnvCopy};
-use support::cuts::{Tried, cut_everywhere};
+use support::cuts::{ByProgram, Tried, cut_everywhere, cut_installation_by, cut_twice};
 use support::rig::{Rig, stderr, stdout};
 use support::{booted, bundle, bundle_file, image, layout, policy, slot_id};
 
@@ -160,6 +160,66 @@ fn an_installation_in_raucs_protocol() {
     get-state B
     ");
     assert_eq!(standings(&custom), [Standing::Bad, GOOD]);
+}
+
+/// The writes of an installation are cut, one by one.
+#[test]
+fn an_installation_with_a_custom_program_cut_everywhere() {
+    let make = || {
+        let (place, custom) = custom(HANDLER);
+        let next = Box::new(move || place.get("primary").trim().to_owned());
+        let env = Box::new(custom);
+        ByProgram { env, next }
+    };
+    cut_installation_by(&make).report("custom, installation");
+}
+
+/// So are the calls: the power goes before one does its work, or after it. `D/cut` says at which.
+const CUT_HANDLER: &str = r#"
+n=$(( $(cat $D/count) + 1 )); echo $n >$D/count
+read -r when at <$D/cut
+if [ $n -gt $at ] || { [ $n = $at ] && [ $when = before ]; }; then exit 1; fi
+HANDLER
+if [ $n = $at ]; then exit 1; fi"#;
+
+#[test]
+fn every_call_of_a_custom_program_cut_before_and_after() {
+    let (place, env) = custom(&CUT_HANDLER.replace("HANDLER", HANDLER));
+    let bundle = bundle(&image(3), "3");
+    let install = |world: &World, cut: &str| {
+        place.put("count", "0");
+        place.put("cut", &format!("{cut}\n"));
+        let what = (&bundle, &policy());
+        support::install_by(&env, &mut world.clone(), "A", what).is_ok()
+    };
+    let start = || {
+        place.put("primary", "A");
+        place.put("state.A", "good");
+        place.put("state.B", "good");
+        support::world(&image(1), &image(2), "")
+    };
+    assert!(install(&start(), "after 1000"));
+    let calls: u32 = place.get("count").trim().parse().unwrap();
+    let slot = |name| Area::Slot(slot_id(&layout(), name));
+    let mut armed = 0;
+    for (call, when) in (1..=calls).flat_map(|call| [(call, "before"), (call, "after")]) {
+        let world = start();
+        install(&world, &format!("{when} {call}"));
+        let found = world.power_on(Keep::None);
+        let state = |name: &str| place.get(&format!("state.{name}")).trim().to_owned();
+        assert_eq!(state("A"), "good", "{when} {call}");
+        if place.get("primary").trim() == "B" {
+            armed += 1;
+            assert!(found.holds(slot("B"), &image(3)), "{when} {call}");
+        } else {
+            assert!(found.holds(slot("A"), &image(1)), "{when} {call}");
+            let other = found.holds(slot("B"), &image(2)) || state("B") == "bad";
+            assert!(other, "{when} {call}: B is half written and not condemned");
+            assert!(install(&found, "after 1000"), "the next run finishes");
+            assert_eq!(place.get("primary").trim(), "B");
+        }
+    }
+    assert!(armed > 0 && armed < 2 * calls, "{armed} of {calls} calls");
 }
 
 #[test]
@@ -620,7 +680,7 @@ fn tryboot_from_arm_to_confirmation() {
     let confirm = |world: &World| {
         let _ = boot::confirm(&env, &mut world.clone(), support::booted(&layout, "3"));
     };
-    let begin = || world.power_on(slotmgr::storage::sim::Keep::None);
+    let begin = || world.power_on(Keep::None);
     cut_everywhere(&begin, &confirm, &mut tried, &mut |found, _| {
         let now = found.current(AUTOBOOT);
         assert!(now == autoboot(2, 3) || now == autoboot(3, 2));
@@ -638,6 +698,111 @@ fn tryboot_from_arm_to_confirmation() {
     );
     mark(new, Mark::Bad);
     assert_eq!(world.current(AUTOBOOT), autoboot(2, 3));
+}
+
+/// Nothing that does not run is called good: it would be started from then on, untried.
+#[test]
+fn tryboot_calls_only_what_runs_good() {
+    let (place, layout) = (Place::new(), pi());
+    let world = World::new();
+    world.add(AUTOBOOT, autoboot(2, 3));
+    let env = Tryboot::new(&layout, firmware_files(place.0.path()));
+    let good = |name| {
+        let what = (Mark::Good, Tries::DEFAULT);
+        let slot = slot_id(&layout, name);
+        boot::mark(&env, &mut world.clone(), &layout, slot, what)
+    };
+    let refused = |name| {
+        let error = good(name).unwrap_err();
+        assert!(matches!(error, BootError::Tryboot(_)), "{error}");
+        assert_eq!(world.operations(), 0);
+    };
+    // The firmware says nothing, or that the other one runs.
+    refused("3");
+    fs_err::write(place.path("partition"), [0, 0, 0, 2]).unwrap();
+    refused("3");
+    good("2").unwrap();
+    assert_eq!(world.operations(), 0, "it is started already");
+    // Started by hand, without the flag: it runs.
+    fs_err::write(place.path("partition"), [0, 0, 0, 3]).unwrap();
+    good("3").unwrap();
+    assert_eq!(world.current(AUTOBOOT), autoboot(3, 2));
+}
+
+/// Each verb from each state, its writes cut, and those of the next run. What was asked of the restart
+/// is gone with the power: the firmware starts what stands under [all].
+#[test]
+fn tryboot_cut_everywhere() {
+    let layout = pi();
+    let (bundle, slot) = (bundle(&image(3), "3"), |name| slot_id(&layout, name));
+    let mut tried = Tried::default();
+    let all = |world: &World| {
+        let text = String::from_utf8(world.current(AUTOBOOT)).unwrap();
+        let after = text.split_once("boot_partition=").unwrap().1;
+        after[..1].to_owned()
+    };
+    for (runs, name, what) in [
+        (2, "3", Mark::Bad),
+        (2, "3", Mark::Active),
+        (2, "2", Mark::Bad),
+        (3, "3", Mark::Good),
+        (3, "3", Mark::Bad),
+        (3, "2", Mark::Active),
+    ] {
+        let place = Place::new();
+        fs_err::write(place.path("partition"), [0, 0, 0, runs]).unwrap();
+        fs_err::write(place.path("tryboot"), [0, 0, 0, u8::from(runs == 3)]).unwrap();
+        let env = Tryboot::new(&layout, firmware_files(place.0.path()));
+        let start = || {
+            let world = World::new();
+            world.add(AUTOBOOT, autoboot(2, 3));
+            world
+        };
+        let work = |world: &World| {
+            let what = (what, Tries::DEFAULT);
+            let _ = boot::mark(&env, &mut world.clone(), &layout, slot(name), what);
+        };
+        let whole = start();
+        work(&whole);
+        let (old, new) = (all(&start()), all(&whole));
+        // Giving up what stands under [all] again would give up the other one.
+        let again = |world: &World| {
+            if all(world) == old {
+                work(world);
+            }
+        };
+        cut_twice(&start, &work, &again, &mut tried, &mut |found| {
+            let now = all(found);
+            assert!(now == old || now == new, "{now}");
+            again(found);
+            assert_eq!(all(found), new);
+        });
+    }
+
+    let place = Place::new();
+    let env = Tryboot::new(&layout, firmware_files(place.0.path()));
+    let start = || {
+        let world = support::world(&image(1), &image(2), "");
+        world.add(AUTOBOOT, autoboot(2, 3));
+        world
+    };
+    let install = |world: &World| {
+        support::install_on(&layout, &env, &mut world.clone(), "2", (&bundle, &policy())).is_ok()
+    };
+    let work = |world: &World| {
+        install(world);
+    };
+    cut_everywhere(&start, &work, &mut tried, &mut |found, (cut, keep)| {
+        assert_eq!(all(found), "2", "what was armed is gone with the power");
+        assert!(found.holds(Area::Slot(slot("2")), &image(1)));
+        if matches!(keep, Keep::Random(0)) && cut % 4 == 0 {
+            let _ = std::fs::remove_file(place.path("run/reboot-param"));
+            assert!(install(found), "the next run finishes");
+            assert!(found.holds(Area::Slot(slot("3")), &image(3)));
+            assert_eq!(place.get("run/reboot-param"), "0 tryboot");
+        }
+    });
+    tried.report("tryboot, marks and installation");
 }
 
 /// The machine of files, with another bootloader.
@@ -741,6 +906,50 @@ fn the_program_with_priorities_that_sgdisk_reads() {
         fs_err::read(&disk).unwrap() == before,
         "an ordinary start writes nothing"
     );
+    // Whose bits would be changed?
+    sgdisk(&["-a", "1", "-n", "9:600:+64K", "-c", "9:B"]);
+    let before = fs_err::read(&disk).unwrap();
+    let refused = rig.run_on("A", &["mark", "bad", "other"]);
+    let text = stderr(&refused);
+    assert!(
+        text.contains("more than one partition that is called B"),
+        "{text}"
+    );
+    assert!(fs_err::read(&disk).unwrap() == before);
+}
+
+/// A pipe where `grubenv` should be: whoever opens it to read waits for a writer, for ever.
+#[test]
+fn an_environment_that_is_no_file_ends_with_an_error() {
+    let (_dir, _bundle, rig) = rig("bootloader=grub\ngrubenv=odd", "");
+    let odd = rig.path("odd");
+    let made = [
+        vec!["mkfifo", "odd"],
+        vec!["mkdir", "odd"],
+        vec!["ln", "-s", "/dev/null", "odd"],
+        vec!["ln", "-s", "nowhere", "odd"],
+    ];
+    for command in made {
+        support::run(
+            std::process::Command::new(command[0])
+                .args(&command[1..])
+                .current_dir(rig.dir.path()),
+        );
+        for arguments in [&["status"][..], &["mark", "bad", "other"], &["trial"]] {
+            let slotmgr = rig.command("A", arguments);
+            let mut limited = std::process::Command::new("timeout");
+            limited
+                .arg("20")
+                .arg(slotmgr.get_program())
+                .args(slotmgr.get_args());
+            let output = limited.output().unwrap();
+            assert_eq!(output.status.code(), Some(1), "{command:?} {arguments:?}");
+        }
+        match odd.is_dir() {
+            true => fs_err::remove_dir(&odd).unwrap(),
+            false => fs_err::remove_file(&odd).unwrap(),
+        }
+    }
 }
 
 #[test]

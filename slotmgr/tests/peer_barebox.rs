@@ -13,12 +13,14 @@ mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::rc::Rc;
 use std::time::Duration;
 
 use slotmgr::boot::barebox::{Barebox, StateName};
 use slotmgr::boot::program::Program;
 use slotmgr::boot::{self, BootEnv, Mark, Standing, Tries};
 use slotmgr::storage::sim::World;
+use support::cuts::{ByProgram, Tried, cut_installation_by};
 use support::{booted, image, layout, policy, slot_id};
 
 /// Where the three copies lie, and how far apart.
@@ -115,14 +117,46 @@ fn the_life_of_an_update_in_a_real_state() {
     assert_eq!(board.bytes(), bytes, "equal content writes nothing");
 }
 
+/// An installation is cut at each of its writes; the state is that of the last call.
+#[test]
+fn an_installation_cut_everywhere() {
+    let numbers = std::cell::Cell::new(100);
+    let make = || {
+        let board = Rc::new(Board::new(numbers.replace(numbers.get() + 1)));
+        let env = Box::new(board.backend());
+        let next = Box::new(move || board.state().0.unwrap());
+        ByProgram { env, next }
+    };
+    cut_installation_by(&make).report("barebox, installation");
+}
+
 /// `barebox-state` writes one copy after the other. Whatever a power cut leaves of that, the state
 /// that is read is the old one or the new one, whole.
 #[test]
 fn a_change_that_is_cut_short_is_old_or_new() {
-    let board = Board::new(2);
-    board.mark("B", Mark::Bad);
+    let mut tried = Tried::default();
+    for (number, (before, name, what)) in [
+        (Mark::Bad, "B", Mark::Active),
+        (Mark::Good, "B", Mark::Bad),
+        (Mark::Bad, "B", Mark::Good),
+        (Mark::Active, "A", Mark::Bad),
+        (Mark::Active, "A", Mark::Active),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let board = Board::new(200 + u32::try_from(number).unwrap());
+        board.mark("B", before);
+        // Each copy torn at each byte, for the change that arms; at some, for the others.
+        let step = if number == 0 { 1 } else { 5 };
+        cut_short(&board, (name, what), step, &mut tried);
+    }
+    tried.report("barebox-state, a change cut short");
+}
+
+fn cut_short(board: &Board, (name, what): (&str, Mark), step: usize, tried: &mut Tried) {
     let (before, old) = (board.bytes(), board.state());
-    board.mark("B", Mark::Active);
+    board.mark(name, what);
     let (after, new) = (board.bytes(), board.state());
     assert_ne!(old, new);
     let changed: Vec<usize> = (0..SIZE).filter(|at| before[*at] != after[*at]).collect();
@@ -130,8 +164,8 @@ fn a_change_that_is_cut_short_is_old_or_new() {
     assert_eq!(changed.iter().map(copies).max(), Some(2), "three copies");
 
     let mut seen = [0, 0];
-    // From none of the changed bytes to all of them: each copy is torn at each byte.
-    for written in 0..=changed.len() {
+    // From none of the changed bytes to all of them.
+    for written in (0..=changed.len()).step_by(step) {
         let mut bytes = before.clone();
         for at in &changed[..written] {
             bytes[*at] = after[*at];
@@ -140,8 +174,10 @@ fn a_change_that_is_cut_short_is_old_or_new() {
         let found = board.state();
         assert!(found == old || found == new, "{written}: {found:?}");
         seen[usize::from(found == new)] += 1;
-        board.mark("B", Mark::Active);
+        board.mark(name, what);
         assert_eq!(board.state(), new, "and the next run finishes");
     }
     assert!(seen[0] > 0 && seen[1] > 0, "{seen:?}");
+    tried.cuts += 1;
+    tried.states += seen[0] + seen[1];
 }

@@ -16,8 +16,8 @@ use bundle_format::VerifiedBundle;
 use slotmgr::slot::{Layout, Region, Slot, SlotKind, SlotName};
 use slotmgr::storage::Area;
 use slotmgr::storage::record::RecordingDisks;
-use slotmgr::storage::sim::World;
-use support::cuts::{Tried, keeps};
+use slotmgr::storage::sim::{Keep, World};
+use support::cuts::{Tried, cut_everywhere, keeps};
 use support::loops::{Loop, run};
 use support::rig::stderr;
 use support::table_disk::{self as model, Part, Shape};
@@ -417,13 +417,55 @@ fn the_power_fails_at_every_operation() {
                 assert!(boot.by_order, "{kind}: {boot:?}");
                 if boot.name == "A" && seen.insert(disk) {
                     tried.recoveries += 1;
-                    let mut next = found.power_on(slotmgr::storage::sim::Keep::None);
+                    let mut next = found.power_on(Keep::None);
                     let _armed = install(&mut next).unwrap();
                     assert_eq!(started(kind, &next.current(area)), Some(NEW));
                 }
             }
         }
         tried.report(&format!("{kind}"));
+    }
+}
+
+/// Every third cut, and then the next installation is cut at every operation too.
+#[test]
+fn the_power_fails_again_in_the_next_installation() {
+    let bundle = update();
+    for kind in KINDS {
+        let layout = machine(kind);
+        let area = Area::Slot(slot_id(&layout, "boot.0"));
+        let install = |world: &World| {
+            drop(install_into(
+                &layout,
+                &mut world.clone(),
+                "A",
+                &bundle,
+                &policy(),
+            ));
+        };
+        let whole = start(kind, disk_of(kind));
+        install(&whole);
+        let mut tried = Tried::default();
+        for first in (0..whole.operations()).step_by(3) {
+            let world = start(kind, disk_of(kind));
+            world.cut_at(first);
+            install(&world);
+            let found = world.power_on(Keep::Random(first));
+            if grub_model::boot(&found.power_on(Keep::None)).unwrap().name == "B" {
+                continue;
+            }
+            tried.recoveries += 1;
+            let begin = || found.power_on(Keep::None);
+            cut_everywhere(&begin, &install, &mut tried, &mut |again, (cut, keep)| {
+                let disk = again.current(area);
+                assert!(
+                    started(kind, &disk).is_some(),
+                    "{kind}: {first}, {cut}, {keep:?}"
+                );
+                assert!(grub_model::boot(again).unwrap().by_order, "{kind}");
+            });
+        }
+        tried.report(&format!("{kind}, a second cut in the recovery"));
     }
 }
 

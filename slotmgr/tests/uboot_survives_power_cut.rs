@@ -20,6 +20,7 @@ use slotmgr::storage::{Area, Disks, EnvCopy, RecordCopy, SECTOR};
 use support::cuts::{Tried, fingerprint, keeps};
 use support::uboot_model::{self as model, render, text};
 use support::{SLOT, WRITE, image, install_by, layout, policy, slot_id};
+use uboot_env::select::FlagScheme;
 
 const OLD: u8 = 1;
 const OLDER: u8 = 2;
@@ -40,6 +41,8 @@ const OF_RAUC: &str = "BOOT_ORDER=A B,BOOT_A_LEFT=3,BOOT_B_LEFT=2";
 enum Keeping {
     /// Two copies, whose flags begin with these.
     Two(u8, u8),
+    /// The same on NOR flash: 1 counts, 0 does not. With (1, 1) U-Boot takes the first.
+    Nor(u8, u8),
     /// One copy of one sector.
     Sector,
 }
@@ -47,13 +50,17 @@ enum Keeping {
 impl Keeping {
     fn backend(self) -> UBoot {
         let lines = match self {
-            Keeping::Two(..) => "/dev/x 0x0 0x800\n/dev/x 0x800 0x800\n",
+            Keeping::Two(..) | Keeping::Nor(..) => "/dev/x 0x0 0x800\n/dev/x 0x800 0x800\n",
             Keeping::Sector => "/dev/x 0x200 0x200\n",
         };
         let config = uboot_env::config::parse("test", lines.as_bytes())
             .unwrap()
             .remove(0);
-        UBoot::new(&layout(), &config, Tries::DEFAULT)
+        let scheme = match self {
+            Keeping::Nor(..) => FlagScheme::Boolean,
+            _ => FlagScheme::Incremental,
+        };
+        UBoot::new(&layout(), &config, Tries::DEFAULT).with_scheme(scheme)
     }
 
     /// A world with nothing but the environment.
@@ -66,7 +73,7 @@ impl Keeping {
             Keeping::Sector => {
                 add(EnvCopy::First, render(&vars(&filler(40)), None, SECTOR));
             }
-            Keeping::Two(first, second) => {
+            Keeping::Two(first, second) | Keeping::Nor(first, second) => {
                 let newer = model::uboot_picks(first, second);
                 for (number, copy) in [EnvCopy::First, EnvCopy::Second].into_iter().enumerate() {
                     let flags = [first, second][number];
@@ -225,6 +232,9 @@ fn every_verb_cut_everywhere_and_again_in_the_recovery() {
     for variables in states {
         for verb in VERBS {
             cut_verb(Keeping::Sector, variables, verb, &mut tried);
+            for (first, second) in [(1, 0), (0, 1), (1, 1)] {
+                cut_verb(Keeping::Nor(first, second), variables, verb, &mut tried);
+            }
         }
     }
     tried.report("marks and confirmation in U-Boot's environment");

@@ -91,7 +91,7 @@ pub struct Hint {
 
 /// Why a configuration is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{file}:{line}: {what}")]
+#[error("{}", place(file, *line))]
 pub struct ConfigError {
     /// Name of the configuration as given by the caller.
     pub file: String,
@@ -100,6 +100,14 @@ pub struct ConfigError {
     /// What is wrong with it.
     #[source]
     pub what: Problem,
+}
+
+/// `file:line`, or the file alone where it is about the whole of it.
+fn place(file: &str, line: usize) -> String {
+    match line {
+        0 => file.to_owned(),
+        line => format!("{file}:{line}"),
+    }
 }
 
 /// What is wrong with a configuration.

@@ -2,7 +2,9 @@
 //!
 //! An *entry* is what stands between two NUL bytes of the data area, normally `name=value`. Entries
 //! that mean nothing to us (no `=`, a leading `#`, bytes that are no text) are kept as they are and
-//! written back as they are.
+//! written back as they are. The one exception is an entry with a value and no name (libubootenv's
+//! `fw_setenv "" x` makes one): U-Boot rejects the *whole* environment because of it, so that every
+//! edit takes it out.
 
 use thiserror::Error;
 
@@ -178,6 +180,7 @@ impl Env {
                 name: name.to_string(),
             });
         }
+        self.drop_rejected();
         let mut entry = name.0.clone();
         entry.push(b'=');
         entry.extend_from_slice(stored);
@@ -201,6 +204,7 @@ impl Env {
 
     /// Deletes a variable, every occurrence of it.
     pub fn remove(&mut self, name: &VarName) -> Change {
+        self.drop_rejected();
         let before = self.entries.len();
         self.entries
             .retain(|e| split(e).is_none_or(|(n, _)| n != name.as_bytes()));
@@ -209,6 +213,17 @@ impl Env {
         } else {
             Change::Deleted
         }
+    }
+
+    /// Whether U-Boot rejects all of this, and starts with its built-in default instead.
+    #[must_use]
+    pub fn is_rejected(&self) -> bool {
+        self.entries.iter().any(|e| is_nameless(e))
+    }
+
+    /// Takes out what makes U-Boot reject everything.
+    pub fn drop_rejected(&mut self) {
+        self.entries.retain(|e| !is_nameless(e));
     }
 
     /// Bytes that the entries take in the data area, with all NULs.
@@ -224,6 +239,9 @@ impl Env {
         let mut names: Vec<&[u8]> = Vec::new();
         for entry in &self.entries {
             match split(entry) {
+                None if is_nameless(entry) => out.push(EnvWarning::Nameless {
+                    entry: lossy(entry),
+                }),
                 None => out.push(EnvWarning::NotAVariable {
                     entry: lossy(entry),
                 }),
@@ -320,6 +338,12 @@ pub enum EnvWarning {
         /// The entry, lossily decoded.
         entry: String,
     },
+    /// See [`Env::is_rejected`].
+    #[error("entry {entry:?} has no name: U-Boot rejects the whole environment because of it")]
+    Nameless {
+        /// The entry, lossily decoded.
+        entry: String,
+    },
     /// U-Boot's hash table is full before the area is.
     #[error("{count} variables are stored; U-Boot has room for about {limit}")]
     TooManyVariables {
@@ -345,6 +369,13 @@ fn split(entry: &[u8]) -> Option<(&[u8], &[u8])> {
     } else {
         Some((name, rest.get(1..)?))
     }
+}
+
+/// `=value`. A bare `=` is a deletion of nothing, which U-Boot takes.
+fn is_nameless(entry: &[u8]) -> bool {
+    let start = entry.iter().position(|b| !matches!(b, b' ' | b'\t'));
+    let entry = start.and_then(|at| entry.get(at..)).unwrap_or_default();
+    matches!(entry, [b'=', _, ..])
 }
 
 pub(crate) fn lossy(bytes: &[u8]) -> String {

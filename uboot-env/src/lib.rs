@@ -27,7 +27,8 @@
 //!   ([`select`]).
 //! * Padding is zero here. mkenvimage pads with 0xFF, others leave what was in memory.
 //! * An entry is kept verbatim, whether it means something or not. `name=` and a bare `name` make
-//!   U-Boot delete the variable, `#…` is a comment, an empty name makes it reject everything ([`env`](mod@env)).
+//!   U-Boot delete the variable, `#…` is a comment. Only an entry with an empty name, for which U-Boot
+//!   rejects everything, goes with the next change ([`env`](mod@env)).
 //! * **Order**: entries stay where they are. A new variable goes to its sorted place if the entries are
 //!   sorted, as U-Boot and libubootenv write them; else to the end, as U-Boot's `fw_setenv` does.
 //!   So an edit changes one place, and a file written by U-Boot stays as U-Boot would write it.
@@ -101,6 +102,13 @@
 //! * a missing variable is an error, as in U-Boot's tool, not an empty value;
 //! * an empty value deletes, as in U-Boot's tool;
 //! * words after the value belong to it, as in U-Boot's tool (`--dialect libubootenv` for pairs);
+//! * `-n` needs a name, as in U-Boot's tool; `--noheader` is known, as there;
+//! * an unknown option, no variable at all, a script that cannot be read, and a script together with
+//!   variables are errors, not remarks or nothing;
+//! * a name that no reader would take back as written (empty, `#…`, a leading blank, a line break) is
+//!   refused; an entry without a name that is there already is taken out by the next change, since
+//!   U-Boot rejects everything because of it;
+//! * the closing NUL always has its place: theirs lets the last variable take it;
 //! * no default environment is ever printed or written on its own account;
 //! * every line of the configuration and of a script is understood, or it is an error;
 //! * `.flags` is obeyed and never rewritten.

@@ -18,8 +18,8 @@ pub const MAX_SYSFS_BYTES: u64 = 4096;
 /// Most UBI volumes looked at while resolving a volume name.
 pub const MAX_UBI_VOLUMES: usize = 4096;
 
-/// Most bytes that one environment scan reads from a device.
-pub const MAX_SCAN_BYTES: u64 = 1024 * 1024 * 1024;
+/// Most pieces that one environment scan passes over since they cannot be read.
+pub const MAX_UNREADABLE_PIECES: usize = 4096;
 
 /// Largest environment that a scan can find.
 pub const MAX_SCAN_ENV_SIZE: usize = 1024 * 1024;

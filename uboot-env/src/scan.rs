@@ -6,7 +6,7 @@
 //! is not found: nothing distinguishes its start from other data.
 
 use crate::codec::{Endian, Layout};
-use crate::limits::{MAX_SCAN_BYTES, MAX_SCAN_ENV_SIZE, MAX_SCAN_HITS};
+use crate::limits::{MAX_SCAN_ENV_SIZE, MAX_SCAN_HITS, MAX_UNREADABLE_PIECES};
 use std::io;
 
 /// Environments start on such boundaries.
@@ -17,6 +17,9 @@ pub const SIZE_STEP: usize = 256;
 
 /// Bytes looked at per round; as many again as the largest environment are read ahead.
 const ROUND: usize = 1024 * 1024;
+
+/// What is passed over where a device cannot be read, in bytes.
+const UNREADABLE_PIECE: usize = 4096;
 
 /// Within so many bytes the first variable's `=` must come.
 const LONGEST_NAME: usize = 128;
@@ -41,37 +44,60 @@ pub struct Hit {
 pub struct Window {
     /// First byte.
     pub from: u64,
-    /// Number of bytes; at most [`MAX_SCAN_BYTES`] are looked at.
+    /// Number of bytes.
     pub len: u64,
 }
 
+/// What a scan found, and what it did not look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scan {
+    /// In the order of their offsets.
+    pub hits: Vec<Hit>,
+    /// The first byte that was not looked at: the end of the window or of the source, or where
+    /// [`MAX_SCAN_HITS`] were reached.
+    pub end: u64,
+    /// Bytes that could not be read and were passed over.
+    pub unreadable: u64,
+}
+
 /// Scans `source`, which fills a buffer from an offset and says how many bytes there were (0 at
-/// the end). At most [`MAX_SCAN_HITS`] environments are reported.
+/// the end). What it cannot read is passed over: a bad block must not hide the rest of a device. At
+/// most [`MAX_SCAN_HITS`] environments are reported.
 ///
 /// # Errors
-/// What `source` says.
+/// What `source` says, if it cannot read anything, or too much is unreadable.
 pub fn scan(
-    mut source: impl FnMut(u64, &mut [u8]) -> io::Result<usize>,
+    source: impl FnMut(u64, &mut [u8]) -> io::Result<usize>,
     window: Window,
-) -> io::Result<Vec<Hit>> {
-    let end = window.from.saturating_add(window.len.min(MAX_SCAN_BYTES));
+) -> io::Result<Scan> {
+    let mut source = Source::new(source);
+    let mut end = window.from.saturating_add(window.len);
     let mut hits = Vec::new();
     let mut buffer = vec![0; ROUND + MAX_SCAN_ENV_SIZE];
     let mut at = window.from - window.from % OFFSET_STEP as u64;
     while at < end && hits.len() < MAX_SCAN_HITS {
-        let have = fill(&mut source, at, &mut buffer)?;
+        let have = source.fill(at, &mut buffer)?;
         let data = buffer.get(..have).unwrap_or_default();
         let round = ROUND
             .min(usize::try_from(end - at).unwrap_or(ROUND))
             .min(have);
         let next = scan_round(data, round, at, &mut hits);
         if have < buffer.len() && next >= have {
+            end = at.saturating_add(have as u64).min(end);
             break;
         }
-        at += next.max(OFFSET_STEP) as u64;
+        at = at.saturating_add(next.max(OFFSET_STEP) as u64);
     }
     hits.truncate(MAX_SCAN_HITS);
-    Ok(hits)
+    if let Some(last) = hits.last().filter(|_| hits.len() == MAX_SCAN_HITS) {
+        end = last.offset.saturating_add(last.size).min(end);
+    }
+    source.judge()?;
+    Ok(Scan {
+        hits,
+        end,
+        unreadable: source.unreadable,
+    })
 }
 
 /// Looks at every boundary below `round`; returns where to go on.
@@ -94,21 +120,73 @@ fn scan_round(data: &[u8], round: usize, base: u64, hits: &mut Vec<Hit>) -> usiz
     at
 }
 
-fn fill(
-    source: &mut impl FnMut(u64, &mut [u8]) -> io::Result<usize>,
-    at: u64,
-    buffer: &mut [u8],
-) -> io::Result<usize> {
-    let mut have = 0;
-    while let Some(rest) = buffer.get_mut(have..).filter(|r| !r.is_empty()) {
-        match source(at + have as u64, rest) {
-            Ok(0) => break,
-            Ok(n) => have += n.min(rest.len()),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
+/// A source of bytes, and what of it could not be read.
+struct Source<F> {
+    read: F,
+    /// Anything was read at all.
+    any: bool,
+    failure: Option<io::Error>,
+    unreadable: u64,
+    /// Up to here pieces that cannot be read are counted: rounds overlap.
+    counted_to: u64,
+}
+
+impl<F: FnMut(u64, &mut [u8]) -> io::Result<usize>> Source<F> {
+    const fn new(read: F) -> Self {
+        Self {
+            read,
+            any: false,
+            failure: None,
+            unreadable: 0,
+            counted_to: 0,
         }
     }
-    Ok(have)
+
+    /// Bytes from `at` on, as many as there are; zeros in the place of those that cannot be read.
+    fn fill(&mut self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut have = 0;
+        while let Some(rest) = buffer.get_mut(have..).filter(|r| !r.is_empty()) {
+            let from = at.saturating_add(have as u64);
+            match (self.read)(from, rest) {
+                Ok(0) => break,
+                Ok(n) => {
+                    self.any = true;
+                    have += n.min(rest.len());
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => {
+                    let piece = rest.len().min(UNREADABLE_PIECE);
+                    rest.iter_mut().take(piece).for_each(|byte| *byte = 0);
+                    have += piece;
+                    self.pass_over(from, piece as u64, e)?;
+                }
+            }
+        }
+        Ok(have)
+    }
+
+    fn pass_over(&mut self, from: u64, len: u64, error: io::Error) -> io::Result<()> {
+        let to = from.saturating_add(len);
+        if from >= self.counted_to {
+            self.unreadable += len;
+            self.counted_to = to;
+        }
+        let limit = (MAX_UNREADABLE_PIECES * UNREADABLE_PIECE) as u64;
+        // A number that leaves no room for a next byte is no place on any device.
+        if self.unreadable > limit || to == u64::MAX {
+            return Err(error);
+        }
+        self.failure = Some(error);
+        Ok(())
+    }
+
+    /// A source of which nothing could be read has not been searched.
+    fn judge(&mut self) -> io::Result<()> {
+        match self.failure.take() {
+            Some(error) if !self.any => Err(error),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The environment that starts at the first byte, if one does.

@@ -81,8 +81,9 @@ pub struct WritePlan {
 pub enum PlanError {
     /// Writing now would bury whatever is wrong under an environment that nobody chose.
     #[error(
-        "no copy of the environment is valid, so nothing is written. If size, offset and layout in \
-         the configuration are right and the environment is really lost, start a new one with --init"
+        "no copy of the environment is valid, so nothing is written; `uboot-env doctor` tells why. If \
+         size, offset and layout in the configuration are right and the environment is really lost, \
+         start a new one with `uboot-env set --init NAME=VALUE`"
     )]
     NoValidCopy,
     /// The variables do not fit.
@@ -156,14 +157,14 @@ impl Snapshot {
         self.image().map(|image| &image.env)
     }
 
-    /// Whether writing both copies anew would make the environment safer: a copy is bad, or the
-    /// pair is one that readers could judge differently.
+    /// Whether writing the environment anew would make it safer: a copy is bad, the pair is one that
+    /// readers could judge differently, or U-Boot rejects what is in it.
     #[must_use]
     pub fn needs_repair(&self) -> bool {
         let lost = self.shape.layout == Layout::Redundant
             && matches!(self.standing, Standing::OneCopy { .. });
         let both = self.shape.layout == Layout::Redundant && self.standing.needs_both();
-        lost || both
+        lost || both || self.env().is_some_and(Env::is_rejected)
     }
 
     /// The plan that makes `env` the environment. Empty if it already is.
@@ -186,7 +187,9 @@ impl Snapshot {
     pub fn plan_repair(&self) -> Result<WritePlan, PlanError> {
         let env = self.env().ok_or(PlanError::NoValidCopy)?;
         if self.needs_repair() {
-            self.plan_rewrite(env)
+            let mut env = env.clone();
+            env.drop_rejected();
+            self.plan_rewrite(&env)
         } else {
             Ok(WritePlan::default())
         }

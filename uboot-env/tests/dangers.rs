@@ -448,3 +448,42 @@ fn concurrent_writers_lose_nothing() {
         "{all}"
     );
 }
+
+/// A block device for a file, gone when dropped.
+struct Loop(String);
+
+impl Loop {
+    fn on(path: &std::path::Path) -> Loop {
+        let mut losetup = std::process::Command::new("losetup");
+        let output = losetup.args(["-f", "--show"]).arg(path).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        Loop(String::from_utf8(output.stdout).unwrap().trim().to_owned())
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let mut losetup = std::process::Command::new("losetup");
+        drop(losetup.args(["-d", &self.0]).status());
+    }
+}
+
+/// The configured environment is larger than what is left of the device: the part that there is room
+/// for is not written either, since something else lies there.
+#[test]
+fn a_device_that_ends_inside_the_environment_is_not_written() {
+    let board = Board::bare();
+    let disk = vec![0x5a; 64 * 1024];
+    board.put(0, &disk);
+    let device = Loop::on(&board.copy(0));
+    let line = |offset: u32| format!("{} {offset:#x} 0x2000\n", device.0);
+    for lines in [line(0xf000), line(0xf000) + &line(0xc000), line(0x10000)] {
+        std::fs::write(&board.config, lines).unwrap();
+        let ran = board.ours("uboot-env", &["set", "--init", "a=1"]);
+        assert!(ran.code == 1 && ran.err.contains("ends after"), "{ran:?}");
+        assert!(board.get(0) == disk);
+    }
+    std::fs::write(&board.config, line(0xe000)).unwrap();
+    board.ours("uboot-env", &["set", "--init", "a=1"]).ok();
+    assert_eq!(board.ours("fw_printenv", &["a"]).ok(), "a=1\n");
+}

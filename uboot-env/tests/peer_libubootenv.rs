@@ -17,7 +17,7 @@ use common::{Board, SIZE, image};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use uboot_env::codec::{Endian, Image, Layout};
-use uboot_env::env::VarName;
+use uboot_env::env::{Env, VarName};
 use uboot_env::snapshot::Shape;
 use uboot_env::storage::file::{FileCopy, Replace};
 use uboot_env::storage::lock::{LockPaths, Locks};
@@ -302,4 +302,174 @@ fn differs_no_silent_default() {
     let (before, initial) = (board.get(0), spoil(&board));
     assert_eq!(board.ours("fw_setenv", &["-f", &initial, "x", "1"]).code, 1);
     assert_eq!(board.get(0), before);
+}
+
+/// What a row of the table below expects of the two programs.
+enum Row {
+    /// The same exit code (as far as 0 goes), output and environment.
+    Same,
+    /// Not the same, on purpose: why.
+    Differs(&'static str),
+}
+
+const UBOOTS: &str = "as in U-Boot's own tool";
+const NAME: &str = "no reader would take the name back as written; U-Boot may reject everything";
+const WRONG_USE: &str = "a mistake in a script must not look like success";
+
+/// Flags and entries of both copies; what theirs leaves behind the closing NUL does not matter.
+fn contents(board: &Board) -> [(Option<u8>, Env); 2] {
+    [0, 1].map(|index| {
+        let image = Image::parse(&board.get(index), Layout::Redundant, Endian::Little).unwrap();
+        (image.flags, image.env)
+    })
+}
+
+/// Every option, and words of every kind; each on a fresh environment. A difference that is not
+/// written down here fails, and so does one that has gone.
+#[test]
+fn usage_word_by_word() {
+    use Row::{Differs, Same};
+    let print: &[(&[&str], Row)] = &[
+        (&[], Same),
+        (&["a"], Same),
+        (&["b", "a"], Same),
+        (&["-n", "b", "a"], Same),
+        (&["a", "-n"], Same),
+        (&["--no-header", "b"], Same),
+        (&["-f", "/does/not/exist", "a"], Same),
+        (&["--defenv", "/does/not/exist", "a"], Same),
+        (&["-n"], Differs(UBOOTS)),
+        (&["zz"], Differs(UBOOTS)),
+        (&["-n", "zz"], Differs(UBOOTS)),
+        (&["a=1"], Differs(UBOOTS)),
+        (&[""], Differs(UBOOTS)),
+        (&["--noheader", "a"], Differs(UBOOTS)),
+        (&["--frobnicate"], Differs(WRONG_USE)),
+        (&["-q", "a"], Differs(WRONG_USE)),
+        (&["-s", "x"], Differs(WRONG_USE)),
+    ];
+    let set: &[(&[&str], Row)] = &[
+        (&["c", "3"], Same),
+        (&["a", "1"], Same),
+        (&["a"], Same),
+        (&["zz"], Same),
+        (&["x y", "1"], Same),
+        (&["x", "two words"], Same),
+        (&["x", "1\n2"], Same),
+        (&["x", r"1\2"], Same),
+        (&["x", "=1="], Same),
+        (&["--", "x", "-1"], Same),
+        (&["a=b", "1"], Same),
+        (&["a=b"], Same),
+        (&["a", ""], Differs(UBOOTS)),
+        (&["c", "1", "b"], Differs(UBOOTS)),
+        (&[], Differs(WRONG_USE)),
+        (&["x", "-1"], Differs(WRONG_USE)),
+        (&["", "1"], Differs(NAME)),
+        (&["#x", "1"], Differs(NAME)),
+        (&[" x", "1"], Differs(NAME)),
+        (&["x\n", "1"], Differs(NAME)),
+        (&["-s", "/does/not/exist"], Differs(WRONG_USE)),
+        (&["-s", "/dev/null", "c", "3"], Differs(WRONG_USE)),
+    ];
+    let rows =
+        |program, rows: &'static [(&[&str], Row)]| rows.iter().map(move |row| (program, row));
+    let all = rows("fw_printenv", print).chain(rows("fw_setenv", set));
+    for (program, (args, row)) in all {
+        let run = |theirs: bool| {
+            let board = Board::redundant();
+            let ran = match theirs {
+                true => board.theirs(program, args),
+                false => board.ours(program, args),
+            };
+            (ran.code == 0, ran.out, contents(&board))
+        };
+        match row {
+            Same => assert_eq!(run(false), run(true), "{program} {args:?}"),
+            Differs(why) => assert_ne!(run(false), run(true), "{program} {args:?}: {why}"),
+        }
+    }
+}
+
+/// The same for scripts, line by line.
+#[test]
+fn scripts_line_by_line() {
+    use Row::{Differs, Same};
+    const STRICT: &str = "every line is understood, or none is carried out";
+    let rows: &[(&[u8], Row)] = &[
+        (b"c=3", Same),
+        (b"c=3\r\nd=4\r\n", Same),
+        (b"# note\n\n   \n\t\nc=3\n", Same),
+        (b"c= 3\nd=3  \ne=#1\n", Same),
+        (b"c=a b  c=d\n", Same),
+        (b"a=\n", Same),
+        (b"c=1\nc=2\n", Same),
+        (b"c=\xff\xfe\n", Same),
+        (b"c=\"quoted\"\n", Same),
+        (
+            b"  c=3\n",
+            Differs("blanks before a name are no part of it, as U-Boot has it"),
+        ),
+        (b"c 3\n", Differs(UBOOTS)),
+        (b"c\t3\n", Differs(UBOOTS)),
+        (b"a\n", Differs(UBOOTS)),
+        (b"c = 3\n", Differs(STRICT)),
+        (b"c =3\n", Differs(STRICT)),
+        (b"  # note\nc=3\n", Differs(STRICT)),
+        (b"=3\n", Differs(STRICT)),
+        (b"c=1\0x\n", Differs(STRICT)),
+        (b"", Differs("equal content writes nothing")),
+    ];
+    for (script, row) in rows {
+        let run = |theirs: bool| {
+            let board = Board::redundant();
+            let path = board.path().join("script");
+            std::fs::write(&path, script).unwrap();
+            let args = ["-s", path.to_str().unwrap()];
+            let ran = match theirs {
+                true => board.theirs("fw_setenv", &args),
+                false => board.ours("fw_setenv", &args),
+            };
+            (ran.code == 0, contents(&board))
+        };
+        let name = String::from_utf8_lossy(script);
+        match row {
+            Same => assert_eq!(run(false), run(true), "{name:?}"),
+            Differs(why) => assert_ne!(run(false), run(true), "{name:?}: {why}"),
+        }
+    }
+}
+
+/// One byte more than there is room for: theirs writes it without the closing NUL, which U-Boot's
+/// tool refuses to read. Here it is refused, and nothing is written.
+#[test]
+fn differs_the_last_byte_is_the_closing_nul() {
+    let size = usize::try_from(SIZE).unwrap();
+    let room = size - 5 - "a=1 b=2 long= ".len() - 1;
+    for (len, fits) in [(room - 1, true), (room, true), (room + 1, false)] {
+        let value = "x".repeat(len);
+        let (one, two) = (Board::redundant(), Board::redundant());
+        let before = [one.get(0), one.get(1)];
+        assert_eq!(
+            one.ours("fw_setenv", &["long", &value]).code == 0,
+            fits,
+            "{len}"
+        );
+        two.theirs("fw_setenv", &["long", &value]).ok();
+        let ends = |board: &Board| board.get(1).ends_with(&[b'x', 0, 0]);
+        if fits {
+            assert_eq!(one.get(1)[4..size - 2], two.get(1)[4..size - 2]);
+            assert_eq!(
+                one.theirs("fw_printenv", &["-n", "long"]).ok(),
+                format!("{value}\n")
+            );
+            assert_eq!(ends(&one), len == room);
+        } else {
+            assert_eq!([one.get(0), one.get(1)], before);
+            assert!(
+                two.get(1).ends_with(&[b'x', 0]) && !ends(&two),
+                "the peer's defect"
+            );
+        }
+    }
 }

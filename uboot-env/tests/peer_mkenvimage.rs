@@ -100,7 +100,8 @@ fn the_scan_finds_what_it_made() {
                 len: u64::MAX,
             },
         )
-        .unwrap();
+        .unwrap()
+        .hits;
         assert_eq!(hits.len(), 1);
         assert_eq!((hits[0].offset, hits[0].size), (0x80000, 0x1f000));
         assert_eq!((hits[0].layout, hits[0].endian), (layout, endian));

@@ -220,3 +220,148 @@ fn doctor_names_an_odd_pair_and_the_next_change_puts_it_in_order() {
         assert!(bytes[5..].starts_with(b"a=0\0b=1\0\0"), "copy {index}");
     }
 }
+
+/// Made by libubootenv itself. U-Boot would start with its default environment, whatever else is stored.
+#[test]
+fn an_entry_without_a_name_is_told_and_taken_out() {
+    let spoilt = || {
+        let board = Board::redundant();
+        board.theirs("fw_setenv", &["", "x"]).ok();
+        board
+    };
+    let board = spoilt();
+    let ran = board.ours("fw_printenv", &["a"]);
+    assert!(ran.code == 0 && ran.err.contains("no name"), "{ran:?}");
+    let ran = board.ours("uboot-env", &["doctor"]);
+    assert!(
+        ran.code == 1 && ran.out.contains("rejects all of it"),
+        "{ran:?}"
+    );
+    board.ours("uboot-env", &["doctor", "--repair"]).ok();
+    let ran = board.ours("fw_printenv", &[""; 0]);
+    assert_eq!((ran.out.as_str(), ran.err.as_str()), ("a=1\nb=2\n", ""));
+    // So does any change, also one that changes nothing else.
+    let board = spoilt();
+    board.ours("fw_setenv", &["a", "1"]).ok();
+    assert!(board.ours("uboot-env", &["doctor"]).ok().contains("sound"));
+}
+
+#[test]
+fn two_names_of_one_file_are_no_two_copies() {
+    let board = Board::redundant();
+    let before = board.get(0);
+    std::fs::remove_file(board.copy(1)).unwrap();
+    std::fs::hard_link(board.copy(0), board.copy(1)).unwrap();
+    for (program, args) in [
+        ("fw_setenv", ["x", "1"]),
+        ("uboot-env", ["doctor", "--repair"]),
+    ] {
+        let ran = board.ours(program, &args);
+        assert!(
+            ran.code == 1 && ran.err.contains("both copies lie in the same bytes"),
+            "{ran:?}"
+        );
+    }
+    assert_eq!(board.get(0), before);
+}
+
+#[test]
+fn what_is_wrong_with_a_configuration_is_said_once() {
+    let board = Board::redundant();
+    let said = |text: &str, more: &[&str]| {
+        std::fs::write(&board.config, text).unwrap();
+        let ran = board.ours("fw_printenv", more);
+        assert_eq!(ran.code, 1, "{ran:?}");
+        ran.err.replace(board.path().to_str().unwrap(), "DIR")
+    };
+    let err = said("/dev/x 0 0x1000\n/dev/y zz 0x1000\n", &[]);
+    assert_eq!(err.matches("\"zz\" is no number").count(), 1, "{err}");
+    assert!(err.contains("DIR/fw_env.config:2: offset"), "{err}");
+    let err = said("", &[]);
+    assert_eq!(
+        err,
+        "error: DIR/fw_env.config: no environment is described here\n"
+    );
+    let err = said("/dev/x 0 0xffffffff\n", &[]);
+    assert_eq!(err.matches("cannot be right").count(), 1, "{err}");
+}
+
+/// What `--scan` is given may be anything.
+#[test]
+fn a_scan_of_odd_things_ends_and_says_how_far_it_came() {
+    let board = Board::bare();
+    let scan = |path: &std::path::Path, more: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_uboot-env"));
+        command.args(["doctor", "--scan"]).arg(path).args(more);
+        let output = command.output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (
+            output.status.code(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    };
+    let fifo = board.path().join("fifo");
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .unwrap()
+            .success()
+    );
+    // Opening a pipe that nobody writes to never ends.
+    let (code, _, err) = scan(&fifo, &[]);
+    assert!(
+        code == Some(1) && err.contains("neither a file nor a device"),
+        "{err}"
+    );
+    let (code, _, err) = scan(board.path(), &[]);
+    assert!(code == Some(1) && err.contains("directory"), "{err}");
+    board.put(0, &[]);
+    let (code, out, _) = scan(&board.copy(0), &[]);
+    assert_eq!(code, Some(1));
+    assert!(
+        out.contains("nothing found from 0x0 to 0x0") && out.contains("the end of it"),
+        "{out}"
+    );
+    let (_, out, _) = scan("/dev/zero".as_ref(), &["--length", "0x100000"]);
+    assert!(
+        out.contains("to 0x100000") && out.contains("--from 0x100000"),
+        "{out}"
+    );
+
+    // Four gigabytes, nearly all of them a hole, and the environment at the end, where a negative
+    // offset would have it.
+    let disk = std::fs::File::create(board.copy(1)).unwrap();
+    disk.set_len(4 << 30).unwrap();
+    let image = image(&[("BOOT_ORDER", "A B")], Some(1));
+    std::os::unix::fs::FileExt::write_all_at(&disk, &image, (4 << 30) - 0x2000).unwrap();
+    let (code, out, _) = scan(&board.copy(1), &[]);
+    assert!(code == Some(1) && out.contains("--from 0x4000000"), "{out}");
+    let whole = ["--length", "0x100000000"];
+    let (code, out, _) = scan(&board.copy(1), &whole);
+    assert_eq!(code, Some(0));
+    assert!(out.ends_with("copy1 0xffffe000 0x2000\n"), "{out}");
+}
+
+#[test]
+fn doctor_says_that_one_sector_is_safe() {
+    let vars = common::env(&[("a", "1")]);
+    let board = Board::bare();
+    board.put(0, &Image::render(&vars, None, 512, Endian::Little).unwrap());
+    let line = |offset: &str| format!("{} {offset} 0x200\n", board.copy(0).display());
+    std::fs::write(&board.config, line("0")).unwrap();
+    let out = board.ours("uboot-env", &["doctor"]).ok();
+    assert!(
+        out.contains("one sector, which is written as a whole"),
+        "{out}"
+    );
+    let shifted = [&[0; 8][..], &board.get(0)].concat();
+    board.put(0, &shifted);
+    std::fs::write(&board.config, line("8")).unwrap();
+    let out = board.ours("uboot-env", &["doctor"]).ok();
+    assert!(
+        out.contains("a power cut during a write can destroy it"),
+        "{out}"
+    );
+}

@@ -96,7 +96,7 @@ pub enum ContentError {
         source: IndexError,
     },
     /// `convert=` cannot be done.
-    #[error("{what} {source}")]
+    #[error("{what} cannot be converted")]
     Conversion {
         /// Which section.
         what: String,

@@ -16,22 +16,22 @@ const EXTRACTED: &str = ".extracted";
 #[derive(Debug, thiserror::Error)]
 pub enum ConversionError {
     /// A method that we do not have.
-    #[error("asks for convert={method}; there are {CONVERT_TAR} and {CONVERT_KEEP}")]
+    #[error("convert={method} is not known; there are {CONVERT_TAR} and {CONVERT_KEEP}")]
     Method {
         /// As it stands in the manifest.
         method: String,
     },
     /// Nothing to convert.
-    #[error("has convert= but no filename=")]
+    #[error("convert= needs a filename=")]
     NoFile,
     /// There is no room for it.
-    #[error("cannot be unpacked into a temporary directory")]
+    #[error("a temporary directory cannot be used")]
     Staging(#[source] io::Error),
     /// There is no `tar`.
-    #[error("cannot be unpacked: the program tar is needed")]
+    #[error("the program tar is needed")]
     NoTar(#[source] io::Error),
     /// It is no archive, or the disk is full.
-    #[error("cannot be unpacked: tar failed ({status}): {message}")]
+    #[error("tar failed ({status}): {message}")]
     Tar {
         /// Its exit status.
         status: String,

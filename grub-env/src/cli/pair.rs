@@ -133,10 +133,16 @@ mod tests {
             primary: name("B"),
             fallback: None,
         };
+        let missing = said(dir.path(), &show);
+        assert!(
+            missing.contains("ab2: does not count: there is nothing in it"),
+            "{missing}"
+        );
         assert_eq!(said(dir.path(), &other).lines().count(), 1);
         let after = said(dir.path(), &show);
         assert!(after.starts_with("ab1, in force: A confirmed"), "{after}");
-        assert!(after.contains("\nab2: does not count"), "{after}");
+        let empty = "\nab2: does not count: it is empty, to be written by the next change\n";
+        assert!(after.contains(empty), "{after}");
         assert!(after.ends_with("GRUB starts A next (good).\n"), "{after}");
     }
 

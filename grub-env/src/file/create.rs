@@ -43,7 +43,7 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, FileError> {
 /// slot.
 ///
 /// # Errors
-/// [`FileError::TooSmall`], [`FileError::TooLarge`] or [`FileError::Io`].
+/// [`FileError::TooSmall`], [`FileError::TooLarge`], [`FileError::NotAFile`] or [`FileError::Io`].
 pub fn create(path: &Path, block: &Block, size: usize) -> Result<(), FileError> {
     let len = u64::try_from(size).unwrap_or(u64::MAX);
     if len > MAX_LEN {
@@ -60,6 +60,12 @@ pub fn create(path: &Path, block: &Block, size: usize) -> Result<(), FileError> 
             path: path.to_owned(),
         });
     };
+    // The node of a disk, say: renamed over, it would be gone.
+    if std::fs::metadata(&real).is_ok_and(|meta| !meta.is_file()) {
+        return Err(FileError::NotAFile {
+            path: path.to_owned(),
+        });
+    }
     let dir = if dir.as_os_str().is_empty() {
         Path::new(".")
     } else {

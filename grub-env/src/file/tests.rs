@@ -151,3 +151,20 @@ fn create_keeps_permissions_and_links_and_takes_over_leftovers() {
     ));
     assert!(create(&at("no/dir"), &Block::new(), 512).is_err());
 }
+
+/// A disk's node, a pipe, a directory: renamed over, they would be gone.
+#[test]
+fn create_takes_the_place_of_files_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = dir.path().join("node");
+    let listening = std::os::unix::net::UnixListener::bind(&node).unwrap();
+    for path in [node.as_path(), dir.path(), Path::new("/dev/null")] {
+        let refused = create(path, &Block::new(), 512);
+        assert!(
+            matches!(refused, Err(FileError::NotAFile { .. })),
+            "{path:?}"
+        );
+    }
+    assert!(!std::fs::metadata(&node).unwrap().is_file());
+    drop(listening);
+}

@@ -116,6 +116,12 @@ impl Which {
 /// Why a copy does not count.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CopyError {
+    /// There is no such file, or nothing in it.
+    #[error("there is nothing in it, or no such file")]
+    Missing,
+    /// A block without a number: what `pair create` puts beside a copy in force.
+    #[error("it is empty, to be written by the next change")]
+    Empty,
     /// It is no environment block.
     #[error("it is not an environment block")]
     Block(#[from] BlockError),
@@ -151,9 +157,15 @@ impl Record {
     /// # Errors
     /// [`CopyError`] if it does not count.
     pub fn parse(bytes: &[u8]) -> Result<Self, CopyError> {
+        if bytes.is_empty() {
+            return Err(CopyError::Missing);
+        }
         let block = Block::parse(bytes)?;
         let text = |name| block.get_text(name).unwrap_or_default();
         let (seq, end) = (text("ab_seq"), text("ab_end"));
+        if seq.is_empty() && end.is_empty() {
+            return Err(CopyError::Empty);
+        }
         if seq != end || seq.is_empty() {
             return Err(CopyError::Torn {
                 seq: seq.to_owned(),

@@ -115,7 +115,7 @@ pub enum BootError {
     )]
     NoMemory,
     /// A variable of the firmware.
-    #[error("while {doing} the firmware's variable {name}")]
+    #[error("while {doing} {name} of the firmware")]
     Variables {
         /// reading, writing, removing.
         doing: &'static str,
@@ -159,12 +159,12 @@ pub enum BootError {
         source: io::Error,
     },
     /// An entry of systemd-boot that cannot be worked with.
-    #[error("systemd-boot's entry {file} {source}. Nothing was changed")]
+    #[error("systemd-boot's entry {file} {why}. Nothing was changed")]
     Entry {
         /// Its name.
         file: String,
         /// What is wrong with it.
-        source: super::systemd_boot::entry::BadEntry,
+        why: super::systemd_boot::entry::BadEntry,
     },
     /// systemd-boot does not start the first entry.
     #[error(
@@ -187,6 +187,15 @@ pub enum BootError {
     /// No partition of a slot's name.
     #[error("the partition table has no partition that is called {name}. Nothing was changed")]
     NoPartition {
+        /// The boot name.
+        name: String,
+    },
+    /// Two partitions of a slot's name.
+    #[error(
+        "the partition table has more than one partition that is called {name}, so that it cannot be \
+         told which is the slot's. Nothing was changed; give the other one another name"
+    )]
+    TwoPartitions {
         /// The boot name.
         name: String,
     },

@@ -53,10 +53,12 @@ impl GptPriority {
 
     fn find(&self, table: &Table) -> Result<Found, BootError> {
         let find = |(id, name): (SlotId, &str)| {
-            let Some(entry) = table.named(name) else {
-                return Err(BootError::NoPartition {
-                    name: name.to_owned(),
-                });
+            let name = || name.to_owned();
+            let mut found = table.entries().filter(|entry| entry.name == name());
+            let entry = match (found.next(), found.next()) {
+                (Some(entry), None) => entry,
+                (None, _) => return Err(BootError::NoPartition { name: name() }),
+                (Some(_), Some(_)) => return Err(BootError::TwoPartitions { name: name() }),
             };
             Ok((id, (entry.number, entry.attributes, entry.priority())))
         };

@@ -23,7 +23,7 @@
 
 use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::names::Names;
 use super::{BootChange, BootEnv, BootError, BootState, ChangeKind, Standing};
@@ -148,11 +148,15 @@ impl Tryboot {
         Ok((storage, config))
     }
 
-    /// What the firmware started because of the flag, by its name. Off a Raspberry Pi: nothing.
+    /// The partition that the firmware started. Off a Raspberry Pi: nothing.
+    fn started(&self) -> Option<String> {
+        last_byte(&self.files.partition).map(|number| number.to_string())
+    }
+
+    /// The same, if it was because of the flag.
     fn trying(&self) -> Option<String> {
-        let last = |path| std::fs::read(path).ok()?.last().copied();
-        let started = last(&self.files.partition)?;
-        (last(&self.files.tryboot)? == 1).then(|| started.to_string())
+        let flag = last_byte(&self.files.tryboot) == Some(1);
+        self.started().filter(|_| flag)
     }
 
     fn asked_for(&self) -> bool {
@@ -187,6 +191,11 @@ impl Tryboot {
             false => Err(BootError::ReadBack),
         }
     }
+}
+
+/// Of a number of the device tree, big-endian.
+fn last_byte(path: &Path) -> Option<u8> {
+    std::fs::read(path).ok()?.last().copied()
 }
 
 fn io_error(doing: &'static str) -> impl Fn(io::Error) -> BootError {
@@ -246,7 +255,16 @@ impl BootEnv for Tryboot {
                 self.ask(None)?;
                 Tryboot::exchange(storage.as_mut(), &config)
             }
-            // Of the two, the one under [all] is started, always: there is no late fallback.
+            // Of the two, the one under [all] is started, always: there is no late fallback. What
+            // does not run has not proved itself, and may be half written.
+            ChangeKind::Good | ChangeKind::GoodAlone
+                if name == tryboot && self.started().as_deref() != Some(name) =>
+            {
+                Err(BootError::Tryboot(
+                    "it cannot call a slot good that does not run, since it would be started from \
+                     then on, untried (make it active instead: it is tried once)",
+                ))
+            }
             ChangeKind::Good | ChangeKind::GoodAlone if name == tryboot => {
                 Tryboot::exchange(storage.as_mut(), &config)?;
                 self.ask(None)

@@ -111,14 +111,24 @@ impl UBoot {
         let first = read.next().unwrap_or_else(missing);
         let second = read.next();
         drop(read);
-        Ok(Snapshot::new(self.shape, first, second))
+        let snapshot = Snapshot::new(self.shape, first, second);
+        if snapshot.env().is_some_and(Env::is_rejected) {
+            tracing::warn!(
+                "U-Boot rejects its whole environment, since an entry in it has no name, and goes by \
+                 its built-in default; the next change takes that entry out"
+            );
+        }
+        Ok(snapshot)
     }
 
+    /// As the boot script takes it: an empty order is a missing one (libubootenv can store it), and
+    /// a word that is no text is no slot.
     fn order<'e>(&'e self, env: &'e Env) -> Vec<&'e str> {
-        match env.get(b"BOOT_ORDER") {
-            Some(order) => std::str::from_utf8(order)
-                .unwrap_or_default()
-                .split_ascii_whitespace()
+        match env.get(b"BOOT_ORDER").filter(|order| !order.is_empty()) {
+            Some(order) => order
+                .split(u8::is_ascii_whitespace)
+                .filter_map(|name| std::str::from_utf8(name).ok())
+                .filter(|name| !name.is_empty())
                 .collect(),
             None => self.names.iter().map(|(_, name)| name.as_str()).collect(),
         }
@@ -279,7 +289,7 @@ fn area(copy: CopyId) -> EnvCopy {
 fn tries_left(value: &[u8]) -> u8 {
     let text = std::str::from_utf8(value).unwrap_or_default();
     let left = match value {
-        [digit] if !digit.is_ascii_uppercase() => char::from(*digit).to_digit(16),
+        [digit] if !digit.is_ascii_uppercase() => char::from(*digit).to_digit(16).map(u64::from),
         _ if value.iter().all(u8::is_ascii_digit) => text.parse().ok().filter(|left| *left > 9),
         _ => None,
     };

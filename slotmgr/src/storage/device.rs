@@ -136,11 +136,11 @@ impl DeviceDisks {
     fn open_disk(&self, path: &Path) -> Result<Box<dyn Storage>, OpenError> {
         let open = open_error("the partition table", path);
         let writable = self.mode == Mode::ReadWrite;
-        let file = File::options()
-            .read(true)
-            .write(writable)
-            .open(path)
-            .map_err(&open)?;
+        let opened = match writable {
+            true => read_write(path),
+            false => devio::block::open_for_reading(path),
+        };
+        let file = opened.map_err(&open)?;
         if writable {
             let lock = devio::partition::lock_disk(&file, live::PATIENCE);
             // It belongs to the open file, and goes when that is closed.
@@ -180,7 +180,7 @@ impl DeviceDisks {
     fn open_grub(&self, path: &Path) -> Result<Box<dyn Storage>, OpenError> {
         if self.mode == Mode::ReadOnly {
             let open = open_error("reading the boot environment", path);
-            let file = File::open(path).map_err(&open)?;
+            let file = devio::block::open_for_reading(path).map_err(&open)?;
             return Ok(Box::new(FileStorage::new(file).map_err(open)?));
         }
         let environment = |source| OpenError::Environment {
@@ -225,7 +225,7 @@ impl DeviceDisks {
             Mode::ReadOnly if !path.exists() => {
                 return Err(OpenError::Absent(path.display().to_string()));
             }
-            Mode::ReadOnly => File::open(&path).map_err(&open)?,
+            Mode::ReadOnly => devio::block::open_for_reading(&path).map_err(&open)?,
             Mode::ReadWrite => {
                 if !path.exists() {
                     create_record(directory, &path).map_err(&open)?;

@@ -1,12 +1,14 @@
 //! Cutting the power: which states are tried after a cut, and how many there were.
 
+use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
+use slotmgr::boot::BootEnv;
 use slotmgr::storage::sim::{Keep, World};
 use slotmgr::storage::{Area, EnvCopy};
 
-use super::{layout, slot_id};
+use super::{image, layout, slot_id};
 
 /// Random subsets that are tried for each cut.
 const RANDOM: u64 = 48;
@@ -20,6 +22,12 @@ pub struct Tried {
 }
 
 impl Tried {
+    fn add(&mut self, more: &Tried) {
+        self.cuts += more.cuts;
+        self.states += more.states;
+        self.recoveries += more.recoveries;
+    }
+
     /// Prints it; nothing tried is a failure.
     pub fn report(&self, what: &str) {
         let recoveries = match self.recoveries {
@@ -79,4 +87,67 @@ pub fn cut_everywhere(
             check(&world.power_on(keep), (cut, keep));
         }
     }
+}
+
+/// The same, and after each cut `again`, the next run, is cut at every operation of its own. What was
+/// found twice is recovered from once.
+pub fn cut_twice(
+    start: &dyn Fn() -> World,
+    work: &dyn Fn(&World),
+    again: &dyn Fn(&World),
+    tried: &mut Tried,
+    check: &mut dyn FnMut(&World),
+) {
+    let (mut second, mut seen) = (Tried::default(), HashSet::new());
+    cut_everywhere(start, work, tried, &mut |found, _| {
+        let begin = || found.power_on(Keep::None);
+        check(&begin());
+        if seen.insert(fingerprint(found)) {
+            second.recoveries += 1;
+            cut_everywhere(&begin, again, &mut second, &mut |found, _| check(found));
+        }
+    });
+    tried.add(&second);
+}
+
+/// A bootloader whose memory is a program's, which changes it as a whole. It starts A, which is good.
+pub struct ByProgram {
+    pub env: Box<dyn BootEnv>,
+    /// What it starts next, as the program's own memory has it.
+    pub next: Box<dyn Fn() -> String>,
+}
+
+/// Cuts an installation from A into B at every operation on the disks, with a new bootloader for each
+/// cut, and lets the next one finish.
+pub fn cut_installation_by(make: &dyn Fn() -> ByProgram) -> Tried {
+    let bundle = super::bundle(&image(3), "3");
+    let start = || super::world(&image(1), &image(2), "");
+    let install = |by: &ByProgram, world: &World| {
+        let what = (&bundle, &super::policy());
+        super::install_by(by.env.as_ref(), &mut world.clone(), "A", what).is_ok()
+    };
+    let whole = start();
+    assert!(install(&make(), &whole));
+    let mut tried = Tried::default();
+    for cut in 0..whole.operations() {
+        let (by, world) = (make(), start());
+        world.cut_at(cut);
+        install(&by, &world);
+        tried.cuts += 1;
+        let next = (by.next)();
+        let wanted = image(if next == "A" { 1 } else { 3 });
+        let slot = Area::Slot(slot_id(&layout(), &next));
+        for keep in keeps(&world) {
+            tried.states += 1;
+            assert!(world.power_on(keep).holds(slot, &wanted), "{next} is whole");
+        }
+        if next == "A" {
+            tried.recoveries += 1;
+            let found = world.power_on(Keep::Random(cut));
+            assert!(install(&by, &found), "the next run finishes");
+            assert_eq!((by.next)(), "B");
+            assert!(found.holds(Area::Slot(slot_id(&layout(), "B")), &image(3)));
+        }
+    }
+    tried
 }

@@ -79,7 +79,10 @@ fn order(variables: &Variables) -> Vec<String> {
 /// The first pass of `grub.cfg`; `variables` change as GRUB would save them.
 pub fn choose(variables: &mut Variables) -> Option<String> {
     for name in order(variables) {
-        let tried = !matches!(get(variables, &name, "TRY").as_str(), "" | "0");
+        // Not there is `0`; there and empty is not.
+        let tried = variables
+            .get(&format!("{name}_TRY"))
+            .is_some_and(|tried| tried != "0");
         if get(variables, &name, "OK") != "1" || tried {
             continue;
         }

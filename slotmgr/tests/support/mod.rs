@@ -325,7 +325,8 @@ pub fn install_by(
     install_on(&layout(), env, disks, running_slot, update)
 }
 
-fn install_on(
+/// The same with both.
+pub fn install_on(
     layout: &Layout,
     env: &dyn BootEnv,
     disks: &mut dyn Disks,

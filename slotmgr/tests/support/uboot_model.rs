@@ -185,6 +185,8 @@ pub fn choose(variables: &mut Variables) -> Option<String> {
                 digit.parse::<u8>().ok()? - 1
             }
             "a" | "b" | "c" | "d" | "e" | "f" => 9,
+            // `test -gt`, in decimal.
+            digits if digits.parse::<u64>().is_ok_and(|count| count > 9) => 9,
             _ => continue,
         };
         if get(variables, name, "GOOD") != "1" {

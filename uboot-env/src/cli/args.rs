@@ -174,7 +174,13 @@ fn number(text: &str) -> Result<u64, String> {
 
 /// Print variables of the U-Boot environment.
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
-#[command(name = "fw_printenv", version, disable_version_flag = true)]
+// Given twice, the last one counts, as with getopt.
+#[command(
+    name = "fw_printenv",
+    version,
+    disable_version_flag = true,
+    args_override_self = true
+)]
 pub(super) struct FwPrintenv {
     #[command(flatten)]
     pub(super) place: Place,
@@ -194,7 +200,13 @@ pub(super) struct FwPrintenv {
 
 /// Set or delete variables of the U-Boot environment.
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
-#[command(name = "fw_setenv", version, disable_version_flag = true)]
+// Given twice, the last one counts, as with getopt.
+#[command(
+    name = "fw_setenv",
+    version,
+    disable_version_flag = true,
+    args_override_self = true
+)]
 pub(super) struct FwSetenv {
     #[command(flatten)]
     pub(super) place: Place,
@@ -235,6 +247,9 @@ mod tests {
         let a = FwPrintenv::try_parse_from(["fw_printenv", "a", "-nc/x", "b", "-l", "/d"]).unwrap();
         assert_eq!(a.names, ["a", "b"]);
         assert!(a.no_header);
+        assert_eq!(a.place.config, PathBuf::from("/x"));
+        let a =
+            FwPrintenv::try_parse_from(["fw_printenv", "-c", "/y", "-n", "-n", "-c/x"]).unwrap();
         assert_eq!(a.place.config, PathBuf::from("/x"));
         let s = FwSetenv::try_parse_from(["fw_setenv", "a", "--", "-1", "-c"]).unwrap();
         assert_eq!(s.words, ["a", "-1", "-c"]);

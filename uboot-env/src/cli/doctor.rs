@@ -5,14 +5,15 @@ use super::args::DoctorArgs;
 use super::render;
 use super::session::{Purpose, Session, chain};
 use crate::codec::{Ending, Image, Layout};
-use crate::limits::MAX_SCAN_ENV_SIZE;
-use crate::scan::{self, Hit, Window};
+use crate::env::Env;
+use crate::limits::{MAX_SCAN_ENV_SIZE, SECTOR};
+use crate::scan::{self, Hit, Scan, Window};
 use crate::select::{CopyId, Pick, Reader, Standing};
 use crate::snapshot::{Shape, Snapshot};
 use crate::storage::EnvStorage;
 use crate::txn::Outcome;
 use anyhow::{Context, Result};
-use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -25,6 +26,10 @@ pub(super) struct Report {
     pub(super) copies: Vec<CopyReport>,
     pub(super) picks: Vec<(Reader, Pick)>,
     pub(super) standing: Standing,
+    /// One sector, which is written as a whole.
+    pub(super) one_sector: bool,
+    /// U-Boot rejects what is stored.
+    pub(super) rejected: bool,
     pub(super) warnings: Vec<String>,
     /// Environments found where no configured copy is valid.
     pub(super) found: Vec<(PathBuf, Hit)>,
@@ -50,6 +55,7 @@ pub(super) struct Valid {
 impl Report {
     pub(super) fn is_healthy(&self) -> bool {
         match self.standing {
+            _ if self.rejected => false,
             Standing::Sound { .. } => true,
             Standing::OneCopy { .. } => self.shape.layout == Layout::Single,
             _ => false,
@@ -84,10 +90,10 @@ fn scan_only(path: &Path, args: &DoctorArgs, console: &mut Console<'_>) -> Resul
         from: args.from,
         len: args.length,
     };
-    let hits =
+    let found =
         scan_path(path, window).with_context(|| format!("cannot scan {}", path.display()))?;
-    render::hits(path, &hits, args.json, console)?;
-    Ok(u8::from(hits.is_empty()))
+    render::scan(path, window, &found, args.json, console)?;
+    Ok(u8::from(found.hits.is_empty()))
 }
 
 /// Adds what the snapshot does not know: places, hints, and what is really there.
@@ -102,6 +108,10 @@ fn complete(report: &mut Report, session: &mut Session) {
             copy.hint = bytes.and_then(|b| what_else(&b, report.shape));
         }
     }
+    let aligned = |(_, at): &(PathBuf, u64)| at.is_multiple_of(SECTOR);
+    report.one_sector = report.shape.layout == Layout::Single
+        && report.shape.size <= SECTOR
+        && session.devices.places().iter().all(aligned);
     if report.standing == Standing::Nothing {
         report.found = search(session);
     }
@@ -145,6 +155,8 @@ fn examine(snapshot: &Snapshot) -> Report {
         copies,
         picks,
         standing,
+        one_sector: false,
+        rejected: snapshot.env().is_some_and(Env::is_rejected),
         warnings,
         found: Vec::new(),
         repaired: None,
@@ -206,16 +218,13 @@ fn what_else(bytes: &[u8], shape: Shape) -> Option<String> {
         }
         Ok(n)
     };
-    let hits = scan::scan(
-        source,
-        Window {
-            from: 0,
-            len: bytes.len() as u64,
-        },
-    )
-    .ok()?;
-    hits.first()
-        .map(|h| format!("at {:#x} of it there is {}", h.offset, render::hit(h)))
+    let window = Window {
+        from: 0,
+        len: bytes.len() as u64,
+    };
+    let found = scan::scan(source, window).ok()?;
+    let first = found.hits.first();
+    first.map(|h| format!("at {:#x} of it there is {}", h.offset, render::hit(h)))
 }
 
 /// Looks around the configured places for what is really there.
@@ -226,8 +235,8 @@ fn search(session: &Session) -> Vec<(PathBuf, Hit)> {
         let near = offset.saturating_sub(SEARCH_AROUND / 2);
         for from in [0, near] {
             // A diagnosis goes on when one of its searches cannot be made.
-            let hits = scan_path(&node, Window { from, len }).unwrap_or_default();
-            for hit in hits {
+            let found = scan_path(&node, Window { from, len }).map(|found| found.hits);
+            for hit in found.unwrap_or_default() {
                 let pair = (node.clone(), hit);
                 if !out.contains(&pair) {
                     out.push(pair);
@@ -238,7 +247,7 @@ fn search(session: &Session) -> Vec<(PathBuf, Hit)> {
     out
 }
 
-fn scan_path(path: &Path, window: Window) -> std::io::Result<Vec<Hit>> {
-    let file = File::open(path)?;
+fn scan_path(path: &Path, window: Window) -> io::Result<Scan> {
+    let file = devio::block::open_for_reading(path)?;
     scan::scan(|at, buf| file.read_at(buf, at), window)
 }

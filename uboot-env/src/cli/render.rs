@@ -3,11 +3,12 @@
 use super::doctor::{CopyReport, Report};
 use super::{Console, JSON_SCHEMA};
 use crate::codec::{Endian, Layout};
-use crate::scan::Hit;
+use crate::scan::{Hit, Scan, Window};
 use crate::select::{FlagScheme, Pick, Standing};
 use crate::snapshot::Shape;
 use anyhow::Result;
 use serde_json::{Value, json};
+use std::io::Write;
 use std::path::Path;
 
 pub(super) const fn layout(layout: Layout) -> &'static str {
@@ -119,7 +120,16 @@ fn verdict(report: &Report) -> (String, &'static str) {
     const REPAIR: &str =
         "`uboot-env doctor --repair` writes both copies anew (so does the next change)";
     match report.standing {
+        _ if report.rejected => (
+            "U-Boot rejects all of it and starts with its built-in default: an entry has no name"
+                .into(),
+            "`uboot-env doctor --repair` takes that entry out (so does the next change)",
+        ),
         Standing::Sound { current } => (format!("sound: {current} is in use"), "nothing"),
+        Standing::OneCopy { .. } if report.one_sector => (
+            "sound: one sector, which is written as a whole".into(),
+            "nothing",
+        ),
         Standing::OneCopy { .. } if report.shape.layout == Layout::Single => (
             "valid; a power cut during a write can destroy it, since there is no second copy"
                 .into(),
@@ -184,25 +194,36 @@ fn hit_json(path: &Path, hit: &Hit) -> Value {
 }
 
 /// The result of `--scan`, with lines for `fw_env.config`.
-pub(super) fn hits(
+pub(super) fn scan(
     path: &Path,
-    hits: &[Hit],
+    window: Window,
+    found: &Scan,
     as_json: bool,
     console: &mut Console<'_>,
 ) -> Result<()> {
     let out = &mut *console.stdout;
+    let Scan {
+        hits,
+        end,
+        unreadable,
+    } = found;
     if as_json {
-        let found: Vec<Value> = hits.iter().map(|h| hit_json(path, h)).collect();
-        writeln!(out, "{}", json!({ "schema": JSON_SCHEMA, "found": found }))?;
+        let hits: Vec<Value> = hits.iter().map(|h| hit_json(path, h)).collect();
+        let report = json!({
+            "schema": JSON_SCHEMA, "from": window.from, "end": end, "unreadable": unreadable,
+            "found": hits,
+        });
+        writeln!(out, "{report}")?;
         return Ok(());
     }
     for found in hits {
         writeln!(out, "found  at {:#x}: {}", found.offset, hit(found))?;
     }
+    if *unreadable > 0 {
+        writeln!(out, "note   {unreadable:#x} bytes cannot be read")?;
+    }
     if hits.is_empty() {
-        writeln!(out, "state  nothing found in this range")?;
-        writeln!(out, "next   widen it with --from and --length")?;
-        return Ok(());
+        return nothing_found(window, *end, out);
     }
     writeln!(
         out,
@@ -211,5 +232,18 @@ pub(super) fn hits(
     for h in hits {
         writeln!(out, "{} {:#x} {:#x}", path.display(), h.offset, h.size)?;
     }
+    Ok(())
+}
+
+/// How far the search came, and where it can go on.
+fn nothing_found(window: Window, end: u64, out: &mut dyn Write) -> Result<()> {
+    let from = window.from;
+    writeln!(out, "state  nothing found from {from:#x} to {end:#x}")?;
+    let next = if from.checked_add(window.len) == Some(end) {
+        format!("go on with --from {end:#x}, or look at more with --length")
+    } else {
+        "this is the end of it; look at another device".to_owned()
+    };
+    writeln!(out, "next   {next}")?;
     Ok(())
 }

@@ -4,6 +4,7 @@ use super::Console;
 use super::args::Place;
 use crate::codec::Endian;
 use crate::config::{self, DEVICE_TREE_NAMESPACE, EnvConfig};
+use crate::env::Env;
 use crate::limits::MAX_CONFIG_BYTES;
 use crate::select::{CopyId, Standing};
 use crate::snapshot::Snapshot;
@@ -111,6 +112,12 @@ pub(super) fn warn_about(snapshot: &Snapshot, console: &mut Console<'_>) {
                 "{id} {text}; the other one is used (see `uboot-env doctor`)"
             ));
         }
+    }
+    if snapshot.env().is_some_and(Env::is_rejected) {
+        console.warn(
+            "an entry has no name: U-Boot rejects the whole environment because of it, until it is \
+             changed (see `uboot-env doctor`)",
+        );
     }
     if let Standing::Ambiguous { ours } = snapshot.standing() {
         console.warn(&format!(

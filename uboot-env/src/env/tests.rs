@@ -75,13 +75,13 @@ fn of_a_doubled_variable_the_last_counts_and_setting_leaves_one() {
 
 #[test]
 fn entries_that_are_no_variables_stay_verbatim() {
-    let mut e = env(&["#comment=1", "bare", "=x", "a=1"]);
+    let mut e = env(&["#comment=1", "bare", "=", "a=1"]);
     assert_eq!(e.get(b"#comment"), None);
     assert_eq!(e.get(b"bare"), None);
     assert_eq!(e.get(b""), None);
     assert_eq!(e.set(&name("a"), b"2"), Ok(Change::Overwritten));
     assert_eq!(e.remove(&name("bare")), Change::Equal);
-    assert_eq!(text(&e), ["#comment=1", "bare", "=x", "a=2"]);
+    assert_eq!(text(&e), ["#comment=1", "bare", "=", "a=2"]);
     let odd = e.warnings(0x4000);
     assert_eq!(
         odd.iter()
@@ -124,4 +124,33 @@ fn more_variables_than_u_boots_table_are_pointed_out() {
     assert!(warned(&env(&many), 0x10000));
     assert!(!warned(&env(&many[..512]), 0x10000));
     assert!(warned(&env(&many[..200]), 0x400));
+}
+
+/// libubootenv's `fw_setenv "" x` makes such an entry; U-Boot then takes nothing of the environment.
+#[test]
+fn an_entry_without_a_name_is_told_and_no_edit_keeps_it() {
+    for (entry, rejected) in [
+        ("=x", true),
+        (" \t=x", true),
+        ("==", true),
+        ("=", false),
+        ("#=x", false),
+        ("   ", false),
+        ("x=", false),
+    ] {
+        let mut env = env(&[entry, "a=1"]);
+        assert_eq!(env.is_rejected(), rejected, "{entry:?}");
+        let told = env.warnings(0x1000);
+        let nameless = |w: &EnvWarning| matches!(w, EnvWarning::Nameless { .. });
+        assert_eq!(told.iter().any(nameless), rejected, "{entry:?}: {told:?}");
+        assert_eq!(env.set(&name("a"), b"1").unwrap(), Change::Equal);
+        assert_eq!(
+            text(&env).contains(&entry.to_owned()),
+            !rejected,
+            "{entry:?}"
+        );
+    }
+    let mut env = env(&["=x", "a=1"]);
+    assert_eq!(env.remove(&name("a")), Change::Deleted);
+    assert_eq!(text(&env), [""; 0]);
 }

@@ -19,7 +19,7 @@ fn scan_bytes(disk: &[u8], window: Window) -> Vec<Hit> {
         buf[..n].copy_from_slice(&rest[..n]);
         Ok(n)
     };
-    scan(source, window).unwrap()
+    scan(source, window).unwrap().hits
 }
 
 const ALL: Window = Window {
@@ -85,6 +85,65 @@ fn both_copies_are_found_and_the_window_bounds_the_search() {
         }),
         [0x10_0000]
     );
+}
+
+/// A device with bad blocks, of which the last bytes are the environment.
+#[test]
+fn what_cannot_be_read_is_passed_over_and_told() {
+    let image = Image::render(&env(), Some(1), 0x4000, Endian::Little).unwrap();
+    let len = 0x30_0000_u64;
+    let bad = 0x2000..0x24000_u64;
+    let source = |at: u64, buf: &mut [u8]| {
+        if bad.contains(&at) {
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        // A read ends where the next one would fail, as a kernel has it.
+        let limit = if at < bad.start { bad.start } else { len };
+        let count = buf
+            .len()
+            .min(usize::try_from(limit.saturating_sub(at)).unwrap());
+        let part = &mut buf[..count];
+        part.fill(0x5a);
+        for (byte, at) in part.iter_mut().zip(at..) {
+            if let Some(value) = at.checked_sub(len - 0x4000) {
+                *byte = image[usize::try_from(value).unwrap()];
+            }
+        }
+        Ok(count)
+    };
+    let found = scan(source, ALL).unwrap();
+    assert_eq!((found.end, found.unreadable), (len, 0x22000));
+    let offsets: Vec<u64> = found.hits.iter().map(|hit| hit.offset).collect();
+    assert_eq!(offsets, [len - 0x4000]);
+}
+
+#[test]
+fn a_source_that_gives_nothing_at_all_is_an_error_wherever_it_is_begun() {
+    let no = |_: u64, _: &mut [u8]| Err(io::Error::from_raw_os_error(21));
+    for from in [0, 1 << 40, u64::MAX - 5000, u64::MAX] {
+        let window = Window {
+            from,
+            len: u64::MAX,
+        };
+        assert!(from == u64::MAX || scan(no, window).is_err(), "{from:#x}");
+    }
+}
+
+#[test]
+fn how_far_it_came_is_told() {
+    let disk = vec![0; 0x30_0100];
+    let end = |len| {
+        let source = |at: u64, buf: &mut [u8]| {
+            let rest = disk.get(usize::try_from(at).unwrap()..).unwrap_or_default();
+            let count = rest.len().min(buf.len());
+            buf[..count].copy_from_slice(&rest[..count]);
+            Ok(count)
+        };
+        scan(source, Window { from: 0, len }).unwrap().end
+    };
+    assert_eq!(end(0x10_0000), 0x10_0000);
+    assert_eq!(end(0x30_0000), 0x30_0000);
+    assert_eq!(end(u64::MAX), 0x30_0100);
 }
 
 #[test]

@@ -86,6 +86,7 @@ impl FileCopy {
             .truncate(false);
         let is_new = !self.path.exists();
         let file = options.open(&self.path).map_err(self.io(Op::Open))?;
+        self.check_room(&file)?;
         file.write_all_at(bytes, self.offset + at)
             .map_err(self.io(Op::Write))?;
         file.sync_all().map_err(self.io(Op::Sync))?;
@@ -93,6 +94,20 @@ impl FileCopy {
             self.sync_directory(&self.path)?;
         }
         self.forget_cache(&file)
+    }
+
+    /// A device that ends inside the copy: the kernel would write as much as fits, over whatever lies
+    /// there, and fail after that. A file grows.
+    fn check_room(&self, file: &File) -> Result<(), CopyError> {
+        if file.metadata().is_ok_and(|meta| meta.is_file()) {
+            return Ok(());
+        }
+        let len = devio::block::device_len(file).map_err(self.io(Op::Inspect))?;
+        let have = len.saturating_sub(self.offset).min(self.size);
+        match have < self.size {
+            true => Err(self.short(usize::try_from(have).unwrap_or(usize::MAX))),
+            false => Ok(()),
+        }
     }
 
     /// Lets the read-back come from the medium. Where the kernel does not allow that (no

@@ -6,6 +6,7 @@ use super::mtd::{Geometry, MtdKind};
 use super::open::{OpenError, unreachable};
 use crate::config::CopyConfig;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// A negative offset counts from the end.
@@ -35,8 +36,8 @@ pub(super) fn absolute_offset(copy: &CopyConfig, size: u64, real: &Path) -> Resu
 /// Two copies on one device must not share anything that is written as a whole.
 pub(super) fn check_apart(first: &Backend, second: &Backend, size: u64) -> Result<(), OpenError> {
     let (a, b) = (extent(first, size), extent(second, size));
-    let same_node = first.path() == second.path();
-    if same_node && a.0 < b.1 && b.0 < a.1 {
+    let one = is_one(first.path(), second.path());
+    if one && a.0 < b.1 && b.0 < a.1 {
         let flash = matches!(first, Backend::Flash { .. });
         let unit = if flash { "erase block" } else { "bytes" };
         return Err(OpenError::Shared {
@@ -45,6 +46,18 @@ pub(super) fn check_apart(first: &Backend, second: &Backend, size: u64) -> Resul
         });
     }
     Ok(())
+}
+
+/// Whether two paths lead to one file or device: also as hard links, or as two nodes of a device.
+fn is_one(first: &Path, second: &Path) -> bool {
+    let identity = |path| {
+        let meta = fs::metadata(path).ok()?;
+        Some(match meta.file_type().is_file() {
+            true => (meta.dev(), meta.ino()),
+            false => (0, meta.rdev()),
+        })
+    };
+    first == second || identity(first).is_some_and(|id| identity(second) == Some(id))
 }
 
 fn extent(backend: &Backend, size: u64) -> (u64, u64) {

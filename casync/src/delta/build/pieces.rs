@@ -11,6 +11,7 @@ use crate::chunker::widen;
 use crate::delta::decode::{bytes_of, contents_of};
 use crate::delta::directory::{BaseRange, Piece, PieceKind};
 use crate::delta::frame::pack;
+use crate::delta::tools::Tools;
 use crate::parallel;
 
 /// Unit of the base's plain bytes.
@@ -70,8 +71,9 @@ impl<'a> Maker<'a> {
             |(number, found)| {
                 let mut windows = Vec::new();
                 // A frame that does not unpack is none.
-                if let Ok(content) = contents_of(&[found.range()], base) {
-                    each_window(&rule, &content, |hash| windows.push((hash, *number)));
+                let mut tools = Tools::default();
+                if contents_of(&[found.range()], base, &mut tools).is_ok() {
+                    each_window(&rule, &tools.prefix, |hash| windows.push((hash, *number)));
                 }
                 windows
             },
@@ -174,9 +176,10 @@ impl<'a> Maker<'a> {
     fn plain(&self, range: &Range<u64>) -> Result<(Piece, Vec<u8>), BuildError> {
         let bytes = read(self.new, range).map_err(|e| BuildError::Read("new", e))?;
         let prefix = self.plain_prefix(&bytes);
-        let old =
-            bytes_of(&prefix, self.base).map_err(|e| BuildError::Read("base", io_error(e)))?;
-        let packed = self.pack(&old, &bytes)?;
+        let mut old = Tools::default();
+        bytes_of(&prefix, self.base, &mut old)
+            .map_err(|e| BuildError::Read("base", io_error(e)))?;
+        let packed = self.pack(&old.prefix, &bytes)?;
         let (kind, data) = if packed.len() < bytes.len() {
             (PieceKind::Packed { prefix }, packed)
         } else {
@@ -211,9 +214,10 @@ impl<'a> Maker<'a> {
     fn frame(&self, number: usize, again: &Again) -> Result<(Piece, Vec<u8>), BuildError> {
         let found = &self.new_frames[number];
         let prefix = self.frame_prefix(number, &again.content);
-        let old =
-            contents_of(&prefix, self.base).map_err(|e| BuildError::Read("base", io_error(e)))?;
-        let mut data = self.pack(&old, &again.content)?;
+        let mut old = Tools::default();
+        contents_of(&prefix, self.base, &mut old)
+            .map_err(|e| BuildError::Read("base", io_error(e)))?;
+        let mut data = self.pack(&old.prefix, &again.content)?;
         let mend = if again.is_same() {
             Vec::new()
         } else {

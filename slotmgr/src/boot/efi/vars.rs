@@ -105,6 +105,10 @@ impl EfiVarFs {
     }
 }
 
+fn variable(name: &str) -> String {
+    format!("the variable {name}")
+}
+
 fn failed(name: &str, doing: &'static str) -> impl Fn(io::Error) -> BootError {
     move |source| BootError::Variables {
         doing,
@@ -129,12 +133,13 @@ impl EfiVars for EfiVarFs {
     }
 
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, BootError> {
-        let raw = self.raw(name).map_err(failed(name, "reading"))?;
+        let raw = self.raw(name).map_err(failed(&variable(name), "reading"))?;
         Ok(raw.and_then(|raw| raw.get(4..).map(<[u8]>::to_vec)))
     }
 
     fn write(&self, name: &str, content: &[u8]) -> Result<(), BootError> {
-        self.put(name, content).map_err(failed(name, "writing"))
+        self.put(name, content)
+            .map_err(failed(&variable(name), "writing"))
     }
 
     fn remove(&self, name: &str) -> Result<(), BootError> {
@@ -144,7 +149,7 @@ impl EfiVars for EfiVarFs {
             .and_then(|()| std::fs::remove_file(&path));
         match gone {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(failed(name, "removing")(error))
+                Err(failed(&variable(name), "removing")(error))
             }
             _ => Ok(()),
         }

@@ -159,8 +159,21 @@ impl SystemdBoot {
         free.ok_or(BootError::ReadBack)
     }
 
+    /// Out of the way with a file of this name, which is no entry, being empty: an entry would have
+    /// been counted. It is renamed too, as nothing here is ever removed.
+    fn put_aside(&self, name: &str) -> Result<(), BootError> {
+        let taken = self.files.names()?;
+        if !taken.iter().any(|other| other == name) || !self.files.read(name)?.is_empty() {
+            return Ok(());
+        }
+        let mut asides = (0..u32::MAX).map(|number| format!("{name}.empty{number}"));
+        let aside = asides.find(|aside| !taken.contains(aside));
+        self.files.rename(name, &aside.ok_or(BootError::ReadBack)?)
+    }
+
     fn rename(&self, name: &str, from: Count, to: Count) -> Result<(), BootError> {
         let (from, to) = (file_name(name, from), file_name(name, to));
+        self.put_aside(&to)?;
         // Safe to stop: whatever is left of this entry, that of the other slot is as it was.
         self.files.rename(&from, &to)?;
         let names = self.files.names()?;
@@ -176,10 +189,10 @@ fn file_name(slot: &str, count: Count) -> String {
     FileName { slot, count }.to_string()
 }
 
-fn bad_entry(file: &str, source: BadEntry) -> BootError {
+fn bad_entry(file: &str, why: BadEntry) -> BootError {
     BootError::Entry {
         file: file.to_owned(),
-        source,
+        why,
     }
 }
 

@@ -153,6 +153,31 @@ fn two_names_are_settled_and_a_lost_one_is_made_anew() {
     assert_eq!(esp.state().primary(), Some(SlotId::for_test(1)));
 }
 
+/// A copy that was cut short, or a name whose content a power cut has taken: it must not stand in the
+/// way of the entry that is to be called so.
+#[test]
+fn an_empty_file_in_the_place_of_the_new_name_is_put_aside() {
+    let b = ("B+0.conf", text("B", 1));
+    for (taken, kind) in [("B.conf", ChangeKind::Good), ("B+2.conf", TWO)] {
+        let esp = Esp::new(&[
+            ("A.conf", text("A", 2)),
+            b.clone(),
+            (taken, String::new()),
+            ("B.conf.empty0", String::new()),
+        ]);
+        esp.apply(1, kind).unwrap();
+        let state = esp.state();
+        assert!(state.standing(SlotId::for_test(1)).can_start());
+        let entries = esp.path("loader/entries");
+        assert!(!fs_err::read(entries.join(taken)).unwrap().is_empty());
+        let names = esp.names();
+        assert!(
+            names.contains(".conf.empty") && !names.contains("B+0.conf"),
+            "{names}"
+        );
+    }
+}
+
 #[test]
 fn without_a_spare_copy_or_with_a_strange_entry_nothing_is_changed() {
     let esp = Esp::new(&[("A.conf", text("A", 2))]);
@@ -162,7 +187,11 @@ fn without_a_spare_copy_or_with_a_strange_entry_nothing_is_changed() {
 
     let other = ("arch+3.conf", "title Arch\n".to_owned());
     let esp = Esp::new(&[("A.conf", "linux /A\n".to_owned()), other]);
-    let refused = esp.apply(1, ChangeKind::Bad);
-    assert!(matches!(refused, Err(BootError::Entry { .. })));
+    let refused = esp.apply(1, ChangeKind::Bad).unwrap_err();
+    assert!(matches!(refused, BootError::Entry { .. }));
+    assert!(
+        std::error::Error::source(&refused).is_none(),
+        "it is said once"
+    );
     assert_eq!(esp.names(), "A.conf arch+3.conf");
 }
