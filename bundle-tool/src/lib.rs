@@ -10,6 +10,7 @@ pub mod create;
 pub mod delta;
 pub mod encrypt;
 pub mod extract;
+pub mod image;
 pub mod info;
 pub mod keys;
 pub mod observer;

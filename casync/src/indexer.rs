@@ -20,7 +20,7 @@ use crate::chunker::{Chunker, CutRule, Selector, WINDOW, find_candidates};
 use crate::index::{FeatureFlags, Index, IndexWriteError};
 
 /// Bytes of a batch that one thread gets to search.
-const PIECE_LEN: usize = 2 * 1024 * 1024;
+const PIECE_LEN: usize = 1024 * 1024;
 /// Batches in memory: one that is worked on, one that is read.
 const BATCHES: usize = 2;
 
@@ -84,7 +84,7 @@ impl Indexer {
 
     /// The index of `image`.
     ///
-    /// Memory: about twice 2 MiB for every thread and twice the largest chunk size.
+    /// Memory: about twice 1 MiB for every thread and twice the largest chunk size.
     pub fn index(&self, image: &dyn Blob) -> Result<Index, IndexerError> {
         self.index_and_visit(image, &|_, _| Ok(()))
     }

@@ -121,6 +121,7 @@ pub mod index;
 pub mod indexer;
 pub mod limits;
 pub mod pack;
+pub mod parallel;
 pub mod plan;
 mod sizes;
 pub mod store;

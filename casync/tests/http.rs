@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -11,7 +12,9 @@ use std::time::Duration;
 use casync::Blob;
 use casync::chunk::{ChunkId, DigestKind};
 use casync::codec::{Encoder, Packing};
-use casync::http::{self, Address, Client, HttpFile, HttpStore, Patience, Settings, Wait};
+use casync::http::{
+    self, Address, Client, Halt, HttpError, HttpFile, HttpStore, Patience, Settings, Wait,
+};
 use casync::index::IndexChunk;
 use casync::store::{FetchError, Fetcher};
 
@@ -121,7 +124,7 @@ fn ok(body: &[u8]) -> Vec<u8> {
 struct Counted(Mutex<Vec<Duration>>);
 
 impl Wait for Counted {
-    fn pause(&self, time: Duration) {
+    fn pause(&self, time: Duration, _: &Halt) {
         self.0.lock().unwrap().push(time);
     }
 
@@ -531,4 +534,53 @@ fn busybox_serves_parts() {
     httpd.kill().unwrap();
     httpd.wait().unwrap();
     assert_eq!(found.unwrap().unwrap(), bytes[99_700..]);
+}
+
+#[test]
+fn a_client_that_is_stopped_leaves_a_silent_server_at_once() {
+    // Takes the connection, and never says a word.
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    // Says half, and then nothing.
+    let half = Server::start(|_| {
+        let mut answer = ok(&[7; 200_000]);
+        answer.truncate(100_000);
+        answer
+    });
+    // Wants to be left alone for a minute.
+    let busy = Server::start(|_| answer("503 Busy", "Retry-After: 60\r\n", b""));
+    let mute = format!("http://{}/store", mute.local_addr().unwrap());
+    for address in [&mute, &half.address, &busy.address] {
+        let client = Client::new(Settings::default()).unwrap();
+        let (asking, address) = (client.clone(), Address::parse(address).unwrap());
+        let asked = thread::spawn(move || asking.get(&address, 1 << 20, &mut Vec::new()));
+        thread::sleep(Duration::from_millis(300));
+        assert!(!asked.is_finished(), "it waits");
+        client.stop();
+        let ended = asked.join().unwrap();
+        assert!(matches!(ended, Err(HttpError::Stopped(_))), "{ended:?}");
+        // And it asks for nothing any more.
+        let address = Address::parse(&half.address).unwrap();
+        let before = half.requests().len();
+        let ended = client.get(&address, 1 << 20, &mut Vec::new());
+        assert!(matches!(ended, Err(HttpError::Stopped(_))), "{ended:?}");
+        assert_eq!(half.requests().len(), before);
+    }
+}
+
+#[test]
+fn a_limit_on_the_rate_does_not_hold_up_who_is_stopped() {
+    let server = Server::start(|_| ok(&[7; 200_000]));
+    let settings = Settings {
+        rate: NonZeroU64::new(1_000),
+        ..Settings::default()
+    };
+    let client = Client::new(settings).unwrap();
+    let (asking, address) = (client.clone(), Address::parse(&server.address).unwrap());
+    let asked = thread::spawn(move || asking.get(&address, 1 << 20, &mut Vec::new()));
+    while client.received() == 0 {
+        thread::sleep(Duration::from_millis(10));
+    }
+    client.stop();
+    // Otherwise it would take minutes.
+    assert!(asked.join().unwrap().is_err());
 }

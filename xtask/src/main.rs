@@ -4,20 +4,24 @@ use std::env;
 use std::path::Path;
 use std::process::ExitCode;
 
-use xtask::bench::{Amount, Bench, Subject};
+use xtask::bench::{Amount, Bench, Bita, Change, Format, Pairs, Subject};
 use xtask::progress::{Progress, Style};
 use xtask::suite::{Part, Suite, workspace_root};
 
 const USAGE: &str = "\
 Usage: cargo xtask test [--no-qemu] [--only fmt|clippy|unit|fuzz|qemu] [--fuzz-seconds N]
-       cargo xtask bench [--megabytes N] [--rounds N] [bundle|install|delta|sizes ...]
+       cargo xtask bench [--megabytes N] [--rounds N] [--formats LIST] [--changes LIST]
+                         [--no-bita] [bundle|install|delta|sizes ...]
        cargo xtask packages
 
 test      install the Debian packages that the tests need, then run them all:
           formatting, clippy, unit and peer tests, fuzz targets (a minute for
           each that reads bundles, 20 s for the others), machines in QEMU
 bench     measure our programs, optimised, beside their peers, and print ratios;
-          delta makes images of Debian packages, with less than 200 MB a small set
+          delta makes images of Debian packages, with less than 200 MB a small set;
+          of all formats (squashfs-zstd,squashfs-ours,squashfs,ext4,erofs) and
+          changes (small,security,kernel) if none are given; it builds bita once,
+          which takes minutes, unless --no-bita is given
 packages  install these packages only
 ";
 
@@ -28,7 +32,7 @@ enum Task {
         parts: Vec<Part>,
         fuzz_seconds: Option<u32>,
     },
-    Bench(Vec<Subject>, Amount),
+    Bench(Vec<Subject>, Amount, Pairs),
     Packages,
     Help,
 }
@@ -73,11 +77,15 @@ fn parse(arguments: &[String]) -> Result<Task, String> {
 
 fn bench<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Task, String> {
     let mut amount = Amount::default();
+    let mut pairs = Pairs::default();
     let mut subjects = Vec::new();
     while let Some(word) = words.next() {
         match word {
             "--megabytes" => amount.megabytes = number(word, words.next())?.into(),
             "--rounds" => amount.rounds = number(word, words.next())?,
+            "--formats" => pairs.formats = list(words.next(), &Format::ALL, Format::word)?,
+            "--no-bita" => pairs.bita = Bita::LeftOut,
+            "--changes" => pairs.changes = list(words.next(), &Change::ALL, Change::word)?,
             name => {
                 let known = Subject::ALL.into_iter().find(|known| known.name() == name);
                 subjects.push(known.ok_or_else(|| format!("there is no bench {name:?}"))?);
@@ -87,7 +95,20 @@ fn bench<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Task, String> {
     if subjects.is_empty() {
         subjects.extend(Subject::ALL);
     }
-    Ok(Task::Bench(subjects, amount))
+    Ok(Task::Bench(subjects, amount, pairs))
+}
+
+/// Those of `known` that a list names, with commas between them.
+fn list<T: Copy>(
+    names: Option<&str>,
+    known: &[T],
+    word: impl Fn(T) -> &'static str,
+) -> Result<Vec<T>, String> {
+    let find = |name: &str| {
+        let found = known.iter().copied().find(|one| word(*one) == name);
+        found.ok_or_else(|| format!("there is no {name:?} to choose"))
+    };
+    names.unwrap_or_default().split(',').map(find).collect()
 }
 
 fn number(option: &str, word: Option<&str>) -> Result<u32, String> {
@@ -126,11 +147,12 @@ fn main() -> ExitCode {
             parts,
             fuzz_seconds,
         } => suite.run(&parts, fuzz_seconds),
-        Task::Bench(subjects, amount) => Bench {
+        Task::Bench(subjects, amount, pairs) => Bench {
             cargo,
             root,
             progress: &progress,
             amount,
+            pairs,
         }
         .run(&subjects),
     };
@@ -180,12 +202,18 @@ mod tests {
         };
         assert_eq!(
             parsed("bench --rounds 1 --megabytes 8 sizes"),
-            Ok(Task::Bench(vec![Subject::Sizes], little))
+            Ok(Task::Bench(vec![Subject::Sizes], little, Pairs::default()))
         );
-        assert_eq!(
-            parsed("bench"),
-            Ok(Task::Bench(Subject::ALL.to_vec(), Amount::default()))
-        );
+        let everything = Task::Bench(Subject::ALL.to_vec(), Amount::default(), Pairs::default());
+        assert_eq!(parsed("bench"), Ok(everything));
+        let chosen = Pairs {
+            formats: vec![Format::Erofs, Format::SquashfsOurs],
+            changes: vec![Change::Small],
+            bita: Bita::LeftOut,
+        };
+        let line = "bench --formats erofs,squashfs-ours --no-bita --changes small delta";
+        let task = Task::Bench(vec![Subject::Delta], Amount::default(), chosen);
+        assert_eq!(parsed(line), Ok(task));
         for wrong in [
             "",
             "tset",
@@ -198,6 +226,9 @@ mod tests {
             "bench nothing",
             "bench --rounds 0",
             "bench --megabytes",
+            "bench --formats",
+            "bench --formats squashfs,fat",
+            "bench --changes all",
         ] {
             assert!(parsed(wrong).is_err(), "{wrong}");
         }

@@ -8,14 +8,21 @@ use crate::limits::MAX_XZ_MEMORY;
 
 /// Compressors that squashfs images of bundles use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Compressor {
+pub enum Compressor {
+    /// zlib's streams.
     Gzip,
+    /// xz's.
     Xz,
+    /// zstd's frames.
     Zstd,
 }
 
 impl Compressor {
-    pub(super) fn from_id(id: u16) -> Result<Self, SquashfsError> {
+    /// The compressor that a superblock names by this number.
+    ///
+    /// # Errors
+    /// One that we do not have.
+    pub fn from_id(id: u16) -> Result<Self, SquashfsError> {
         let name = match id {
             1 => return Ok(Self::Gzip),
             4 => return Ok(Self::Xz),
@@ -29,7 +36,10 @@ impl Compressor {
     }
 
     /// Unpacks `packed` into the start of `out`; returns how much that gave.
-    pub(super) fn unpack(self, packed: &[u8], out: &mut [u8]) -> Result<usize, String> {
+    ///
+    /// # Errors
+    /// Damaged, or longer than `out`; in the decoder's words.
+    pub fn unpack(self, packed: &[u8], out: &mut [u8]) -> Result<usize, String> {
         match self {
             Self::Gzip => gzip(packed, out),
             Self::Xz => xz(packed, out),

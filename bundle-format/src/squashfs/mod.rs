@@ -15,6 +15,7 @@ mod inode;
 mod metadata;
 
 pub use attributes::{Attributes, Device, Special, Xattr};
+pub use codec::Compressor;
 pub use directory::{Entry, EntryKind};
 pub use error::SquashfsError;
 pub use file::FileContent;
@@ -24,7 +25,6 @@ use crate::limits::MAX_SQUASHFS_BLOCK;
 use crate::payload_error::PayloadError;
 use crate::read_at::ReadAt;
 use bytes::Fields;
-use codec::Compressor;
 use inode::{Inode, InodeBody};
 
 type Result<T, E = PayloadError> = std::result::Result<T, E>;

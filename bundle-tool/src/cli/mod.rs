@@ -5,6 +5,7 @@ mod chunks;
 mod create;
 mod delta;
 mod environment;
+mod image;
 mod progress;
 mod remote;
 mod render;
@@ -101,6 +102,7 @@ pub fn run(args: &Args, environment: &Environment, observer: &mut dyn Observer) 
         Command::VerifyIndex(arguments) => chunks::verify_index(arguments, environment, observer),
         Command::Pack(arguments) => chunks::pack(arguments),
         Command::Stats(arguments) => chunks::stats(arguments),
+        Command::Image(arguments) => image::make(arguments, environment, observer),
         Command::Delta(command) => delta::run(command, environment, observer),
         Command::Completions { shell } => completions(*shell),
     }

@@ -3,13 +3,13 @@
 mod content;
 mod conversion;
 mod images;
+pub(crate) mod mksquashfs;
 mod request;
-mod squashfs;
 
 pub use content::ContentError;
 pub use conversion::ConversionError;
+pub use mksquashfs::{PackError, PackOptions};
 pub use request::{CreateRequest, ImageSource, Input, NewManifest, Salt, Signature};
-pub use squashfs::{PackError, PackOptions};
 
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 
@@ -100,7 +100,7 @@ pub fn create(
     for warning in signer.iter().map(|signer| signer.identity.warnings()) {
         warning?.iter().for_each(|text| observer.warn(text));
     }
-    squashfs::check_program()?;
+    mksquashfs::check_program()?;
     let mut output = Output::create(&request.output.path, request.output.overwrite)?;
 
     observer.step("hashing images");
@@ -108,7 +108,7 @@ pub fn create(
     let mut gathered = content::gather(&request.input, request.format, staging.path(), observer)?;
 
     observer.step("packing the payload");
-    squashfs::pack(&gathered, output.temporary_path(), &request.pack)?;
+    mksquashfs::pack(&gathered, output.temporary_path(), &request.pack)?;
 
     let payload = pad(&mut output)?;
     let salt = request.salt.bytes(&gathered.manifest);

@@ -59,6 +59,7 @@ pub fn apply(
     })?;
     let name = request.delta.display().to_string();
     let store = DeltaStore::new(name, &delta, &file, &base.blob);
+    let store = store.with_workers(request.workers.threads);
     let mut stores: Vec<&dyn ChunkStore> = vec![&store];
     stores.extend(request.stores);
     let seeds = [&base.index];

@@ -6,7 +6,8 @@ use thiserror::Error;
 use zstd::zstd_safe::get_frame_content_size;
 
 use super::directory::{BaseRange, Piece, PieceKind};
-use super::frame::{frame_of, unpack};
+use super::frame::{frame_with, unpack};
+use super::tools::Tools;
 use crate::blob::Blob;
 use crate::chunker::widen;
 use crate::codec::DecodeError;
@@ -51,12 +52,17 @@ pub enum PieceError {
 }
 
 /// The bytes of `piece`; `data` is what the delta holds for it.
-pub(super) fn decode(piece: &Piece, data: Vec<u8>, base: &dyn Blob) -> Result<Vec<u8>, PieceError> {
+pub(super) fn decode(
+    piece: &Piece,
+    data: Vec<u8>,
+    base: &dyn Blob,
+    tools: &mut Tools,
+) -> Result<Vec<u8>, PieceError> {
     match &piece.kind {
         PieceKind::Raw => Ok(data),
         PieceKind::Packed { prefix } => {
-            let prefix = bytes_of(prefix, base)?;
-            unpacked(&prefix, &data, piece.len)
+            bytes_of(prefix, base, tools)?;
+            unpacked(&tools.prefix, &data, piece.len)
         }
         PieceKind::Frame {
             level,
@@ -65,9 +71,16 @@ pub(super) fn decode(piece: &Piece, data: Vec<u8>, base: &dyn Blob) -> Result<Ve
             prefix,
         } => {
             let (data, mend) = data.split_at(data.len().saturating_sub(widen(*mend)));
-            let prefix = contents_of(prefix, base)?;
-            let content = unpacked(&prefix, data, *content)?;
-            let made = frame_of(&content, *level).map_err(PieceError::Compress)?;
+            contents_of(prefix, base, tools)?;
+            let Tools {
+                packer,
+                prefix,
+                content: room,
+                ..
+            } = tools;
+            room.resize(widen(*content), 0);
+            unpack(prefix, data, room).map_err(PieceError::Unpack)?;
+            let made = frame_with(packer, room, *level).map_err(PieceError::Compress)?;
             if !mend.is_empty() {
                 return unpacked(&made, mend, piece.len);
             }
@@ -88,39 +101,57 @@ fn unpacked(prefix: &[u8], frame: &[u8], len: u32) -> Result<Vec<u8>, PieceError
     Ok(out)
 }
 
-/// The bytes of the ranges, one after another.
-pub(super) fn bytes_of(ranges: &[BaseRange], base: &dyn Blob) -> Result<Vec<u8>, PieceError> {
-    let mut bytes = Vec::new();
-    for range in ranges {
-        let at = bytes.len();
-        if at.saturating_add(widen(range.len)) > DELTA_PREFIX {
-            return Err(PieceError::LongPrefix);
-        }
-        bytes.resize(at + widen(range.len), 0);
-        read(range, base, &mut bytes[at..])?;
+/// What a piece is decoded against.
+pub(super) fn prefix_of(piece: &Piece) -> &[BaseRange] {
+    match &piece.kind {
+        PieceKind::Raw => &[],
+        PieceKind::Packed { prefix } | PieceKind::Frame { prefix, .. } => prefix,
     }
-    Ok(bytes)
 }
 
-/// The contents of the frames in the ranges, one after another.
-pub(super) fn contents_of(ranges: &[BaseRange], base: &dyn Blob) -> Result<Vec<u8>, PieceError> {
-    let (mut contents, mut frame) = (Vec::new(), Vec::new());
+/// Makes the bytes of the ranges, one after another, the tools' prefix.
+pub(super) fn bytes_of(
+    ranges: &[BaseRange],
+    base: &dyn Blob,
+    tools: &mut Tools,
+) -> Result<(), PieceError> {
+    tools.prefix.clear();
+    for range in ranges {
+        read(range, base, room(&mut tools.prefix, range.len)?)?;
+    }
+    Ok(())
+}
+
+/// Makes the contents of the frames in the ranges, one after another, the tools' prefix.
+pub(super) fn contents_of(
+    ranges: &[BaseRange],
+    base: &dyn Blob,
+    tools: &mut Tools,
+) -> Result<(), PieceError> {
+    let Tools { prefix, frame, .. } = tools;
+    prefix.clear();
     for range in ranges {
         if range.len > DELTA_PIECE + DELTA_PIECE / 8 {
             return Err(PieceError::LongPrefix);
         }
         frame.resize(widen(range.len), 0);
-        read(range, base, &mut frame)?;
-        let no_frame = PieceError::NoFrame(range.start);
-        let len = content_len(&frame).ok_or(no_frame)?;
-        let at = contents.len();
-        if at.saturating_add(widen(len)) > DELTA_PREFIX {
-            return Err(PieceError::LongPrefix);
-        }
-        contents.resize(at + widen(len), 0);
-        unpack(&[], &frame, &mut contents[at..]).map_err(PieceError::Unpack)?;
+        read(range, base, frame)?;
+        let len = content_len(frame).ok_or(PieceError::NoFrame(range.start))?;
+        unpack(&[], frame, room(prefix, len)?).map_err(PieceError::Unpack)?;
     }
-    Ok(contents)
+    Ok(())
+}
+
+/// Room for so many more bytes of a prefix, and for no more than these.
+fn room(prefix: &mut Vec<u8>, len: u32) -> Result<&mut [u8], PieceError> {
+    let at = prefix.len();
+    let end = at.saturating_add(widen(len));
+    if end > DELTA_PREFIX {
+        return Err(PieceError::LongPrefix);
+    }
+    prefix.reserve_exact(end - at);
+    prefix.resize(end, 0);
+    Ok(&mut prefix[at..])
 }
 
 /// The content's length that a frame states, if it is one that we handle.

@@ -185,13 +185,7 @@ impl Delta {
     ) -> Vec<Range<u64>> {
         let mut needed = vec![false; self.pieces.len()];
         for chunk in chunks {
-            let first = self
-                .pieces
-                .partition_point(|piece| piece.end() <= chunk.start);
-            let pieces = self.pieces.iter().zip(&mut needed).skip(first);
-            for (_, needed) in pieces.take_while(|(piece, _)| piece.start < chunk.end()) {
-                *needed = true;
-            }
+            needed[self.pieces_of(chunk)].fill(true);
         }
         let mut ranges: Vec<Range<u64>> = Vec::new();
         let pieces = self.pieces.iter().zip(needed);
@@ -204,6 +198,15 @@ impl Delta {
             }
         }
         ranges
+    }
+
+    /// The numbers of the pieces that it takes to make a chunk.
+    pub(super) fn pieces_of(&self, chunk: &IndexChunk) -> Range<usize> {
+        let first = self
+            .pieces
+            .partition_point(|piece| piece.end() <= chunk.start);
+        let behind = self.pieces.partition_point(|p| p.start < chunk.end());
+        first..behind.max(first)
     }
 
     /// Bytes of the delta without the pieces' data.

@@ -41,11 +41,21 @@ pub(super) fn pack(prefix: &[u8], bytes: &[u8], level: i32) -> io::Result<Vec<u8
 ///
 /// What comes out depends on zstd's version. Builder and device are of one version, since both are
 /// built with the one that `Cargo.lock` names, and the delta says with which it was made.
-pub(super) fn frame_of(content: &[u8], level: u8) -> io::Result<Vec<u8>> {
+///
+/// # Errors
+/// zstd has no memory.
+pub fn frame_of(content: &[u8], level: u8) -> io::Result<Vec<u8>> {
+    frame_with(&mut CCtx::create(), content, level)
+}
+
+/// The same with a context that was used before, which makes no difference to what comes out.
+pub(super) fn frame_with(context: &mut CCtx<'_>, content: &[u8], level: u8) -> io::Result<Vec<u8>> {
     let mut out = Vec::with_capacity(compress_bound(content.len()));
-    CCtx::create()
+    context
         .compress(&mut out, content, level.into())
         .map_err(failed)?;
+    // Some are kept for their neighbours: without the room for what does not compress.
+    out.shrink_to_fit();
     Ok(out)
 }
 
@@ -57,5 +67,38 @@ fn damaged(code: usize) -> DecodeError {
     DecodeError::Damaged {
         format: Format::Zstd,
         source: failed(code),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Something like text, with much that repeats.
+    fn text(len: usize, seed: u64) -> Vec<u8> {
+        let mut state = seed;
+        let mut bytes = Vec::with_capacity(len + 20);
+        while bytes.len() < len {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let word = format!("word {} ", state >> 52);
+            bytes.extend_from_slice(word.as_bytes());
+        }
+        bytes.truncate(len);
+        bytes
+    }
+
+    #[test]
+    fn a_context_that_is_used_again_makes_the_same_frames() {
+        let mut context = CCtx::create();
+        for seed in 0..2 {
+            for level in 1..=22 {
+                let len = 3_000 + usize::from(level) * 5_000;
+                let content = text(len, seed);
+                let made = frame_with(&mut context, &content, level).unwrap();
+                assert!(made == frame_of(&content, level).unwrap(), "{level}");
+            }
+        }
     }
 }

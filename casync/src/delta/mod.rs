@@ -18,14 +18,18 @@ mod directory;
 mod file;
 mod frame;
 mod index_delta;
+mod pace;
 mod store;
+mod tools;
 mod varint;
 
 pub use build::{BuildError, BuildOptions, Built, Side, Totals, build};
 pub use decode::PieceError;
 pub use directory::{BaseRange, DirectoryError, Piece, PieceKind};
 pub use file::{Delta, DeltaError, IndexDigest};
+pub use frame::frame_of;
 pub use index_delta::IndexDeltaError;
+pub use pace::{Affordable, Pace};
 pub use store::DeltaStore;
 
 /// What a fuzzer drives: past the digests, which no fuzzer finds.
@@ -43,9 +47,10 @@ pub mod fuzzing {
         let mut numbers = varint::Numbers::new(directory);
         let _ = index_delta::take_index(&mut numbers, &base);
         let mut numbers = varint::Numbers::new(directory);
+        let (base, mut tools) = (data.to_vec(), tools::Tools::default());
         for piece in directory::take_pieces(&mut numbers).unwrap_or_default() {
             let len = crate::chunker::widen(piece.data_len).min(data.len());
-            let _ = decode::decode(&piece, data[..len].to_vec(), &data.to_vec());
+            let _ = decode::decode(&piece, data[..len].to_vec(), &base, &mut tools);
         }
     }
 }

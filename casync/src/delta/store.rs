@@ -1,12 +1,14 @@
 //! A delta and its base image as a store of chunks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use thiserror::Error;
 
 use super::decode::{PieceError, decode};
 use super::file::Delta;
+use super::tools::Toolbox;
 use crate::blob::Blob;
 use crate::chunk::ChunkId;
 use crate::chunker::widen;
@@ -25,6 +27,7 @@ pub struct DeltaStore<'a> {
     base: &'a dyn Blob,
     chunks: BTreeMap<ChunkId, IndexChunk>,
     recent: Recent<Vec<u8>, PieceError>,
+    toolbox: Toolbox,
 }
 
 /// A piece, and what was wrong with it. Several chunks may be told.
@@ -38,7 +41,7 @@ struct BadPiece {
 
 impl<'a> DeltaStore<'a> {
     /// The store of `delta`, whose file is `file`, on top of the image `base`. In messages it is
-    /// called `name`.
+    /// called `name`. It makes one piece at a time.
     #[must_use]
     pub fn new(
         name: impl Into<String>,
@@ -58,7 +61,25 @@ impl<'a> DeltaStore<'a> {
             base,
             chunks,
             recent: Recent::new(KEPT),
+            toolbox: Toolbox::new(NonZeroUsize::MIN),
         }
+    }
+
+    /// Makes so many pieces at a time; more than there are processors take memory and no less time.
+    #[must_use]
+    pub fn with_workers(self, workers: NonZeroUsize) -> Self {
+        Self {
+            toolbox: Toolbox::new(workers),
+            ..self
+        }
+    }
+
+    /// Gives these chunks only.
+    #[must_use]
+    pub fn only(mut self, chunks: &[IndexChunk]) -> Self {
+        let wanted: BTreeSet<ChunkId> = chunks.iter().map(|chunk| chunk.id).collect();
+        self.chunks.retain(|id, _| wanted.contains(id));
+        self
     }
 
     fn make(&self, number: usize) -> Result<Vec<u8>, PieceError> {
@@ -68,7 +89,8 @@ impl<'a> DeltaStore<'a> {
         self.file
             .read_exact_at(offset, &mut data)
             .map_err(PieceError::Data)?;
-        decode(piece, data, self.base)
+        self.toolbox
+            .with(|tools| decode(piece, data, self.base, tools))
     }
 
     /// Appends what piece `number` has of the chunk, from `at` on.

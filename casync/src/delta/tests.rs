@@ -257,6 +257,50 @@ fn a_base_that_changes_underneath_is_noticed() {
 }
 
 #[test]
+fn only_as_much_is_compressed_again_as_there_is_time_for() {
+    let pair = Pair::compressed(0);
+    let (file, totals) = pair.build();
+    let old = index(&pair.base);
+    let delta = Delta::open(&file, &old).unwrap();
+    let missing = || {
+        let known = |id| old.chunks().iter().any(|chunk| chunk.id == id);
+        let chunks = delta.index().chunks().iter();
+        chunks.filter(move |chunk| !known(chunk.id))
+    };
+    // A second for each sample, whatever it really takes.
+    let ticks = std::cell::Cell::new(0);
+    let clock = || {
+        ticks.set(ticks.get() + 1);
+        std::time::Duration::from_secs(ticks.get())
+    };
+    let afford = |seconds| {
+        let limit = std::time::Duration::from_secs(seconds);
+        delta.affordable(missing(), limit, &mut Pace::new(&pair.base, &clock))
+    };
+    let all = afford(1_000);
+    assert_eq!(all.chunks.len(), missing().count());
+    assert_eq!(all.time, all.whole);
+    let (whole, blocks) = (all.whole.as_millis() + 1, totals.frames.0);
+    assert_eq!(whole / 1000, u128::try_from(blocks).unwrap(), "{totals:?}");
+
+    let none = afford(0);
+    assert_eq!((none.time.as_secs(), none.whole), (0, all.whole));
+    // What lies between the blocks needs no time.
+    assert!(none.chunks.len() < all.chunks.len());
+    let some = afford(2);
+    assert!(none.chunks.len() < some.chunks.len() && some.chunks.len() < all.chunks.len());
+    assert!(some.time <= std::time::Duration::from_secs(2));
+
+    // And the store gives these and no others.
+    let store = DeltaStore::new("delta", &delta, &file, &pair.base).only(&some.chunks);
+    for chunk in missing() {
+        let given = store.get(&chunk.id, chunk.len.into(), &mut Vec::new());
+        let wanted = some.chunks.iter().any(|some| some.id == chunk.id);
+        assert_eq!(given.is_ok(), wanted, "{given:?}");
+    }
+}
+
+#[test]
 fn an_index_delta_is_small_and_exact() {
     let base = noise(3_000_000, 5);
     let mut new = base.clone();

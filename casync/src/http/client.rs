@@ -2,17 +2,21 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread;
 use std::time::Duration;
 
 use thiserror::Error;
 use ureq::http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, DATE, IF_RANGE, LOCATION, RANGE, RETRY_AFTER,
 };
-use ureq::http::{HeaderMap, HeaderName, StatusCode};
-use ureq::{Agent, Body};
+use ureq::http::{HeaderMap, HeaderName, Response, StatusCode};
+use ureq::typestate::WithoutBody;
+use ureq::{Agent, Body, RequestBuilder};
 
 use super::address::Address;
 use super::date;
+use super::halt::Halt;
 use super::patience::{Patience, Wait};
 use super::rate::Meter;
 use super::settings::{Header, Settings, SettingsError};
@@ -27,12 +31,16 @@ const GOOD_PART: usize = 64 * 1024;
 /// Bytes that are taken from a connection at once, and after which the rate is looked at.
 const GULP: usize = 64 * 1024;
 
+/// How often somebody who waits for an answer looks whether it is still wanted.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// Asks web servers. Clones share their connections.
 #[derive(Clone)]
 pub struct Client {
     agent: Agent,
     patience: Patience,
     wait: Arc<dyn Wait>,
+    halt: Arc<Halt>,
     headers: Arc<[Header]>,
     meter: Arc<Meter>,
 }
@@ -94,6 +102,9 @@ pub enum HttpError {
     /// It leads nowhere, in a circle, or out of TLS.
     #[error("{0} is redirected too often, to nowhere, or from https to http")]
     Redirect(Address),
+    /// [`Client::stop`] was called.
+    #[error("{0} is not read any further: it was asked to stop")]
+    Stopped(Address),
 }
 
 /// Whether another try may help.
@@ -139,13 +150,35 @@ impl Client {
             .proxy(settings.proxy)
             .user_agent(concat!("slotmgr/", env!("CARGO_PKG_VERSION")))
             .build();
+        let halt = Arc::new(Halt::default());
+        let meter = Meter::new(
+            settings.rate,
+            (Arc::clone(&settings.wait), Arc::clone(&halt)),
+        );
         Ok(Self {
             agent: config.new_agent(),
             patience,
             headers: settings.headers.into(),
-            meter: Arc::new(Meter::new(settings.rate, Arc::clone(&settings.wait))),
+            meter: Arc::new(meter),
             wait: settings.wait,
+            halt,
         })
+    }
+
+    /// A clone for other servers: what it was given to be sent with every request is not theirs to know.
+    #[must_use]
+    pub fn without_headers(&self) -> Self {
+        Self {
+            headers: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// Ends what this client and its clones are doing, however silent a server is, and whatever they
+    /// are told to do later. May be called from any thread.
+    pub fn stop(&self) {
+        self.halt.now();
+        self.agent.clone().shutdown();
     }
 
     /// Bytes of files that came so far, by this client and its clones.
@@ -180,7 +213,11 @@ impl Client {
     ) -> Result<T, HttpError> {
         let mut tried = 0;
         loop {
-            let (source, retry_after) = match attempt() {
+            let attempted = attempt();
+            if self.halt.is_wanted() && attempted.is_err() {
+                return Err(HttpError::Stopped(address.clone()));
+            }
+            let (source, retry_after) = match attempted {
                 Ok(value) => return Ok(value),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Passing(source, retry_after)) => (source, retry_after),
@@ -192,7 +229,7 @@ impl Client {
             tried += 1;
             let chance = self.wait.chance();
             match self.patience.pause(tried, retry_after, chance) {
-                Some(pause) => self.wait.pause(pause),
+                Some(pause) => self.wait.pause(pause, &self.halt),
                 None => {
                     return Err(HttpError::GaveUp {
                         address: address.clone(),
@@ -230,7 +267,7 @@ impl Client {
                     request = request.header(AUTHORIZATION, basic);
                 }
             }
-            let response = request.call().map_err(|error| no_answer(&error, &at))?;
+            let response = self.call(request, &at)?;
             let (head, body) = response.into_parts();
             if !head.status.is_redirection() {
                 let headers = head.headers;
@@ -246,6 +283,29 @@ impl Client {
             at = next.and_then(|to| at.follow(to)).ok_or_else(lost)?;
         }
         Err(Failure::Final(HttpError::Redirect(address.clone())))
+    }
+
+    /// Makes a request on a thread of its own: a name that is looked up and a connection that is made
+    /// cannot be interrupted, but they can be left. They end by themselves when their time is over.
+    fn call(
+        &self,
+        request: RequestBuilder<WithoutBody>,
+        at: &Address,
+    ) -> Result<Response<Body>, Failure> {
+        let (sender, answer) = sync_channel(1);
+        // Nobody may be left who wants to know.
+        thread::spawn(move || drop(sender.send(request.call())));
+        while !self.halt.is_wanted() {
+            match answer.recv_timeout(LOOK) {
+                Ok(called) => return called.map_err(|error| no_answer(&error, at)),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    let lost = io::Error::other("the thread that asks ended early");
+                    return Err(Failure::Passing(lost, None));
+                }
+            }
+        }
+        Err(Failure::Final(HttpError::Stopped(at.clone())))
     }
 
     fn check(
@@ -296,6 +356,13 @@ impl Client {
             match read.map_err(|error| cut(error, into.len() - before))? {
                 0 => return Ok(()),
                 count => self.meter.took(count as u64),
+            }
+            // The rest may be here already, or come before the connection is shut down.
+            if self.halt.is_wanted() {
+                return Err(Failure::Passing(
+                    io::ErrorKind::ConnectionAborted.into(),
+                    None,
+                ));
             }
         }
     }

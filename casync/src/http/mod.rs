@@ -8,11 +8,14 @@
 //! `Authorization`, a token) and the user in an address go to the server that it was given, and to no
 //! other that this one redirects to. Messages name addresses without user, password and
 //! query.
+//!
+//! [`Client::stop`] ends everything within moments, however silent a server is.
 
 mod address;
 mod client;
 mod date;
 mod file;
+mod halt;
 mod patience;
 mod rate;
 mod settings;
@@ -21,6 +24,7 @@ mod store;
 pub use address::{Address, AddressError};
 pub use client::{Client, HttpError};
 pub use file::HttpFile;
+pub use halt::Halt;
 pub use patience::{Patience, SystemWait, Wait};
 pub use settings::{Header, Servers, Settings, SettingsError, Tls, header, headers};
 pub use store::HttpStore;

@@ -1,8 +1,9 @@
 //! How long to wait for what.
 
 use std::hash::{BuildHasher, RandomState};
-use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::halt::Halt;
 
 /// How long to wait for what, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +37,8 @@ impl Default for Patience {
 
 /// Lets time pass: a test counts instead.
 pub trait Wait: Send + Sync {
-    /// Waits.
-    fn pause(&self, time: Duration);
+    /// Waits, until `halt` at the longest.
+    fn pause(&self, time: Duration, halt: &Halt);
 
     /// Seconds since 1970, for servers that name a date.
     fn now(&self) -> u64;
@@ -51,8 +52,8 @@ pub trait Wait: Send + Sync {
 pub struct SystemWait;
 
 impl Wait for SystemWait {
-    fn pause(&self, time: Duration) {
-        thread::sleep(time);
+    fn pause(&self, time: Duration, halt: &Halt) {
+        halt.wait(time);
     }
 
     fn now(&self) -> u64 {

@@ -5,22 +5,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::halt::Halt;
 use super::patience::Wait;
 
 /// Counts what comes, and makes those who take too much wait.
 pub(super) struct Meter {
     rate: Option<NonZeroU64>,
     wait: Arc<dyn Wait>,
+    halt: Arc<Halt>,
     total: AtomicU64,
     /// When what has come would have come at the rate.
     due: Mutex<Option<Instant>>,
 }
 
 impl Meter {
-    pub(super) fn new(rate: Option<NonZeroU64>, wait: Arc<dyn Wait>) -> Self {
+    /// `wait` lets the time pass, as long as `halt` is not wanted.
+    pub(super) fn new(rate: Option<NonZeroU64>, (wait, halt): (Arc<dyn Wait>, Arc<Halt>)) -> Self {
         Self {
             rate,
             wait,
+            halt,
             total: AtomicU64::new(0),
             due: Mutex::new(None),
         }
@@ -38,7 +42,7 @@ impl Meter {
         if let Some(rate) = self.rate {
             let pause = self.share(bytes, rate, Instant::now());
             if !pause.is_zero() {
-                self.wait.pause(pause);
+                self.wait.pause(pause, &self.halt);
             }
         }
     }
@@ -63,7 +67,7 @@ mod tests {
     #[test]
     fn bytes_come_at_the_rate_and_no_faster() {
         let rate = NonZeroU64::new(1_000).unwrap();
-        let meter = Meter::new(Some(rate), Arc::new(SystemWait));
+        let meter = Meter::new(Some(rate), (Arc::new(SystemWait), Arc::default()));
         let start = Instant::now();
         let after = |millis| start + Duration::from_millis(millis);
         let waits = |bytes, now| meter.share(bytes, rate, now).as_millis();
@@ -75,7 +79,7 @@ mod tests {
 
     #[test]
     fn without_a_rate_nobody_waits() {
-        let meter = Meter::new(None, Arc::new(SystemWait));
+        let meter = Meter::new(None, (Arc::new(SystemWait), Arc::default()));
         meter.took(u64::MAX / 2);
         assert_eq!(meter.total(), u64::MAX / 2);
     }

@@ -128,7 +128,7 @@ fn a_read_error_and_a_visitors_error_end_the_run_and_say_where() {
         matches!(
             error,
             IndexerError::Read {
-                offset: 4_194_304,
+                offset: 2_097_152,
                 ..
             }
         ),

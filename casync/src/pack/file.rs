@@ -180,10 +180,16 @@ impl Pack {
         self.digest
     }
 
+    /// Bytes that [`Self::open_for`] reads.
+    #[must_use]
+    pub fn table_len(&self) -> u64 {
+        HEADER_LEN + self.places.len() as u64 * 4
+    }
+
     /// Bytes before the first chunk.
     #[must_use]
     pub fn head_len(&self) -> u64 {
-        HEADER_LEN + encoded_len(self.index.len() as u64) + self.places.len() as u64 * 4
+        self.table_len() + encoded_len(self.index.len() as u64)
     }
 }
 

@@ -1,13 +1,13 @@
 //! `slotmgr install --dry-run`: what an installation would fetch and write.
 
 use std::process::ExitCode;
+use std::thread::available_parallelism;
 use std::time::Instant;
 
 use anyhow::Result;
 
 use super::args::{Install, Options};
 use super::install::{Opening, Wishes};
-use super::remote::Remote;
 use super::render::Output;
 use super::session::{Session, Surroundings};
 use super::signals;
@@ -29,6 +29,8 @@ pub(super) fn run(
         around,
         stop: &stop,
     };
+    // What is fetched to know all this is the sample that tells how fast the server is.
+    let begin = Instant::now();
     let opened = opening.open(&session, &verb.source.origin())?;
     output.bundle_accepted(opened.manifest());
     let wishes = Wishes {
@@ -38,14 +40,15 @@ pub(super) fn run(
         ..Wishes::default()
     };
     let policy = opened.policy(&session, around, &wishes)?;
-    let begin = Instant::now();
-    let before = opened.remote.as_ref().map_or(0, Remote::received);
     let estimate = estimate(&mut session.machine(), &opened.bundle, &policy)?;
     let remote = opened.remote.as_ref();
     let seconds = remote.and_then(|remote| {
-        let sample = remote.received() - before;
-        remote.seconds(estimate.total().fetch, (sample, begin.elapsed()))
+        remote.seconds(estimate.total().fetch, (remote.received(), begin.elapsed()))
     });
+    // Both go on at the same time, on all cores.
+    let cores = available_parallelism().map_or(1, |cores| cores.get() as u64);
+    let processor = estimate.total().processor.as_secs() / cores;
+    let seconds = seconds.map(|seconds| seconds.max(processor));
     output.estimated(&estimate, seconds);
     Ok(ExitCode::SUCCESS)
 }

@@ -16,7 +16,8 @@ use crate::config::VersionFloor;
 use crate::data::snapshot::Snapshots;
 use crate::health::{self, probe, traces};
 use crate::install::{
-    self, CHUNK, CheckFirst, Compatibility, Distance, Installed, Policy, Progress, Supply, Version,
+    self, CHUNK, CheckFirst, Compatibility, Distance, InstallError, Installed, Policy, Progress,
+    Supply, Version,
 };
 use crate::program::Stop;
 use crate::service::Origin;
@@ -80,6 +81,14 @@ pub(crate) struct Opening<'o> {
 impl Opening<'_> {
     /// Opens the bundle at `origin`, and checks that it may be installed here.
     pub fn open(&self, session: &Session, origin: &Origin) -> Result<OpenBundle> {
+        let opened = self.try_open(session, origin);
+        match self.stop.is_wanted() {
+            true => Err(InstallError::Stopped("nothing was written").into()),
+            false => opened,
+        }
+    }
+
+    fn try_open(&self, session: &Session, origin: &Origin) -> Result<OpenBundle> {
         let location = Location::parse(&origin.source)?;
         let trust = trust(self.options, session)?;
         let mut remote = None;
@@ -92,7 +101,7 @@ impl Opening<'_> {
             Location::Web(address) => {
                 let told = remote::told(session, self.around, self.stop)?;
                 let file = remote
-                    .insert(Remote::new(session, origin)?)
+                    .insert(Remote::new(session, origin, self.stop)?)
                     .bundle(address, &told)?;
                 (Box::new(HttpReader::new(file, self.stop.clone())), None)
             }
@@ -105,7 +114,7 @@ impl Opening<'_> {
         let bundle = verify(reader, local.as_ref(), session, &trust)
             .with_context(|| format!("the bundle {location} is refused; nothing was written"))?;
         refuse_format(session, bundle.manifest().manifest().bundle.format)?;
-        let supply = supply(session, &location, origin)?;
+        let supply = supply(session, (&location, remote.as_ref()), (origin, self.stop))?;
         Ok(OpenBundle {
             bundle,
             place,
@@ -115,27 +124,30 @@ impl Opening<'_> {
     }
 }
 
-/// The store of the bundle's chunks: what `[casync] storepath` says, else beside the bundle.
-fn supply(session: &Session, bundle: &Location, origin: &Origin) -> Result<Supply> {
+/// The stores of the bundle's chunks: the machine's own, then what `[casync] storepath` says, else what
+/// is beside the bundle.
+fn supply(
+    session: &Session,
+    (bundle, remote): (&Location, Option<&Remote>),
+    (origin, stop): (&Origin, &Stop),
+) -> Result<Supply> {
     let store = match &session.conf.casync.store {
         Some(text) => Location::parse(text).context("[casync] storepath")?,
         None => bundle.store_beside(),
     };
+    let own = session.own.download.stores.iter().cloned();
+    let supply = own.fold(Supply::default(), Supply::and_directory);
     let address = match store {
-        Location::Path(path) => return Ok(Supply::default().and_directory(path)),
+        Location::Path(path) => return Ok(supply.and_directory(path)),
         Location::Web(address) => address,
     };
-    // Headers that were given for the bundle's server are secret to others.
-    let elsewhere = matches!(bundle, Location::Web(of) if !of.same_server(&address));
-    let origin = Origin {
-        headers: match elsewhere {
-            true => Vec::new(),
-            false => origin.headers.clone(),
-        },
-        ..origin.clone()
+    let client = match (bundle, remote) {
+        (Location::Web(of), Some(remote)) if of.same_server(&address) => remote.client().clone(),
+        // Headers that were given for the bundle's server are secret to others.
+        (Location::Web(_), Some(remote)) => remote.client().without_headers(),
+        _ => Remote::new(session, origin, stop)?.client().clone(),
     };
-    let client = Remote::new(session, &origin)?.client().clone();
-    Ok(Supply::default().and_web(client, address))
+    Ok(supply.and_web(client, address))
 }
 
 /// Installs what was opened.
@@ -328,6 +340,7 @@ pub(super) fn policy(
             Place::Local => CHUNK,
             Place::Remote { len } => portion(len),
         },
+        delta_cpu: session.own.download.delta_cpu,
         snapshots: snapshots(session, wishes),
         stop: wishes.stop.clone(),
         ..Policy::new(&system.compatible)

@@ -24,15 +24,19 @@ pub(crate) struct Remote {
 const SAMPLE: u64 = 64 * 1024;
 
 impl Remote {
-    pub fn new(session: &Session, asked: &Origin) -> Result<Remote> {
+    /// `stop` ends what it is waiting for.
+    pub fn new(session: &Session, asked: &Origin, stop: &Stop) -> Result<Remote> {
         let access = Access {
             asked,
             streaming: &session.conf.streaming,
             rate: session.own.download.rate,
             proxy: Proxy::try_from_env(),
         };
+        let client = access.client()?;
+        let waiting = client.clone();
+        stop.also(move || waiting.stop());
         Ok(Remote {
-            client: access.client()?,
+            client,
             rate: access.rate,
         })
     }

@@ -12,6 +12,7 @@ mod trial;
 
 pub use check::{Action, CheckConfig, Condition};
 pub use data::DataConfig;
+pub(crate) use download::DELTA_CPU;
 pub use download::DownloadConfig;
 pub use keyring::Keyring;
 pub use setting::{NoSetting, Setting};

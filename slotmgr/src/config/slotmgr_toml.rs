@@ -7,6 +7,8 @@
 //!
 //! [download]
 //! max-kib-per-second = 0           # for everything from web servers together; 0: no limit
+//! delta-cpu-seconds = 300          # processor time to compress blocks again; 0: none are
+//! stores = []                      # directories of chunks that are asked before the bundle's store
 //!
 //! [grub]
 //! paired = "/boot/efi/grub"        # the directory of ab1, ab2, ab3: see docs/integration-grub.md
@@ -249,7 +251,7 @@ impl SlotmgrToml {
                 true => VersionFloor::Kept,
                 false => VersionFloor::Ignored,
             },
-            download: download::settings(&raw.download).map_err(wrong)?,
+            download: download::settings(raw.download).map_err(wrong)?,
             grub_pair: raw.grub.paired,
             tries,
             reboot_command,
@@ -388,6 +390,10 @@ mod tests {
                 "not 1 to 1000",
             ),
             ("[grub]\npaired = \"ab\"", "not an absolute path"),
+            (
+                "[download]\ndelta-cpu-seconds = 100000",
+                "is not 0 to 86400",
+            ),
             ("[download]\nmax-kib-per-second = -1", "slotmgr.toml"),
             ("[download]\nmax-kib-per-second = 999999999", "is not 0 to"),
             ("tries = 2", "unknown field `tries`"),

@@ -1,5 +1,7 @@
 //! What an installation would fetch and write, found out without doing either.
 
+use std::time::Duration;
+
 use bundle_format::{ReadAt, VerifiedBundle};
 
 use super::assemble::Opened;
@@ -26,6 +28,7 @@ impl Estimate {
         let add = |sum: Cost, (_, cost): &(Step, Cost)| Cost {
             fetch: sum.fetch + cost.fetch,
             write: sum.write + cost.write,
+            processor: sum.processor + cost.processor,
         };
         self.images.iter().fold(Cost::default(), add)
     }
@@ -105,6 +108,7 @@ fn cost<R: ReadAt>(
             Ok(Cost {
                 fetch: content.packed_len(&missing),
                 write: missing.iter().map(|part| part.end - part.start).sum(),
+                processor: Duration::ZERO,
             })
         }
         _ => Ok(Cost {
@@ -114,6 +118,7 @@ fn cost<R: ReadAt>(
                 0
             },
             write: step.size,
+            processor: Duration::ZERO,
         }),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{CHUNK, Environment, Supply, Version};
 use crate::boot::Tries;
-use crate::config::{Activation, Handlers, Repository, StatusPlace};
+use crate::config::{Activation, DELTA_CPU, Handlers, Repository, StatusPlace};
 use crate::data::snapshot::Snapshots;
 use crate::program::Stop;
 
@@ -85,6 +85,8 @@ pub struct Policy {
     pub distance: Distance,
     /// Where the chunks of indexed images come from.
     pub supply: Supply,
+    /// Processor time that a delta may take to compress blocks again.
+    pub delta_cpu: Duration,
     /// Keep the applications' data before the first write.
     pub snapshots: Option<Snapshots>,
     /// Ends the installation early.
@@ -116,6 +118,7 @@ impl Policy {
             home: None,
             distance: Distance::Near,
             supply: Supply::default(),
+            delta_cpu: DELTA_CPU,
             snapshots: None,
             stop: Stop::default(),
         }

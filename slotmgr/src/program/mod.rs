@@ -5,13 +5,12 @@
 //! open; of a flood of output only the beginning and the end are kept; it reads nothing. It ends when we are killed.
 
 mod output;
+mod stop;
 
 use std::fmt;
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,6 +18,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use output::Output;
+pub use stop::Stop;
 
 /// Between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(3);
@@ -31,34 +31,6 @@ const DRAIN: Duration = Duration::from_millis(500);
 
 /// The longest that a program takes past its limit if the kernel lets its processes end.
 pub(crate) const OVERTIME: Duration = GRACE.saturating_add(DRAIN.saturating_mul(4));
-
-/// Ends the runs that look at it; shared by all threads.
-#[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
-
-impl Stop {
-    /// From now on nobody waits for a program any more.
-    pub fn now(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether somebody said so.
-    #[must_use]
-    pub fn is_wanted(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// For whoever reads: an error as soon as somebody said so.
-    ///
-    /// # Errors
-    /// Not `Interrupted`: whoever gets that tries again.
-    pub fn check(&self) -> io::Result<()> {
-        match self.is_wanted() {
-            true => Err(io::Error::other("it was asked to stop")),
-            false => Ok(()),
-        }
-    }
-}
 
 /// What a program is allowed.
 #[derive(Debug, Clone, Copy)]

@@ -17,6 +17,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+pub use delta::{Bita, Change, Format, Pairs};
+
 use crate::command::logged;
 use crate::debian::Debian;
 use crate::packages;
@@ -81,6 +83,8 @@ pub struct Bench<'a> {
     pub progress: &'a Progress,
     /// How much.
     pub amount: Amount,
+    /// Of which images, for updates in pieces.
+    pub pairs: Pairs,
 }
 
 impl Bench<'_> {
@@ -98,7 +102,7 @@ impl Bench<'_> {
         }
         self.debian().ensure(&sets)?;
         self.progress
-            .step("building the programs, optimised", || self.build())?;
+            .step("building the programs, optimised", || self.build(subjects))?;
         // Not in /tmp, which is memory on many machines: disks are part of what is measured.
         let place = self.root.join("target/bench");
         if place.exists() {
@@ -124,16 +128,14 @@ impl Bench<'_> {
         }
     }
 
-    fn build(&self) -> Result<()> {
+    fn build(&self, subjects: &[Subject]) -> Result<()> {
         let mut command = Command::new(&self.cargo);
-        command.current_dir(&self.root).args([
-            "build",
-            "--release",
-            "--locked",
-            "--package=slotmgr",
-            "--package=bundle-tool",
-            "--package=rauc-compat",
-        ]);
+        command.current_dir(&self.root);
+        command.args(["build", "--release", "--locked", "--package=bundle-tool"]);
+        // Deltas need no more than that, and the others take minutes.
+        if subjects.iter().any(|subject| *subject != Subject::Delta) {
+            command.args(["--package=slotmgr", "--package=rauc-compat"]);
+        }
         logged(&mut command, &self.log())
     }
 

@@ -3,6 +3,7 @@
 mod chunks;
 mod delta;
 mod groups;
+mod image;
 mod parse;
 
 pub use chunks::{
@@ -13,6 +14,7 @@ pub use delta::{DeltaApplyArgs, DeltaCommand, DeltaCreateArgs, DeltaStatsArgs};
 pub use groups::{
     CheckArgs, Checked, DecryptArgs, ExpiryArgs, ForceArgs, RecipientArgs, RuleArgs, SignerArgs,
 };
+pub use image::MakeImageArgs;
 
 use std::path::PathBuf;
 
@@ -78,6 +80,8 @@ pub enum Command {
     Pack(PackArgs),
     /// Show an index in numbers, and what an update to it fetches
     Stats(StatsArgs),
+    /// Make a squashfs of a directory, or another one of a squashfs: such that deltas are small
+    Image(MakeImageArgs),
     /// Make and apply deltas: smaller than chunks
     #[command(subcommand)]
     Delta(DeltaCommand),

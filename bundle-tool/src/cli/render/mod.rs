@@ -20,6 +20,7 @@ use bundle_format::{Envelope, Manifest, Signer};
 
 use crate::convert::Converted;
 use crate::create::{CreateRequest, Created, Signature};
+use crate::image::MadeImage;
 use crate::info::{Info, Proof};
 use crate::keys::DemoPki;
 use crate::output::OutputError;
@@ -53,6 +54,15 @@ pub(in crate::cli) fn print_error(error: &anyhow::Error) {
     if error.chain().any(exists) {
         eprintln!("  next: give another name, or --force to replace it");
     }
+}
+
+pub(in crate::cli) fn image(path: &Path, made: &MadeImage) -> String {
+    let mut text = Text::default();
+    text.line("Image", path.display());
+    text.line("Size", format!("{} ({} bytes)", size(made.len), made.len));
+    let blocks = count(made.blocks, "block");
+    text.line("Content", format!("{} in {blocks}", size(made.content)));
+    text.0
 }
 
 pub(in crate::cli) fn demo_keys(directory: &Path, pki: &DemoPki) -> String {

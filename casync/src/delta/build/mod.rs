@@ -4,7 +4,6 @@ mod frames;
 mod level;
 mod pieces;
 mod similar;
-mod work;
 
 use std::collections::HashSet;
 use std::io::{self, Write};

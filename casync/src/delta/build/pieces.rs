@@ -5,12 +5,14 @@ use std::ops::Range;
 use super::frames::{self, Found};
 use super::level::{self, Again};
 use super::similar::{Similar, each_window, sampling};
-use super::{BuildError, BuildOptions, Side, read, work};
+use super::{BuildError, BuildOptions, Side, read};
 use crate::blob::Blob;
 use crate::chunker::widen;
 use crate::delta::decode::{bytes_of, contents_of};
 use crate::delta::directory::{BaseRange, Piece, PieceKind};
 use crate::delta::frame::pack;
+use crate::delta::tools::Tools;
+use crate::parallel;
 
 /// Unit of the base's plain bytes.
 const UNIT: u64 = 32 * 1024;
@@ -63,20 +65,21 @@ impl<'a> Maker<'a> {
         let base_frames = find(base, "base")?;
         let new_frames = find(new.image, "new")?;
         let rule = sampling().ok_or(BuildError::Sampling)?;
-        let frame_windows = work::map(
+        let frame_windows = parallel::map(
             options.threads,
             &numbered(&base_frames),
             |(number, found)| {
                 let mut windows = Vec::new();
                 // A frame that does not unpack is none.
-                if let Ok(content) = contents_of(&[found.range()], base) {
-                    each_window(&rule, &content, |hash| windows.push((hash, *number)));
+                let mut tools = Tools::default();
+                if contents_of(&[found.range()], base, &mut tools).is_ok() {
+                    each_window(&rule, &tools.prefix, |hash| windows.push((hash, *number)));
                 }
                 windows
             },
         );
         let units: Vec<u64> = (0..base.len().div_ceil(UNIT)).collect();
-        let plain_windows = work::map(options.threads, &units, |unit| {
+        let plain_windows = parallel::map(options.threads, &units, |unit| {
             let mut windows = Vec::new();
             let range = unit * UNIT..((unit + 1) * UNIT).min(base.len());
             if !covered(&base_frames, &range) {
@@ -105,7 +108,7 @@ impl<'a> Maker<'a> {
 
     pub(super) fn make(&self, runs: &[Range<u64>]) -> Result<Made, BuildError> {
         let stretches = self.stretches(runs);
-        let made = work::map(self.options.threads, &stretches, |stretch| {
+        let made = parallel::map(self.options.threads, &stretches, |stretch| {
             self.one(stretch)
         });
         let (mut pieces, mut data_start, mut foreign_frames) = (Vec::new(), 0, 0);
@@ -173,9 +176,10 @@ impl<'a> Maker<'a> {
     fn plain(&self, range: &Range<u64>) -> Result<(Piece, Vec<u8>), BuildError> {
         let bytes = read(self.new, range).map_err(|e| BuildError::Read("new", e))?;
         let prefix = self.plain_prefix(&bytes);
-        let old =
-            bytes_of(&prefix, self.base).map_err(|e| BuildError::Read("base", io_error(e)))?;
-        let packed = self.pack(&old, &bytes)?;
+        let mut old = Tools::default();
+        bytes_of(&prefix, self.base, &mut old)
+            .map_err(|e| BuildError::Read("base", io_error(e)))?;
+        let packed = self.pack(&old.prefix, &bytes)?;
         let (kind, data) = if packed.len() < bytes.len() {
             (PieceKind::Packed { prefix }, packed)
         } else {
@@ -210,9 +214,10 @@ impl<'a> Maker<'a> {
     fn frame(&self, number: usize, again: &Again) -> Result<(Piece, Vec<u8>), BuildError> {
         let found = &self.new_frames[number];
         let prefix = self.frame_prefix(number, &again.content);
-        let old =
-            contents_of(&prefix, self.base).map_err(|e| BuildError::Read("base", io_error(e)))?;
-        let mut data = self.pack(&old, &again.content)?;
+        let mut old = Tools::default();
+        contents_of(&prefix, self.base, &mut old)
+            .map_err(|e| BuildError::Read("base", io_error(e)))?;
+        let mut data = self.pack(&old.prefix, &again.content)?;
         let mend = if again.is_same() {
             Vec::new()
         } else {

@@ -8,6 +8,7 @@
 mod bundled;
 mod error;
 mod seeds;
+mod sidecars;
 mod stream;
 mod supply;
 mod target;
@@ -27,18 +28,17 @@ use bundle_format::block_hash_index::{self, BlockHashIndex};
 use bundle_format::{ReadAt, VerifiedBundle};
 use casync::Blob;
 use casync::assemble::{Assembled, Ingredients, assemble};
-use casync::delta::{Delta, DeltaStore, IndexDigest};
 use casync::index::{Index, IndexChunk};
-use casync::pack::{Pack, PackStore, RunRule};
 use casync::plan::{Plan, Sources};
 use casync::store::ChunkStore;
 
 use super::plan::Form;
 use super::{Site, Step};
+use crate::source::portion;
 use crate::storage::Storage;
 use bundled::BundledBlocks;
 use seeds::{Head, Known, Seed};
-use supply::Sidecar;
+use sidecars::Sidecars;
 use target::SlotBlob;
 
 /// Old content of the target that may be held in memory while chunks change places.
@@ -75,6 +75,8 @@ pub struct Cost {
     pub fetch: u64,
     /// Bytes to write.
     pub write: u64,
+    /// Processor time, of all cores together, to compress blocks again.
+    pub processor: Duration,
 }
 
 impl<R: ReadAt> Assembly<'_, R> {
@@ -86,7 +88,8 @@ impl<R: ReadAt> Assembly<'_, R> {
     ) -> Result<(), ChunkedError> {
         let stop = &self.site.policy.stop;
         let done = AtomicU64::new(0);
-        let mut target = SlotBlob::new(storage, stop, &done);
+        let together = portion(self.step.size);
+        let mut target = SlotBlob::new(storage, (stop, &done), together);
         let prepared = self.prepare(&target)?;
         let keep = prepared.plan.totals().keep;
         let assembled = self.with_stores(&prepared, &mut |stores, threads| {
@@ -113,16 +116,18 @@ impl<R: ReadAt> Assembly<'_, R> {
     /// What it would take, without writing anything.
     pub(super) fn cost(&self, storage: &mut dyn Storage) -> Result<Cost, ChunkedError> {
         let done = AtomicU64::new(0);
-        let target = SlotBlob::new(storage, &self.site.policy.stop, &done);
+        let stop = &self.site.policy.stop;
+        let target = SlotBlob::new(storage, (stop, &done), portion(self.step.size));
         let prepared = self.prepare(&target)?;
-        let mut fetch = prepared.plan.totals().fetch;
-        if self.step.form == Form::Chunks {
-            let sidecars = Sidecars::choose(self.site, &prepared);
-            fetch = sidecars.cost(&prepared).unwrap_or(fetch);
-        }
+        let totals = prepared.plan.totals();
+        let (fetch, processor) = match self.step.form {
+            Form::Chunks => Sidecars::choose(self.site, &prepared).cost(&prepared),
+            _ => (totals.fetch, Duration::ZERO),
+        };
         Ok(Cost {
             fetch,
-            write: prepared.plan.totals().written(),
+            write: totals.written(),
+            processor,
         })
     }
 
@@ -235,100 +240,8 @@ fn while_telling<T: Send>(work: impl FnOnce() -> T + Send, tell: &mut dyn FnMut(
     })
 }
 
-/// What lies beside the chunks for this image: a pack of them, and a delta from what runs here.
-#[derive(Default)]
-struct Sidecars {
-    pack: Option<(String, Sidecar, Pack)>,
-    /// With the number of the seed that it is for.
-    delta: Option<(String, Sidecar, Delta, usize)>,
-}
-
-impl Sidecars {
-    /// Opens what there is. A delta is taken if it is cheaper than the chunks are.
-    fn choose(site: &Site<'_>, prepared: &Prepared) -> Sidecars {
-        let mut sidecars = Sidecars::default();
-        if prepared.plan.totals().fetch == 0 {
-            return sidecars;
-        }
-        let Ok(new) = IndexDigest::of(&prepared.index) else {
-            return sidecars;
-        };
-        let (supply, stop) = (&site.policy.supply, &site.policy.stop);
-        let name = format!("{new}.pack");
-        sidecars.pack = supply.sidecar(&name, stop).and_then(|file| {
-            let pack = used(&name, Pack::open_for(&file, &prepared.index))?;
-            Some((name, file, pack))
-        });
-        let chunks = sidecars.pack_cost(prepared);
-        sidecars.delta = prepared
-            .seeds
-            .iter()
-            .enumerate()
-            .find_map(|(number, seed)| {
-                let base = IndexDigest::of(&seed.index).ok()?;
-                let name = format!("{base}-{new}.delta");
-                let file = supply.sidecar(&name, stop)?;
-                let delta = used(&name, Delta::open(&file, &seed.index))?;
-                (delta.digest() == new).then_some((name, file, delta, number))
-            });
-        let delta = sidecars.delta_cost(prepared);
-        match (delta, chunks) {
-            (Some(delta), Some(chunks)) if delta >= chunks => sidecars.delta = None,
-            _ => {}
-        }
-        sidecars
-    }
-
-    /// Begins to fetch what will be read; of a pack beside a delta that is nothing yet.
-    fn expect(&self, prepared: &Prepared) {
-        match (&self.delta, &self.pack) {
-            (Some((_, file, delta, _)), _) => file.expect(&delta.data_for(wanted(prepared))),
-            (None, Some((_, file, _))) => {
-                let store = self.pack_store(prepared);
-                file.expect(store.as_ref().map_or(&[], PackStore::runs));
-            }
-            (None, None) => {}
-        }
-    }
-
-    fn pack_cost(&self, prepared: &Prepared) -> Option<u64> {
-        self.pack_store(prepared).map(|store| store.bytes())
-    }
-
-    fn delta_cost(&self, prepared: &Prepared) -> Option<u64> {
-        let (_, _, delta, _) = self.delta.as_ref()?;
-        let ranges = delta.data_for(wanted(prepared));
-        Some(ranges.iter().map(|range| range.end - range.start).sum())
-    }
-
-    /// Bytes that are fetched in the cheapest way.
-    fn cost(&self, prepared: &Prepared) -> Option<u64> {
-        self.delta_cost(prepared).or(self.pack_cost(prepared))
-    }
-
-    fn pack_store(&self, prepared: &Prepared) -> Option<PackStore<'_>> {
-        let (name, file, pack) = self.pack.as_ref()?;
-        let ids = wanted(prepared).map(|chunk| chunk.id);
-        let rule = RunRule::default();
-        Some(PackStore::new(name, (pack, file), ids, &rule))
-    }
-
-    fn delta_store<'a>(&'a self, prepared: &'a Prepared) -> Option<DeltaStore<'a>> {
-        let (name, file, delta, seed) = self.delta.as_ref()?;
-        let base = &prepared.seeds.get(*seed)?.blob;
-        Some(DeltaStore::new(name, delta, file, base))
-    }
-}
-
 fn wanted(prepared: &Prepared) -> impl Iterator<Item = &IndexChunk> {
     let chunks = prepared.index.chunks();
     let runs = prepared.plan.fetches();
     runs.flat_map(move |run| chunks.get(run).unwrap_or_default())
-}
-
-/// A sidecar that can be used; of any other it is told why not.
-fn used<T>(name: &str, opened: Result<T, impl std::error::Error>) -> Option<T> {
-    opened
-        .inspect_err(|error| tracing::warn!("{name} is not used: {error}"))
-        .ok()
 }

@@ -10,9 +10,6 @@ use crate::program::Stop;
 use crate::storage::Storage;
 use crate::writer::Changes;
 
-/// Neighbouring chunks are written together, up to so many bytes.
-const TOGETHER: usize = 1 << 20;
-
 /// What is compared at once with what is there already: a block of a file system. Chunks are often
 /// almost what is there.
 const GRAIN: usize = 4096;
@@ -24,6 +21,9 @@ pub(super) struct SlotBlob<'s> {
     stop: &'s Stop,
     /// Bytes that were handed over so far.
     done: &'s AtomicU64,
+    /// Neighbouring chunks are written together, up to so many bytes. If the process is killed, they are
+    /// lost.
+    together: usize,
 }
 
 struct State<'s> {
@@ -35,7 +35,11 @@ struct State<'s> {
 }
 
 impl<'s> SlotBlob<'s> {
-    pub(super) fn new(storage: &'s mut dyn Storage, stop: &'s Stop, done: &'s AtomicU64) -> Self {
+    pub(super) fn new(
+        storage: &'s mut dyn Storage,
+        (stop, done): (&'s Stop, &'s AtomicU64),
+        together: usize,
+    ) -> Self {
         Self {
             len: storage.len(),
             state: Mutex::new(State {
@@ -46,6 +50,7 @@ impl<'s> SlotBlob<'s> {
             }),
             stop,
             done,
+            together,
         }
     }
 
@@ -97,7 +102,7 @@ impl Blob for SlotBlob<'_> {
 impl BlobMut for SlotBlob<'_> {
     fn write_all_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.state()?;
-        if offset != state.end() || state.pending.len() + bytes.len() > TOGETHER {
+        if offset != state.end() || state.pending.len() + bytes.len() > self.together {
             state.flush()?;
             state.at = offset;
         }
@@ -136,7 +141,7 @@ mod tests {
     fn neighbours_are_written_together_and_only_where_something_changes() {
         let mut disk = Memory(vec![1; 100_000], Vec::new());
         let (stop, done) = (Stop::default(), AtomicU64::new(0));
-        let mut slot = SlotBlob::new(&mut disk, &stop, &done);
+        let mut slot = SlotBlob::new(&mut disk, (&stop, &done), 1 << 20);
         slot.write_all_at(4096, &[2; 4096]).unwrap();
         slot.write_all_at(8192, &[3; 4096]).unwrap();
         let mut seen = [0; 2];
@@ -154,7 +159,7 @@ mod tests {
     fn it_stops_when_asked() {
         let mut disk = Memory(vec![1; 10], Vec::new());
         let (stop, done) = (Stop::default(), AtomicU64::new(0));
-        let mut slot = SlotBlob::new(&mut disk, &stop, &done);
+        let mut slot = SlotBlob::new(&mut disk, (&stop, &done), 1 << 20);
         stop.now();
         assert!(slot.write_all_at(0, &[2]).is_err());
         assert!(slot.finish().is_err());

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
+use super::super::Bench;
 use super::trees::TIME;
 use crate::command::logged;
 
@@ -19,6 +20,8 @@ const ROOM: (u64, u64) = (3, 64 << 20);
 pub enum Format {
     /// squashfs, compressed with zstd at mksquashfs's own level.
     SquashfsZstd,
+    /// squashfs as our tool makes it.
+    SquashfsOurs,
     /// squashfs without compression.
     Squashfs,
     /// ext4.
@@ -29,13 +32,31 @@ pub enum Format {
 
 impl Format {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::SquashfsZstd, Self::Squashfs, Self::Ext4, Self::Erofs];
+    pub const ALL: [Self; 5] = [
+        Self::SquashfsZstd,
+        Self::SquashfsOurs,
+        Self::Squashfs,
+        Self::Ext4,
+        Self::Erofs,
+    ];
 
     /// What tables call it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::SquashfsZstd => "squashfs, zstd",
+            Self::SquashfsOurs => "squashfs, bundle-tool image",
             Self::Squashfs => "squashfs, uncompressed",
+            Self::Ext4 => "ext4",
+            Self::Erofs => "erofs",
+        }
+    }
+
+    /// What the command line calls it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::SquashfsZstd => "squashfs-zstd",
+            Self::SquashfsOurs => "squashfs-ours",
+            Self::Squashfs => "squashfs",
             Self::Ext4 => "ext4",
             Self::Erofs => "erofs",
         }
@@ -45,9 +66,16 @@ impl Format {
     ///
     /// # Errors
     /// The tool fails.
-    pub fn make(self, tree: &Path, path: &Path, log: &Path) -> Result<()> {
+    pub fn make(self, bench: &Bench<'_>, tree: &Path, path: &Path) -> Result<()> {
         let mut command = match self {
             Self::SquashfsZstd | Self::Squashfs => self.mksquashfs(tree, path),
+            Self::SquashfsOurs => {
+                let mut command = Command::new(bench.program("bundle-tool"));
+                command.env("SOURCE_DATE_EPOCH", TIME);
+                command.arg("image").arg(tree).arg(path);
+                command.args(["--", "-all-root"]);
+                command
+            }
             Self::Ext4 => mke2fs(tree, path)?,
             Self::Erofs => {
                 let mut command = Command::new("mkfs.erofs");
@@ -56,7 +84,7 @@ impl Format {
                 command
             }
         };
-        logged(&mut command, log)
+        logged(&mut command, &bench.log())
     }
 
     fn mksquashfs(self, tree: &Path, path: &Path) -> Command {

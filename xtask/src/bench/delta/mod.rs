@@ -13,19 +13,63 @@ use anyhow::Result;
 
 use super::Bench;
 use bytes::{Counter, Fetched, table};
-use images::{Format, Images};
+pub use images::Format;
+pub use trees::Change;
+
+use images::Images;
 use speed::Contests;
-use trees::{Change, Trees};
+use trees::Trees;
+
+/// Which pairs of images are made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pairs {
+    /// What the images are.
+    pub formats: Vec<Format>,
+    /// What changes; the contests take the security update if it is among them.
+    pub changes: Vec<Change>,
+    /// The peer that Debian does not have.
+    pub bita: Bita,
+}
+
+/// Whether bita takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bita {
+    /// It is built if need be, once: that takes minutes.
+    Built,
+    /// It is left out.
+    LeftOut,
+}
+
+impl Default for Pairs {
+    fn default() -> Self {
+        Self {
+            formats: Format::ALL.to_vec(),
+            changes: Change::ALL.to_vec(),
+            bita: Bita::Built,
+        }
+    }
+}
+
+impl Pairs {
+    fn raced(&self) -> Change {
+        let first = self.changes.first().copied();
+        let raced = Some(Change::Security).filter(|change| self.changes.contains(change));
+        raced.or(first).unwrap_or(Change::Security)
+    }
+}
 
 /// Measures every change in every format, one format after another: their images are large.
 ///
 /// # Errors
 /// A package cannot be had, or a program fails.
 pub fn measure(bench: &Bench<'_>, place: &Path) -> Result<()> {
-    let bita = peers::bita(bench)?;
+    let bita = match bench.pairs.bita {
+        Bita::Built => peers::bita(bench)?,
+        Bita::LeftOut => None,
+    };
     let place = place.join("delta");
     let trees = Trees::make(bench, &place)?;
-    for format in Format::ALL {
+    for &format in &bench.pairs.formats {
         let images = make(bench, &trees, format, &place)?;
         let counter = Counter {
             bench,
@@ -37,7 +81,11 @@ pub fn measure(bench: &Bench<'_>, place: &Path) -> Result<()> {
             bench,
             images: &images,
             format,
+            change: bench.pairs.raced(),
         };
+        if format == Format::SquashfsOurs {
+            contests.image(&trees.old())?;
+        }
         contests.index()?;
         contests.apply()?;
         fs_err::remove_dir_all(&images.folder)?;
@@ -51,10 +99,9 @@ fn make(bench: &Bench<'_>, trees: &Trees, format: Format, place: &Path) -> Resul
     let images = Images { folder };
     let what = format!("making the images: {}", format.name());
     bench.progress.step(&what, || {
-        let log = bench.log();
-        format.make(&trees.old(), &images.image("old"), &log)?;
-        for change in Change::ALL {
-            format.make(&trees.after(change), &images.image(change.word()), &log)?;
+        format.make(bench, &trees.old(), &images.image("old"))?;
+        for &change in &bench.pairs.changes {
+            format.make(bench, &trees.after(change), &images.image(change.word()))?;
         }
         Ok(())
     })?;
@@ -66,12 +113,13 @@ fn count(counter: &Counter<'_>, format: Format) -> Result<Vec<(Change, Format, F
     let what = format!("indices and chunks: {}", format.name());
     progress.step(&what, || {
         counter.publish("old")?;
-        Change::ALL
+        let changes = &counter.bench.pairs.changes;
+        changes
             .iter()
             .try_for_each(|change| counter.publish(change.word()))
     })?;
     let mut rows = Vec::new();
-    for change in Change::ALL {
+    for &change in &counter.bench.pairs.changes {
         let what = format!("counting: {}, {}", change.name(), format.name());
         let fetched = progress.step(&what, || counter.count(change))?;
         rows.push((change, format, fetched));

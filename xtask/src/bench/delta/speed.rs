@@ -1,6 +1,6 @@
 //! Making an index, and putting an image together, beside casync.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -20,9 +20,34 @@ pub struct Contests<'a> {
     pub images: &'a Images,
     /// Of which kind.
     pub format: Format,
+    /// The update that is applied.
+    pub change: Change,
 }
 
 impl Contests<'_> {
+    /// mksquashfs and we make the image of `tree`.
+    ///
+    /// # Errors
+    /// A program fails.
+    pub fn image(&self, tree: &Path) -> Result<()> {
+        let out = self.at("race.sqfs");
+        let (tree, out_word) = (word(tree)?, word(&out)?);
+        let theirs = |level| {
+            let ends = ["-quiet", "-no-progress", "-noappend", "-all-root"];
+            let zstd = ["-comp", "zstd", "-Xcompression-level", level];
+            let words = [&[tree, out_word][..], &ends, &zstd].concat();
+            Contestant::new(&format!("mksquashfs, level {level}"), "mksquashfs", &words)
+        };
+        let ours = |level| {
+            let words = ["image", "--level", level, tree, out_word, "--", "-all-root"];
+            self.tool(&format!("bundle-tool image, level {level}"), &words)
+        };
+        let contestants = [theirs("15"), ours("15"), theirs("9"), ours("9")];
+        let contestants = contestants.map(|one| one.makes(&out));
+        self.bench
+            .race("make a squashfs of the old tree", &contestants)
+    }
+
     /// Each makes the old image's index with a new store, and we the index alone.
     ///
     /// # Errors
@@ -61,12 +86,12 @@ impl Contests<'_> {
         self.bench.race(&title, &contestants)
     }
 
-    /// Each makes the image of the security update, with the old one at hand.
+    /// Each makes the image of the update, with the old one at hand.
     ///
     /// # Errors
     /// A program fails.
     pub fn apply(&self) -> Result<()> {
-        let name = Change::Security.word();
+        let name = self.change.word();
         let [old, new] = ["old", name].map(|name| self.images.image(name));
         let (out, delta) = (self.at("race.img"), self.at("race.delta"));
         let [store, theirs] = [self.at("ours.castr"), self.at("65536.castr")];
@@ -117,7 +142,8 @@ impl Contests<'_> {
         let make_delta = [&make_delta[..], &[word(&new)?, word(&delta)?]].concat();
         self.bench.tool(&make_delta)?;
         let title = format!(
-            "apply the security update to {}, of which {:.1} MB are in pages that change",
+            "apply the update ({}) to {}, of which {:.1} MB are in pages that change",
+            self.change.name(),
             self.title(fs_err::metadata(&new)?.len()),
             megabytes(changed(&old, &new)?),
         );
@@ -155,7 +181,7 @@ fn megabytes(bytes: u64) -> f64 {
 }
 
 /// Bytes of `new` in pages that `old` has not in the same place.
-fn changed(old: &std::path::Path, new: &std::path::Path) -> Result<u64> {
+fn changed(old: &Path, new: &Path) -> Result<u64> {
     use std::io::Read as _;
     let mut old = fs_err::File::open(old)?;
     let mut new = fs_err::File::open(new)?;

@@ -9,7 +9,8 @@ use bundle_format::manifest::MANIFEST_FILE;
 
 use super::content::Gathered;
 
-const PROGRAM: &str = "mksquashfs";
+/// The program.
+pub(crate) const PROGRAM: &str = "mksquashfs";
 
 /// The oldest version that knows all the options used here.
 const OLDEST: (u32, u32) = (4, 5);
@@ -61,7 +62,7 @@ pub struct PackOptions {
 }
 
 /// Fails if mksquashfs is missing or too old, before any work is done.
-pub(super) fn check_program() -> Result<(), PackError> {
+pub(crate) fn check_program() -> Result<(), PackError> {
     let said = Command::new(PROGRAM)
         .arg("-version")
         .stdin(Stdio::null())
@@ -134,7 +135,11 @@ pub(super) fn pack(
         command.args(["-mkfs-time", &time, "-all-time", &time, "-root-time", &time]);
     }
     command.args(&options.arguments);
-    // mksquashfs refuses to be told the time twice.
+    run(&mut command)
+}
+
+/// Runs mksquashfs, without `SOURCE_DATE_EPOCH`: it refuses to be told the time twice.
+pub(crate) fn run(command: &mut Command) -> Result<(), PackError> {
     command.env_remove("SOURCE_DATE_EPOCH").stdin(Stdio::null());
     let done = command.output().map_err(PackError::Missing)?;
     if done.status.success() {
@@ -184,7 +189,7 @@ fn owned_by_root(gathered: &Gathered) -> io::Result<Vec<String>> {
 }
 
 /// mksquashfs takes what starts with '-' for an option.
-fn absolute(path: &Path) -> PathBuf {
+pub(crate) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| Path::new(".").join(path))
 }
 
