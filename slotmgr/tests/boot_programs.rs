@@ -925,6 +925,56 @@ fn tryboot_cut_everywhere() {
     tried.report("tryboot, marks and installation");
 }
 
+/// `slotmgr write-slot`, when the slot was armed before: the restart is not asked for it any more.
+#[test]
+fn a_slot_written_with_tryboot_cut_everywhere() {
+    let (place, layout) = (Place::new(), pi());
+    let new = support::local_image(place.0.path(), &image(3));
+    let env = Tryboot::new(&layout, firmware_files(place.0.path()));
+    let holds =
+        |world: &World, name, seed| world.holds(Area::Slot(slot_id(&layout, name)), &image(seed));
+    let start = || {
+        let world = support::world(&image(1), &image(2), "");
+        world.add(AUTOBOOT, autoboot(2, 3));
+        world
+    };
+    let write = |world: &World| {
+        let what = (Mark::Active, Tries::DEFAULT);
+        let armed = slot_id(&layout, "3");
+        boot::mark(&env, &mut world.clone(), &layout, armed, what).unwrap();
+        assert_eq!(place.get("run/reboot-param"), "0 tryboot");
+        support::write_slot_on(&layout, &env, &mut world.clone(), ("2", "3"), &new).is_ok()
+    };
+    let work = |world: &World| {
+        write(world);
+        let asked = place.path("run/reboot-param").exists();
+        let untouched = holds(world, "3", 2);
+        assert!(
+            !asked || untouched,
+            "a restart would try what is half written"
+        );
+    };
+    let check = |found: &World| {
+        assert_eq!(found.current(AUTOBOOT), autoboot(2, 3));
+        assert!(holds(found, "2", 1), "the running slot was touched");
+    };
+    let (mut tried, mut second) = (Tried::default(), Tried::default());
+    cut_everywhere(&start, &work, &mut tried, &mut |found, (cut, keep)| {
+        check(found);
+        if matches!(keep, Keep::None) && cut % 4 == 0 {
+            second.recoveries += 1;
+            let again = || found.power_on(Keep::None);
+            cut_everywhere(&again, &work, &mut second, &mut |found, _| check(found));
+            assert!(
+                write(found) && holds(found, "3", 3),
+                "the next run finishes"
+            );
+        }
+    });
+    tried.add(&second);
+    tried.report("tryboot, write-slot");
+}
+
 /// The machine of files, with another bootloader.
 fn rig(bootloader: &str, more: &str) -> (tempfile::TempDir, PathBuf, Rig) {
     let dir = tempfile::tempdir().unwrap();

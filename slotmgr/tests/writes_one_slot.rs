@@ -11,15 +11,16 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use slotmgr::boot::{Mark, Standing};
-use slotmgr::install::{LocalImage, Machine, Silent, write_slot};
-use slotmgr::state::Record;
+use slotmgr::install::LocalImage;
 use slotmgr::storage::Area;
 use slotmgr::storage::sim::{Keep, World};
 use support::cuts::{Tried, cut_everywhere};
 use support::labs::{self, Lab};
 use support::loops::{Loop, run};
 use support::rig::{Rig, stderr, stdout};
-use support::{BOTH_GOOD, bundle_file, environment, image, layout, policy, running, slot_id};
+use support::{
+    BOTH_GOOD, bundle_file, environment, image, layout, local_image, slot_id, write_slot_on,
+};
 
 /// A machine with two good systems, of which B was installed; and an image for it.
 fn rig() -> (Rig, PathBuf) {
@@ -176,18 +177,9 @@ const NEW: u8 = 3;
 
 /// Writes the image into B while A runs; whether that ended well.
 fn write_b(lab: &Lab, world: &World, new: &LocalImage) -> bool {
-    let (layout, env) = (layout(), (lab.env)(world));
-    let mut disks = world.clone();
-    let mut record = Record::load(&mut disks);
-    let mut machine = Machine {
-        layout: &layout,
-        booted: running(&layout, "A"),
-        env: env.as_ref(),
-        disks: &mut disks,
-        record: &mut record,
-    };
-    let target = slot_id(&layout, "B");
-    write_slot(&mut machine, target, new, &policy(), &mut Silent).is_ok()
+    let env = (lab.env)(world);
+    let slots = ("A", "B");
+    write_slot_on(&layout(), env.as_ref(), &mut world.clone(), slots, new).is_ok()
 }
 
 /// The running slot is as it was, and what is started is whole: A, or B as long as nobody touched it.
@@ -206,9 +198,7 @@ fn check_after_cut(lab: &Lab, found: &World) -> String {
 #[test]
 fn the_power_fails_at_every_operation_and_again_in_the_next_run() {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("new.img");
-    fs_err::write(&path, image(NEW)).unwrap();
-    let new = LocalImage::open(&path, None, &mut Silent).unwrap();
+    let new = local_image(dir.path(), &image(NEW));
     for lab in labs::all().into_iter().chain([labs::uboot()]) {
         let before = lab.machine(&image(OLD), &image(OLDER));
         assert!(lab.mark(&before, "B", Mark::Active) && lab.mark(&before, "B", Mark::Good));

@@ -33,13 +33,15 @@ use bundle_tool::create::{
 };
 use bundle_tool::keys::demo_pki;
 use bundle_tool::output::Overwrite;
-use bundle_tool::rewrite::Target;
+use bundle_tool::rewrite::Target as OutputTarget;
 use bundle_tool::sign::KeySource;
 use slotmgr::boot::{BootEnv, Tries, grub::Grub};
-use slotmgr::install::{self, CheckFirst, InstallError, Installed, Machine, Policy, Silent};
+use slotmgr::install::{
+    self, CheckFirst, InstallError, Installed, LocalImage, Machine, Policy, Silent,
+};
 use slotmgr::slot::{
     Access, BootName, Booted, Evidence, Layout, Running, Slot, SlotId, SlotKind, SlotName,
-    SlotOptions,
+    SlotOptions, Target,
 };
 use slotmgr::state::{RECORD_SIZE, Record};
 use slotmgr::storage::sim::World;
@@ -166,7 +168,7 @@ fn create_as(format: Format, dir: &Path, input: Input, output: &Path) -> (PathBu
     let key = KeySource::new(pki.join("signer.cert.pem"), pki.join("signer.key.pem"));
     let request = CreateRequest {
         input,
-        output: Target {
+        output: OutputTarget {
             path: output.to_owned(),
             overwrite: Overwrite::Refuse,
         },
@@ -343,6 +345,34 @@ pub fn install_on(
         record: &mut record,
     };
     install::install(&mut machine, bundle, policy, &mut Silent)
+}
+
+/// Writes one image into `target` from the system in `running_slot`, as `slotmgr write-slot` does.
+pub fn write_slot_on(
+    layout: &Layout,
+    env: &dyn BootEnv,
+    disks: &mut dyn Disks,
+    (running_slot, target): (&str, &str),
+    image: &LocalImage,
+) -> Result<Target, InstallError> {
+    let mut record = Record::load(disks);
+    let booted = running(layout, running_slot);
+    let mut machine = Machine {
+        layout,
+        booted,
+        env,
+        disks,
+        record: &mut record,
+    };
+    let target = slot_id(layout, target);
+    install::write_slot(&mut machine, target, image, &policy(), &mut Silent)
+}
+
+/// `content` in a file, as `slotmgr write-slot` takes it.
+pub fn local_image(dir: &Path, content: &[u8]) -> LocalImage {
+    let path = dir.join("new.img");
+    fs_err::write(&path, content).unwrap();
+    LocalImage::open(&path, None, &mut Silent).unwrap()
 }
 
 /// Runs a program that must do its work.
