@@ -92,8 +92,11 @@ fn stopped_while_silent(lab: &Lab, fault: Fault, which: Which) -> String {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     // What else is under way comes to its end.
-    std::thread::sleep(std::time::Duration::from_millis(300));
-    let before = server.requests();
+    let mut before = 0;
+    while before != server.requests() {
+        before = server.requests();
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    }
     support::loops::run("kill", &["-s", "INT", &child.id().to_string()]);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
