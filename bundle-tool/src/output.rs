@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 
 /// What to do about a file that is there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,15 @@ pub enum OutputError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+/// A directory beside `output`, for what may be larger than the system's temporary directory; gone with
+/// the value.
+pub(crate) fn workspace_beside(output: &Path) -> io::Result<TempDir> {
+    let parent = output.parent().filter(|path| !path.as_os_str().is_empty());
+    tempfile::Builder::new()
+        .prefix(".bundle-tool-")
+        .tempdir_in(parent.unwrap_or(Path::new(".")))
 }
 
 /// A file in the making, beside its final place.

@@ -24,7 +24,7 @@ use crate::create::{
 use crate::extract::{ExtractError, extract};
 use crate::observer::Observer;
 use crate::open::{Check, OpenError, Source};
-use crate::output::Overwrite;
+use crate::output::{Overwrite, workspace_beside};
 use crate::rewrite::Target;
 use chunks::Filling;
 
@@ -117,7 +117,7 @@ pub fn convert(
     request: ConvertRequest<'_>,
     observer: &mut dyn Observer,
 ) -> Result<Converted, ConvertError> {
-    let workspace = workspace(&request.output.path)?;
+    let workspace = workspace_beside(&request.output.path).map_err(ConvertError::Workspace)?;
     let content = workspace.path().join("content");
     let mut manifest = take_out(&request, &content, observer)?;
     let format = manifest.bundle.format;
@@ -160,15 +160,6 @@ pub fn convert(
         images,
         added,
     })
-}
-
-/// Beside the output: the content may be larger than the system's temporary directory.
-fn workspace(output: &Path) -> Result<tempfile::TempDir, ConvertError> {
-    let parent = output.parent().filter(|path| !path.as_os_str().is_empty());
-    tempfile::Builder::new()
-        .prefix(".convert-")
-        .tempdir_in(parent.unwrap_or(Path::new(".")))
-        .map_err(ConvertError::Workspace)
 }
 
 /// Takes the files out; gives the manifest that was signed.

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use bundle_format::Manifest;
 use bundle_format::block_hash_index::IndexError;
 use bundle_format::limits::MAX_KEYFILE_SIZE;
-use bundle_format::manifest::{Format, Image, MANIFEST_FILE, ManifestError, Update};
+use bundle_format::manifest::{Image, MANIFEST_FILE, ManifestError, Update};
 
-use super::conversion::{self, ConversionError};
+use super::conversion::{self, ConversionError, Trees};
 use super::images;
-use super::request::{Input, NewManifest};
+use super::request::{CreateRequest, Input, NewManifest};
 use crate::observer::Observer;
 
 /// What is wrong with the input.
@@ -128,17 +128,16 @@ pub struct Gathered {
     /// Files that are made here, by name; without the manifest.
     pub made: BTreeMap<String, Vec<u8>>,
     /// Those of the sources that are unpacked archives: there, owners and attributes count.
-    pub trees: Vec<String>,
+    pub trees: Trees,
 }
 
-/// Collects the input and fills in the manifest; unpacks into `staging` what is to be unpacked.
+/// Collects the input and fills in the manifest; what is to be unpacked is unpacked beside the output.
 pub(super) fn gather(
-    input: &Input,
-    format: Format,
-    staging: &Path,
+    request: &CreateRequest,
     observer: &mut dyn Observer,
 ) -> Result<Gathered, ContentError> {
-    let (mut manifest, mut sources) = match input {
+    let format = request.format;
+    let (mut manifest, mut sources) = match &request.input {
         Input::Directory(directory) => from_directory(directory)?,
         Input::Images(new) => from_images(new)?,
     };
@@ -153,7 +152,7 @@ pub(super) fn gather(
     manifest.bundle.format_assumed = false;
     check_programs(&manifest, &sources)?;
     let made = images::fill_in(&mut manifest, &mut sources, observer)?;
-    let trees = conversion::convert(&mut manifest, &mut sources, staging)?;
+    let trees = conversion::convert(&mut manifest, &mut sources, &request.output.path)?;
     Manifest::parse(&manifest.to_bytes())
         .and_then(|manifest| manifest.check_min_rauc_version())
         .map_err(|e| ContentError::NewManifest(e.into()))?;

@@ -1,13 +1,16 @@
 //! What `convert=` asks for: images that a bundle holds in another form than that of their file.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use bundle_format::Manifest;
 use bundle_format::manifest::{CONVERT_KEEP, CONVERT_TAR, Image};
 
+use tempfile::TempDir;
+
 use super::content::{ContentError, Sources};
+use crate::output::workspace_beside;
 
 /// How `rauc` calls the tree of an archive.
 const EXTRACTED: &str = ".extracted";
@@ -25,7 +28,7 @@ pub enum ConversionError {
     #[error("convert= needs a filename=")]
     NoFile,
     /// There is no room for it.
-    #[error("a temporary directory cannot be used")]
+    #[error("cannot make a directory for it beside the output")]
     Staging(#[source] io::Error),
     /// There is no `tar`.
     #[error("the program tar is needed")]
@@ -40,28 +43,74 @@ pub enum ConversionError {
     },
 }
 
-/// Makes the other forms in `staging`, and takes the files whose other form is all that the bundle
-/// shall hold out of `sources`. Gives the names of the directories that were unpacked.
+/// Archives that were unpacked; the files are gone with the value.
+#[derive(Debug, Default)]
+pub struct Trees {
+    names: Vec<String>,
+    staging: Option<TempDir>,
+}
+
+impl Trees {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// Whether this is the directory of one.
+    pub fn contains(&self, name: &String) -> bool {
+        self.names.contains(name)
+    }
+
+    /// Unpacks `archive` as `name`, beside `output`; gives where that is.
+    fn add(
+        &mut self,
+        name: &str,
+        archive: &Path,
+        output: &Path,
+    ) -> Result<PathBuf, ConversionError> {
+        let staging = match self.staging.take() {
+            Some(staging) => staging,
+            None => workspace_beside(output).map_err(ConversionError::Staging)?,
+        };
+        let place = self.staging.insert(staging).path().join(name);
+        unpack(archive, &place)?;
+        self.names.push(name.to_owned());
+        Ok(place)
+    }
+}
+
+/// Makes the other forms, and takes the files whose other form is all that the bundle shall hold out
+/// of `sources`. What is unpacked lies beside `output`.
 pub(super) fn convert(
     manifest: &mut Manifest,
     sources: &mut Sources,
-    staging: &Path,
-) -> Result<Vec<String>, ContentError> {
-    let mut trees = Vec::new();
+    output: &Path,
+) -> Result<Trees, ContentError> {
+    let mut trees = Trees::default();
     for image in &mut manifest.images {
         let what = format!("[image.{}]", image.label());
-        let made = forms(image).and_then(|forms| {
-            // That the file is there was seen when it was measured.
-            let archive = sources.get(&forms.file);
-            for tree in &forms.trees {
-                if !trees.contains(tree) {
-                    unpack(archive.ok_or(ConversionError::NoFile)?, &staging.join(tree))?;
-                    trees.push(tree.clone());
-                }
-            }
-            Ok(forms.all)
-        });
-        image.converted = made.map_err(|source| ContentError::Conversion { what, source })?;
+        let failed = |source| ContentError::Conversion { what, source };
+        match forms(image) {
+            Ok(names) => image.converted = names,
+            Err(error) => return Err(failed(error)),
+        }
+        let Some(tree) = image
+            .unpacked()
+            .filter(|tree| !trees.names.iter().any(|name| name == tree))
+        else {
+            continue;
+        };
+        // That the file is there was seen when it was measured.
+        let archive = image.filename.as_ref().and_then(|name| sources.get(name));
+        let place = archive
+            .ok_or(ConversionError::NoFile)
+            .and_then(|archive| trees.add(tree, archive, output))
+            .map_err(failed)?;
+        if sources.insert(tree.to_owned(), place).is_some() {
+            return Err(ContentError::Doubled {
+                name: tree.to_owned(),
+            });
+        }
     }
     let (replaced, whole): (Vec<_>, Vec<_>) = manifest
         .images
@@ -75,47 +124,22 @@ pub(super) fn convert(
             sources.remove(name);
         }
     }
-    for name in &trees {
-        if sources.insert(name.clone(), staging.join(name)).is_some() {
-            return Err(ContentError::Doubled { name: name.clone() });
-        }
-    }
     Ok(trees)
 }
 
-/// What is to be made of one file.
-struct Forms {
-    file: String,
-    /// Names for `converted=`, one for each method.
-    all: Vec<String>,
-    /// Those that are unpacked.
-    trees: Vec<String>,
-}
-
-fn forms(image: &Image) -> Result<Forms, ConversionError> {
-    let mut forms = Forms {
-        file: image.filename.clone().unwrap_or_default(),
-        all: Vec::new(),
-        trees: Vec::new(),
-    };
-    for method in &image.convert {
-        if image.filename.is_none() {
-            return Err(ConversionError::NoFile);
+/// Names for `converted=`, one for each method.
+fn forms(image: &Image) -> Result<Vec<String>, ConversionError> {
+    let form = |method: &String| {
+        let file = image.filename.clone().ok_or(ConversionError::NoFile)?;
+        match method.as_str() {
+            CONVERT_KEEP => Ok(file),
+            CONVERT_TAR => Ok(file + EXTRACTED),
+            _ => Err(ConversionError::Method {
+                method: method.clone(),
+            }),
         }
-        let name = match method.as_str() {
-            CONVERT_KEEP => forms.file.clone(),
-            CONVERT_TAR => {
-                forms.trees.push(forms.file.clone() + EXTRACTED);
-                forms.file.clone() + EXTRACTED
-            }
-            _ => {
-                let method = method.clone();
-                return Err(ConversionError::Method { method });
-            }
-        };
-        forms.all.push(name);
-    }
-    Ok(forms)
+    };
+    image.convert.iter().map(form).collect()
 }
 
 /// By `tar`, as `rauc` does, so that what fakeroot and pseudo make believe of owners and devices counts.

@@ -104,8 +104,7 @@ pub fn create(
     let mut output = Output::create(&request.output.path, request.output.overwrite)?;
 
     observer.step("hashing images");
-    let staging = tempfile::tempdir().map_err(PackError::Staging)?;
-    let mut gathered = content::gather(&request.input, request.format, staging.path(), observer)?;
+    let mut gathered = content::gather(request, observer)?;
 
     observer.step("packing the payload");
     mksquashfs::pack(&gathered, output.temporary_path(), &request.pack)?;

@@ -53,14 +53,13 @@ impl GptPriority {
 
     fn find(&self, table: &Table) -> Result<Found, BootError> {
         let find = |(id, name): (SlotId, &str)| {
-            let name = || name.to_owned();
-            let mut found = table.entries().filter(|entry| entry.name == name());
-            let entry = match (found.next(), found.next()) {
-                (Some(entry), None) => entry,
-                (None, _) => return Err(BootError::NoPartition { name: name() }),
-                (Some(_), Some(_)) => return Err(BootError::TwoPartitions { name: name() }),
-            };
-            Ok((id, (entry.number, entry.attributes, entry.priority())))
+            let mut found = table.entries().filter(|entry| entry.name == name);
+            let name = name.to_owned();
+            match (found.next(), found.next()) {
+                (Some(entry), None) => Ok((id, (entry.number, entry.attributes, entry.priority()))),
+                (None, _) => Err(BootError::NoPartition { name }),
+                (Some(_), Some(_)) => Err(BootError::TwoPartitions { name }),
+            }
         };
         self.names.iter().map(find).collect()
     }

@@ -184,7 +184,7 @@ mod tests {
     fn bad_blocks_are_no_part_of_what_is_read() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("chip");
-        fs_err::write(&path, b"aaaaXXXXbbbbXXXXcccc").unwrap();
+        fs_err::write(&path, b"aaaa####bbbb####cccc").unwrap();
         let good = GoodBlocks {
             block: 4,
             starts: vec![0, 8, 16],

@@ -335,16 +335,27 @@ pub fn install_on(
     running_slot: &str,
     (bundle, policy): (&VerifiedBundle<Arc<Vec<u8>>>, &Policy),
 ) -> Result<Installed, InstallError> {
+    on_machine(layout, env, disks, running_slot, |machine| {
+        install::install(machine, bundle, policy, &mut Silent)
+    })
+}
+
+fn on_machine<T>(
+    layout: &Layout,
+    env: &dyn BootEnv,
+    disks: &mut dyn Disks,
+    running_slot: &str,
+    work: impl FnOnce(&mut Machine<'_>) -> T,
+) -> T {
     let mut record = Record::load(disks);
     let booted = running(layout, running_slot);
-    let mut machine = Machine {
+    work(&mut Machine {
         layout,
         booted,
         env,
         disks,
         record: &mut record,
-    };
-    install::install(&mut machine, bundle, policy, &mut Silent)
+    })
 }
 
 /// Writes one image into `target` from the system in `running_slot`, as `slotmgr write-slot` does.
@@ -355,17 +366,10 @@ pub fn write_slot_on(
     (running_slot, target): (&str, &str),
     image: &LocalImage,
 ) -> Result<Target, InstallError> {
-    let mut record = Record::load(disks);
-    let booted = running(layout, running_slot);
-    let mut machine = Machine {
-        layout,
-        booted,
-        env,
-        disks,
-        record: &mut record,
-    };
     let target = slot_id(layout, target);
-    install::write_slot(&mut machine, target, image, &policy(), &mut Silent)
+    on_machine(layout, env, disks, running_slot, |machine| {
+        install::write_slot(machine, target, image, &policy(), &mut Silent)
+    })
 }
 
 /// `content` in a file, as `slotmgr write-slot` takes it.
