@@ -2,8 +2,6 @@
 //! its `system.conf` from the boot partition.
 
 use anyhow::Result;
-use xtask::debian::Debian;
-use xtask::progress::{Progress, Style};
 
 use crate::initramfs::{self, Contents};
 use crate::kernel::Kernel;
@@ -48,13 +46,8 @@ impl System {
     /// # Errors
     /// A package cannot be had, or a program does not build.
     pub fn build(workspace: &Workspace) -> Result<System> {
-        let progress = Progress::new(Style::Silent);
-        let debian = Debian {
-            log: workspace.log("apt.log"),
-            progress: &progress,
-        };
         let dir = workspace.demo_dir();
-        let kernel = Kernel::fetch(&dir.join("kernel"), &debian)?;
+        let kernel = workspace.with_debian(|debian| Kernel::fetch(&dir.join("kernel"), debian))?;
         let slotmgr = fs_err::read(programs::guest_slotmgr(workspace)?)?;
         let contents = Contents {
             init: INIT,

@@ -3,6 +3,9 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use xtask::debian::Debian;
+use xtask::progress::{Progress, Style};
+
 /// A checkout of this repository, and the cargo that builds it.
 #[derive(Debug, Clone)]
 pub struct Workspace {
@@ -20,6 +23,21 @@ impl Workspace {
             root: manifest_dir.parent().unwrap_or(manifest_dir).to_owned(),
             cargo,
         }
+    }
+
+    /// The checkout of this package, for its tests.
+    #[must_use]
+    pub fn of_tests() -> Self {
+        Self::of_package(Path::new(env!("CARGO_MANIFEST_DIR")), "cargo".into())
+    }
+
+    /// Gives `work` Debian's packages; nothing is said on the terminal.
+    pub fn with_debian<T>(&self, work: impl FnOnce(&Debian<'_>) -> T) -> T {
+        let progress = Progress::new(Style::Silent);
+        work(&Debian {
+            log: self.log("apt.log"),
+            progress: &progress,
+        })
     }
 
     /// Where the demo and the machine tests keep what they make; may be deleted at any time.

@@ -18,8 +18,6 @@ use qemu_tests::machine::{GRUB_LIMIT, Machine, Setup, Watchdog, new_dir};
 use qemu_tests::programs;
 use qemu_tests::rootfs;
 use qemu_tests::workspace::Workspace;
-use xtask::debian::Debian;
-use xtask::progress::{Progress, Style};
 
 /// What all tests share: made once.
 struct Parts {
@@ -31,15 +29,11 @@ struct Parts {
 fn parts() -> &'static Parts {
     static PARTS: OnceLock<Parts> = OnceLock::new();
     PARTS.get_or_init(|| {
-        let manifest_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let workspace = Workspace::of_package(manifest_dir, "cargo".into());
-        let progress = Progress::new(Style::Silent);
-        let debian = Debian {
-            log: workspace.log("apt.log"),
-            progress: &progress,
-        };
+        let workspace = Workspace::of_tests();
         let dir = workspace.demo_dir();
-        let kernel = Kernel::fetch(&dir.join("kernel"), &debian).unwrap();
+        let kernel = workspace
+            .with_debian(|debian| Kernel::fetch(&dir.join("kernel"), debian))
+            .unwrap();
         let image = rootfs::kernel_only(&kernel, &dir).unwrap();
         let loader = grub::efi_image(&dir.join("grub-test.efi")).unwrap();
         Parts {

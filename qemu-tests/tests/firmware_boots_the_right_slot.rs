@@ -4,7 +4,6 @@
 //! Run by `cargo xtask test`, like `boots_the_right_slot.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on may panic
 
-use std::path::Path;
 use std::sync::OnceLock;
 
 use qemu_tests::disk::{Contents, Disk, SLOT_A, SLOT_B};
@@ -15,8 +14,7 @@ use qemu_tests::workspace::Workspace;
 fn system() -> &'static (Workspace, System) {
     static SYSTEM: OnceLock<(Workspace, System)> = OnceLock::new();
     SYSTEM.get_or_init(|| {
-        let manifest_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let workspace = Workspace::of_package(manifest_dir, "cargo".into());
+        let workspace = Workspace::of_tests();
         let system = System::build(&workspace).unwrap();
         (workspace, system)
     })

@@ -6,7 +6,7 @@
 //! an emulated machine's clock depends on how busy its host is.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on may panic
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -17,8 +17,6 @@ use qemu_tests::machine::{BOOT_LIMIT, COMMAND_LIMIT, Machine, Setup, Watchdog, n
 use qemu_tests::programs;
 use qemu_tests::rootfs::{App, FAULTS, Version};
 use qemu_tests::workspace::Workspace;
-use xtask::debian::Debian;
-use xtask::progress::{Progress, Style};
 
 /// The window of the trial, the watchdog's timeout and a start, on a host that is very busy.
 const RETURN_LIMIT: Duration = Duration::from_secs(300);
@@ -43,15 +41,11 @@ struct Parts {
 fn parts() -> &'static Parts {
     static PARTS: OnceLock<Parts> = OnceLock::new();
     PARTS.get_or_init(|| {
-        let manifest_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let workspace = Workspace::of_package(manifest_dir, "cargo".into());
-        let progress = Progress::new(Style::Silent);
-        let debian = Debian {
-            log: workspace.log("apt.log"),
-            progress: &progress,
-        };
+        let workspace = Workspace::of_tests();
         let dir = workspace.demo_dir();
-        let kernel = Kernel::fetch_general(&dir.join("kernel-general"), &debian).unwrap();
+        let kernel = workspace
+            .with_debian(|debian| Kernel::fetch_general(&dir.join("kernel-general"), debian))
+            .unwrap();
         let keyring = dir.join("no-keyring.pem");
         fs_err::write(&keyring, "nothing is installed on these machines\n").unwrap();
         let version = Version {

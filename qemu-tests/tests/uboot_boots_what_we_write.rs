@@ -16,8 +16,6 @@ use qemu_tests::programs;
 use qemu_tests::uboot::{self, CARD_COPIES, CARD_COPY_SIZE, DEBIAN_BUILD, FLASH_SIZE, Setup};
 use qemu_tests::workspace::Workspace;
 use xtask::command::captured;
-use xtask::debian::Debian;
-use xtask::progress::{Progress, Style};
 
 /// What all tests share: made once.
 struct Parts {
@@ -31,18 +29,14 @@ struct Parts {
 fn parts() -> &'static Parts {
     static PARTS: OnceLock<Parts> = OnceLock::new();
     PARTS.get_or_init(|| {
-        let manifest_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let workspace = Workspace::of_package(manifest_dir, "cargo".into());
-        let progress = Progress::new(Style::Silent);
-        let debian = Debian {
-            log: workspace.log("apt.log"),
-            progress: &progress,
-        };
+        let workspace = Workspace::of_tests();
         let dir = workspace.demo_dir().join("uboot-tests");
         let log = workspace.log("u-boot.log");
         fs_err::create_dir_all(&dir).unwrap();
         Parts {
-            redundant: uboot::redundant_build(&dir, &debian, &log).unwrap(),
+            redundant: workspace
+                .with_debian(|debian| uboot::redundant_build(&dir, debian, &log))
+                .unwrap(),
             slotmgr: programs::guest_slotmgr(&workspace).unwrap(),
             slot: uboot::slot_image(&dir).unwrap(),
             workspace,

@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on may panic
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -17,8 +17,6 @@ use qemu_tests::machine::{Machine, Setup, Watchdog, new_dir};
 use qemu_tests::programs;
 use qemu_tests::systemd::System;
 use qemu_tests::workspace::Workspace;
-use xtask::debian::Debian;
-use xtask::progress::{Progress, Style};
 
 /// From power-on to the first unit of the tests: 25 s when nothing else runs on the host.
 const START_LIMIT: Duration = Duration::from_secs(180);
@@ -86,15 +84,11 @@ struct Parts {
 fn parts() -> &'static Parts {
     static PARTS: OnceLock<Parts> = OnceLock::new();
     PARTS.get_or_init(|| {
-        let manifest_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let workspace = Workspace::of_package(manifest_dir, "cargo".into());
-        let progress = Progress::new(Style::Silent);
-        let debian = Debian {
-            log: workspace.log("apt.log"),
-            progress: &progress,
-        };
+        let workspace = Workspace::of_tests();
         let dir = workspace.demo_dir();
-        let kernel = Kernel::fetch_general(&dir.join("kernel-general"), &debian).unwrap();
+        let kernel = workspace
+            .with_debian(|debian| Kernel::fetch_general(&dir.join("kernel-general"), debian))
+            .unwrap();
         let keyring = dir.join("no-keyring.pem");
         fs_err::write(&keyring, "nothing is installed on these machines\n").unwrap();
         let system = System {
@@ -103,7 +97,9 @@ fn parts() -> &'static Parts {
             unit: &workspace.root.join("slotmgr/systemd/slotmgr-trial.service"),
             keyring: &keyring,
         };
-        let image = system.image(&dir, &debian).unwrap();
+        let image = workspace
+            .with_debian(|debian| system.image(&dir, debian))
+            .unwrap();
         let loader = grub::efi_image(&dir.join("grub-systemd.efi")).unwrap();
         Parts {
             workspace,

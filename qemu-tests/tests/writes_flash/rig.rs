@@ -14,8 +14,6 @@ use qemu_tests::programs;
 use qemu_tests::workspace::Workspace;
 use sha2::{Digest, Sha256};
 use xtask::command::captured;
-use xtask::debian::Debian;
-use xtask::progress::{Progress, Style};
 
 /// One command in the guest, an installation included, on a host that is very busy.
 pub const COMMAND_LIMIT: Duration = Duration::from_secs(180);
@@ -40,13 +38,7 @@ pub struct Parts {
 pub fn parts() -> &'static Parts {
     static PARTS: OnceLock<Parts> = OnceLock::new();
     PARTS.get_or_init(|| {
-        let manifest_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let workspace = Workspace::of_package(manifest_dir, "cargo".into());
-        let progress = Progress::new(Style::Silent);
-        let debian = Debian {
-            log: workspace.log("apt.log"),
-            progress: &progress,
-        };
+        let workspace = Workspace::of_tests();
         let demo = workspace.demo_dir();
         let dir = demo.join("flash-tests");
         fs_err::create_dir_all(&dir).unwrap();
@@ -57,7 +49,9 @@ pub fn parts() -> &'static Parts {
             Ok(())
         });
         Parts {
-            kernel: Kernel::fetch_general(&demo.join("kernel-general"), &debian).unwrap(),
+            kernel: workspace
+                .with_debian(|debian| Kernel::fetch_general(&demo.join("kernel-general"), debian))
+                .unwrap(),
             slotmgr: programs::guest_slotmgr(&workspace).unwrap(),
             uboot_env: programs::guest_uboot_env(&workspace).unwrap(),
             bundle_tool,
