@@ -1,15 +1,15 @@
 //! Makes the index of a whole image, on one thread or several.
 //!
-//! The image goes by in batches. While one is worked on, the next is read. A batch is searched for
-//! candidate cuts in as many pieces as there are threads, the cuts are chosen among them, then the
-//! threads hash whole chunks, each taking the next. A chunk that a batch does not end is carried
-//! into the next one, so each byte is read once.
+//! One thread reads the image in batches and cuts them. What it cuts the others hash, each taking
+//! the next chunk; when they have enough to do, it hashes as well, so that as many threads work as
+//! were asked for, and none waits for another. A chunk that a batch does not end is carried into the
+//! next one, so each byte is read once.
 
 use std::io;
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use thiserror::Error;
@@ -18,11 +18,15 @@ use crate::blob::Blob;
 use crate::chunk::{ChunkId, DigestKind, HashedChunk};
 use crate::chunker::{Chunker, CutRule, Selector, WINDOW, find_candidates};
 use crate::index::{FeatureFlags, Index, IndexWriteError};
+use crate::parallel::{Jobs, joined};
 
-/// Bytes of a batch that one thread gets to search.
+/// Bytes of a batch for each thread.
 const PIECE_LEN: usize = 1024 * 1024;
-/// Batches in memory: one that is worked on, one that is read.
-const BATCHES: usize = 2;
+/// Chunks that wait for each thread that hashes.
+const WAITING: usize = 4;
+/// From so many threads on, the cuts are searched by all of them. Below, one finds them as fast as
+/// the others hash, and with less work: it need not look where no chunk may end.
+const SEARCH_TOGETHER: usize = 4;
 
 /// How to index: cut rule, feature flags (with the digest) and threads.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +88,7 @@ impl Indexer {
 
     /// The index of `image`.
     ///
-    /// Memory: about twice 1 MiB for every thread and twice the largest chunk size.
+    /// Memory: three times 1 MiB for every thread, or three of the largest chunks if they are longer.
     pub fn index(&self, image: &dyn Blob) -> Result<Index, IndexerError> {
         self.index_and_visit(image, &|_, _| Ok(()))
     }
@@ -95,24 +99,28 @@ impl Indexer {
         image: &dyn Blob,
         visit: Visit<'_>,
     ) -> Result<Index, IndexerError> {
-        let mut run = Run::new(self, visit);
-        let (head, batch_len) = (self.rule.longest(), self.batch_len(image.len()));
+        let hashing = Hashing {
+            digest: self.flags.digest(),
+            visit,
+            hashed: Mutex::default(),
+            idle: Mutex::default(),
+        };
+        let others = self.threads.get() - 1;
+        let (queue, jobs) = sync_channel(WAITING * others);
+        let jobs = Jobs::new(jobs);
         thread::scope(|scope| {
-            let (empty_out, empty_in) = channel();
-            let (full_out, full_in) = sync_channel(BATCHES);
-            for _ in 0..BATCHES {
-                // A failure would mean that the receiver is gone, which is on this side still.
-                let _ = empty_out.send(vec![0; head + batch_len]);
-            }
-            scope.spawn(move || read_batches(image, head, &empty_in, &full_out));
-            for batch in full_in {
-                let mut batch: Batch = batch?;
-                run.take(&mut batch)?;
-                // The reader leaves when it has read all; then nobody wants the buffer.
-                let _ = empty_out.send(batch.buffer);
-            }
-            run.finish(image.len())
-        })
+            let work = || hashing.all(&jobs);
+            let others: Vec<_> = (0..others).map(|_| scope.spawn(work)).collect();
+            let mut results = vec![Cutter::new(self).cut_all(image, queue, &hashing)];
+            results.push(hashing.all(&jobs));
+            results.extend(others.into_iter().map(joined));
+            results.into_iter().collect::<Result<(), _>>()
+        })?;
+        let mut index = Index::new(self.flags, self.rule.sizes());
+        for (_, len, id) in hashing.in_order() {
+            index.push(len, id)?;
+        }
+        Ok(index)
     }
 
     fn batch_len(&self, image_len: u64) -> usize {
@@ -123,103 +131,155 @@ impl Indexer {
     }
 }
 
-/// A piece of the image behind `head` bytes of room for what the last one left over.
+/// Some bytes of the image that begin where a chunk does.
 struct Batch {
-    buffer: Vec<u8>,
-    /// Bytes of the image, behind the room.
-    len: usize,
+    start: u64,
+    bytes: Vec<u8>,
 }
 
-fn read_batches(
-    image: &dyn Blob,
-    head: usize,
-    empty: &Receiver<Vec<u8>>,
-    full: &SyncSender<Result<Batch, IndexerError>>,
-) {
-    let mut offset = 0;
-    while offset < image.len() {
-        let Ok(mut buffer) = empty.recv() else { return };
-        let rest = usize::try_from(image.len() - offset).unwrap_or(usize::MAX);
-        let len = rest.min(buffer.len() - head);
-        let read = image.read_exact_at(offset, &mut buffer[head..head + len]);
-        let batch = match read {
-            Ok(()) => Ok(Batch { buffer, len }),
-            Err(source) => Err(IndexerError::Read { offset, source }),
-        };
-        let failed = batch.is_err();
-        if full.send(batch).is_err() || failed {
-            return;
-        }
-        offset = offset.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
-    }
-}
-
-/// A chunk to hash: where it is in the batch, and its id when that is known.
+/// A chunk to hash.
 struct Job {
+    batch: Arc<Batch>,
     range: Range<usize>,
-    id: ChunkId,
 }
 
-/// The state that goes from batch to batch.
-struct Run<'a> {
-    indexer: &'a Indexer,
+/// Hashes chunks, on any thread.
+struct Hashing<'a> {
+    digest: DigestKind,
     visit: Visit<'a>,
-    index: Index,
-    /// One thread: finds the cuts without looking at every window.
-    chunker: Chunker,
-    /// Several threads: chooses the cuts.
-    selector: Selector,
-    /// What each thread found, used again.
-    found: Vec<Vec<usize>>,
-    /// Bytes since the last cut.
-    carry: Vec<u8>,
-    jobs: Vec<Job>,
+    hashed: Mutex<Vec<Hashed>>,
+    /// Buffers of batches whose chunks are all hashed.
+    idle: Mutex<Vec<Vec<u8>>>,
 }
 
-impl<'a> Run<'a> {
-    fn new(indexer: &'a Indexer, visit: Visit<'a>) -> Self {
-        let flags = indexer.flags;
-        Self {
-            indexer,
-            visit,
-            index: Index::new(flags, indexer.rule.sizes()),
-            chunker: Chunker::new(indexer.rule),
-            selector: Selector::new(&indexer.rule),
-            found: vec![Vec::new(); indexer.threads.get()],
-            carry: Vec::new(),
-            jobs: Vec::new(),
-        }
-    }
+/// Where a chunk begins, how long it is, and its id.
+type Hashed = (u64, u32, ChunkId);
 
-    fn take(&mut self, batch: &mut Batch) -> Result<(), IndexerError> {
-        let head = self.indexer.rule.longest();
-        let begin = head - self.carry.len();
-        batch.buffer[begin..head].copy_from_slice(&self.carry);
-        let bytes = &batch.buffer[begin..head + batch.len];
-        let cuts = match self.indexer.threads.get() {
-            1 => self.cut_alone(bytes),
-            _ => self.cut_together(bytes),
-        };
-        self.hash(bytes, &cuts)?;
-        let kept = cuts.last().copied().unwrap_or(0);
-        self.carry.clear();
-        self.carry.extend_from_slice(&bytes[kept..]);
+impl Hashing<'_> {
+    /// Hashes what comes until there is no more; after a failure nothing more comes to anyone.
+    fn all(&self, jobs: &Jobs<Job>) -> Result<(), IndexerError> {
+        while let Some(job) = jobs.next() {
+            self.one(job).inspect_err(|_| jobs.close())?;
+        }
         Ok(())
     }
 
-    /// The image has ended: what is left over is the last chunk.
-    fn finish(mut self, image_len: u64) -> Result<Index, IndexerError> {
-        let last = std::mem::take(&mut self.carry);
-        if !last.is_empty() {
-            self.hash(&last, &[last.len()])?;
+    fn one(&self, Job { batch, range }: Job) -> Result<(), IndexerError> {
+        let offset = batch.start + offset_of(range.start);
+        let len = u32::try_from(range.len()).unwrap_or(u32::MAX);
+        let chunk = HashedChunk::new(self.digest, &batch.bytes[range]);
+        let seen = (self.visit)(offset, &chunk);
+        seen.map_err(|source| IndexerError::Visit { offset, source })?;
+        lock(&self.hashed).push((offset, len, chunk.id()));
+        // The last one that needs the batch gives its memory back.
+        if let Some(batch) = Arc::into_inner(batch) {
+            lock(&self.idle).push(batch.bytes);
         }
-        debug_assert_eq!(self.index.image_len(), image_len);
-        Ok(self.index)
+        Ok(())
     }
 
-    fn cut_alone(&mut self, bytes: &[u8]) -> Vec<usize> {
-        let mut cuts = Vec::new();
-        let mut at = self.carry.len();
+    fn in_order(self) -> Vec<Hashed> {
+        let hashed = self.hashed.into_inner();
+        let mut hashed = hashed.unwrap_or_else(PoisonError::into_inner);
+        hashed.sort_unstable_by_key(|(start, ..)| *start);
+        hashed
+    }
+}
+
+/// Reads the image and finds its cuts.
+struct Cutter<'a> {
+    indexer: &'a Indexer,
+    /// Few threads: finds the cuts without looking at every window.
+    chunker: Chunker,
+    /// Many threads: chooses the cuts.
+    selector: Selector,
+    /// What each thread found, used again.
+    found: Vec<Vec<usize>>,
+    /// The last batch, and how much of it ends no chunk.
+    last: Option<(Arc<Batch>, usize)>,
+}
+
+impl<'a> Cutter<'a> {
+    fn new(indexer: &'a Indexer) -> Self {
+        Self {
+            indexer,
+            chunker: Chunker::new(indexer.rule),
+            selector: Selector::new(&indexer.rule),
+            found: vec![Vec::new(); indexer.threads.get()],
+            last: None,
+        }
+    }
+
+    /// Cuts the image; leaves early, without an error of its own, when hashing has failed.
+    fn cut_all(
+        mut self,
+        image: &dyn Blob,
+        queue: SyncSender<Job>,
+        hashing: &Hashing<'_>,
+    ) -> Result<(), IndexerError> {
+        let (batch_len, mut offset) = (self.indexer.batch_len(image.len()), 0);
+        while offset < image.len() {
+            let rest = usize::try_from(image.len() - offset).unwrap_or(usize::MAX);
+            let len = rest.min(batch_len);
+            let (batch, carried) = self.read(image, (offset, len), hashing)?;
+            let mut cuts = self.cuts(&batch.bytes, carried);
+            offset = offset.saturating_add(offset_of(len));
+            let ended = cuts.last().copied().unwrap_or(0);
+            // The image has ended: what is left over is the last chunk.
+            if offset == image.len() && ended < batch.bytes.len() {
+                cuts.push(batch.bytes.len());
+            }
+            self.last = Some((Arc::clone(&batch), batch.bytes.len() - ended));
+            let starts = std::iter::once(0).chain(cuts.iter().copied());
+            for (start, end) in starts.zip(&cuts) {
+                let batch = Arc::clone(&batch);
+                let range = start..*end;
+                match queue.try_send(Job { batch, range }) {
+                    Ok(()) => {}
+                    Err(TrySendError::Full(job)) => hashing.one(job)?,
+                    Err(TrySendError::Disconnected(_)) => return Ok(()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The next bytes of the image, behind those that the last batch has left over.
+    fn read(
+        &mut self,
+        image: &dyn Blob,
+        (offset, len): (u64, usize),
+        hashing: &Hashing<'_>,
+    ) -> Result<(Arc<Batch>, usize), IndexerError> {
+        let mut bytes = lock(&hashing.idle).pop().unwrap_or_default();
+        let last = self.last.take();
+        let carry = last.as_ref().map_or(&[][..], |(batch, left)| {
+            &batch.bytes[batch.bytes.len() - left..]
+        });
+        let carried = carry.len();
+        bytes.resize(carried + len, 0);
+        bytes[..carried].copy_from_slice(carry);
+        image
+            .read_exact_at(offset, &mut bytes[carried..])
+            .map_err(|source| IndexerError::Read { offset, source })?;
+        if let Some(batch) = last.and_then(|(batch, _)| Arc::into_inner(batch)) {
+            lock(&hashing.idle).push(batch.bytes);
+        }
+        let start = offset - offset_of(carried);
+        Ok((Arc::new(Batch { start, bytes }), carried))
+    }
+
+    /// Where chunks end in `bytes`, of which the first `carried` were searched before.
+    fn cuts(&mut self, bytes: &[u8], carried: usize) -> Vec<usize> {
+        if self.indexer.threads.get() < SEARCH_TOGETHER {
+            self.cut_alone(bytes, carried)
+        } else {
+            self.cut_together(bytes, carried)
+        }
+    }
+
+    fn cut_alone(&mut self, bytes: &[u8], carried: usize) -> Vec<usize> {
+        let (mut cuts, mut at) = (Vec::new(), carried);
         while let Some(n) = self.chunker.push(&bytes[at..]) {
             at += n;
             cuts.push(at);
@@ -227,10 +287,10 @@ impl<'a> Run<'a> {
         cuts
     }
 
-    fn cut_together(&mut self, bytes: &[u8]) -> Vec<usize> {
-        let (rule, start) = (self.indexer.rule, self.carry.len());
-        let piece = (bytes.len() - start).div_ceil(self.found.len()).max(1);
-        let piece_at = |number: usize| (start + number * piece).min(bytes.len());
+    fn cut_together(&mut self, bytes: &[u8], carried: usize) -> Vec<usize> {
+        let rule = self.indexer.rule;
+        let piece = (bytes.len() - carried).div_ceil(self.found.len()).max(1);
+        let piece_at = |number: usize| (carried + number * piece).min(bytes.len());
         on_threads(&mut self.found, |number, found| {
             found.clear();
             let lead = piece_at(number).saturating_sub(WINDOW - 1);
@@ -247,37 +307,10 @@ impl<'a> Run<'a> {
         selector.searched(base + offset_of(bytes.len()), &mut cut);
         cuts
     }
+}
 
-    fn hash(&mut self, bytes: &[u8], cuts: &[usize]) -> Result<(), IndexerError> {
-        let (visit, base) = (self.visit, self.index.image_len());
-        let digest = self.indexer.flags.digest();
-        let starts = std::iter::once(0).chain(cuts.iter().copied());
-        let unknown = ChunkId::from_bytes([0; ChunkId::LEN]);
-        self.jobs.clear();
-        self.jobs.extend(starts.zip(cuts).map(|(s, e)| Job {
-            range: s..*e,
-            id: unknown,
-        }));
-        let jobs = Mutex::new(self.jobs.iter_mut());
-        let mut results: Vec<_> = self.found.iter().map(|_| Ok(())).collect();
-        on_threads(&mut results, |_, result| {
-            while let Some(job) = jobs.lock().unwrap_or_else(PoisonError::into_inner).next() {
-                let chunk = HashedChunk::new(digest, &bytes[job.range.clone()]);
-                job.id = chunk.id();
-                let offset = base + offset_of(job.range.start);
-                if let Err(source) = visit(offset, &chunk) {
-                    *result = Err(IndexerError::Visit { offset, source });
-                    return;
-                }
-            }
-        });
-        results.into_iter().collect::<Result<(), _>>()?;
-        for job in &self.jobs {
-            let len = u32::try_from(job.range.len()).unwrap_or(u32::MAX);
-            self.index.push(len, job.id)?;
-        }
-        Ok(())
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn offset_of(position: usize) -> u64 {

@@ -2,7 +2,8 @@
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::mpsc::Receiver;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 /// The result of `work` for each item, in the items' order.
@@ -33,4 +34,35 @@ pub fn map<T: Sync, R: Send>(
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_unstable_by_key(|(number, _)| *number);
     results.into_iter().map(|(_, result)| result).collect()
+}
+
+/// What one thread sends and several take. Nothing is left to take once it is closed, and the sender
+/// finds nobody who listens.
+pub(crate) struct Jobs<T>(Mutex<Option<Receiver<T>>>);
+
+impl<T> Jobs<T> {
+    pub(crate) fn new(receiver: Receiver<T>) -> Self {
+        Self(Mutex::new(Some(receiver)))
+    }
+
+    /// Waits for the next one. Others may take theirs while it is worked on.
+    pub(crate) fn next(&self) -> Option<T> {
+        self.lock().as_ref().and_then(|jobs| jobs.recv().ok())
+    }
+
+    pub(crate) fn close(&self) {
+        *self.lock() = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Receiver<T>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a thread gave; its panic goes on here.
+pub(crate) fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    match thread.join() {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
 }

@@ -4,8 +4,7 @@
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
 use thiserror::Error;
@@ -14,6 +13,7 @@ use crate::blob::Blob;
 use crate::chunk::{CheckedChunk, HashedChunk, WrongChunk};
 use crate::chunker::widen;
 use crate::index::{Index, IndexChunk};
+use crate::parallel::{Jobs, joined};
 
 /// Chunks that are read ahead for each thread that hashes.
 const AHEAD: usize = 2;
@@ -80,7 +80,7 @@ pub fn walk(
         });
     }
     let (jobs_out, jobs) = sync_channel(AHEAD * threads.get());
-    let jobs = Mutex::new(Some(jobs));
+    let jobs = Jobs::new(jobs);
     thread::scope(|scope| {
         let reader = scope.spawn(move || read_all(index, image, &jobs_out));
         let hash = || hash_all(index, &jobs, visit);
@@ -92,18 +92,7 @@ pub fn walk(
     })
 }
 
-fn joined(thread: thread::ScopedJoinHandle<'_, Result<(), WalkError>>) -> Result<(), WalkError> {
-    match thread.join() {
-        Ok(result) => result,
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
-}
-
 type Job = (IndexChunk, Vec<u8>);
-
-/// What the reader has sent. `None` once a thread has failed: then the reader finds nobody who
-/// listens, and ends.
-type Jobs = Mutex<Option<Receiver<Job>>>;
 
 fn read_all(index: &Index, image: &dyn Blob, jobs: &SyncSender<Job>) -> Result<(), WalkError> {
     for chunk in index.chunks() {
@@ -121,21 +110,16 @@ fn read_all(index: &Index, image: &dyn Blob, jobs: &SyncSender<Job>) -> Result<(
     Ok(())
 }
 
-fn hash_all(index: &Index, jobs: &Jobs, visit: VisitChecked<'_>) -> Result<(), WalkError> {
-    let next = || lock(jobs).as_ref().and_then(|jobs| jobs.recv().ok());
-    while let Some((chunk, bytes)) = next() {
+fn hash_all(index: &Index, jobs: &Jobs<Job>, visit: VisitChecked<'_>) -> Result<(), WalkError> {
+    while let Some((chunk, bytes)) = jobs.next() {
         let compared = HashedChunk::new(index.digest(), bytes).check(&chunk.id);
         if let Err(source) = visit(&chunk, compared) {
-            *lock(jobs) = None;
+            jobs.close();
             let offset = chunk.start;
             return Err(WalkError::Visit { offset, source });
         }
     }
     Ok(())
-}
-
-fn lock(jobs: &Jobs) -> MutexGuard<'_, Option<Receiver<Job>>> {
-    jobs.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -145,6 +129,7 @@ mod tests {
     use crate::chunker::CutRule;
     use crate::indexer::Indexer;
     use crate::sizes::ChunkSizes;
+    use std::sync::Mutex;
 
     const THREADS: NonZeroUsize = NonZeroUsize::new(3).unwrap();
 

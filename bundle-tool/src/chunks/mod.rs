@@ -42,6 +42,8 @@ pub struct StoreTarget {
     pub directory: PathBuf,
     /// How the chunks are compressed.
     pub packing: Packing,
+    /// When it has to be on the disk.
+    pub durability: Durability,
 }
 
 /// What went into a store.
@@ -57,8 +59,7 @@ pub struct StoredTotals {
 
 impl StoreTarget {
     fn open(&self, nonce: u64) -> DirStore {
-        // A store that a power cut left half written is made again: one sync at the end will do.
-        DirStore::new(&self.directory, nonce, Durability::AtSync)
+        DirStore::new(&self.directory, nonce, self.durability)
     }
 }
 

@@ -7,9 +7,7 @@ use casync::store::ChunkStore;
 use super::args::{AssembleArgs, ChopArgs, IndexArgs, PackArgs, StatsArgs, VerifyIndexArgs};
 use super::remote::{Remote, shown};
 use super::{Environment, render};
-use crate::chunks::{
-    self, AssembleRequest, ChopRequest, IndexRequest, Place, StatsRequest, StoreTarget,
-};
+use crate::chunks::{self, AssembleRequest, ChopRequest, IndexRequest, Place, StatsRequest};
 use crate::observer::Observer;
 
 pub(super) fn index(
@@ -21,10 +19,7 @@ pub(super) fn index(
         input: args.image.load(environment)?,
         rule: args.chunk_size,
         digest: args.digest,
-        store: args.store.clone().map(|directory| StoreTarget {
-            directory,
-            packing: args.packing.compression,
-        }),
+        store: (args.store.clone()).map(|directory| args.storing.target(directory)),
         output: args.force.target(&args.output),
         workers: args.threads.workers(environment),
     };
@@ -38,10 +33,7 @@ pub(super) fn chop(
     environment: &Environment,
     observer: &mut dyn Observer,
 ) -> Result<String> {
-    let target = StoreTarget {
-        directory: args.store.clone(),
-        packing: args.packing.compression,
-    };
+    let target = args.storing.target(args.store.clone());
     let request = ChopRequest {
         index: args.index.clone(),
         input: args.image.load(environment)?,

@@ -2,6 +2,8 @@ use super::*;
 use crate::sizes::ChunkSizes;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
+use std::sync::Condvar;
+use std::time::Duration;
 
 fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut state = seed;
@@ -44,7 +46,7 @@ fn any_number_of_threads_gives_the_same_index() {
     let rule = CutRule::new(ChunkSizes::default()).unwrap();
     for digest in [DigestKind::Sha512_256, DigestKind::Sha256] {
         let expected = plain_index(rule, digest, &image);
-        for n in [1, 2, 3] {
+        for n in [1, 2, 3, SEARCH_TOGETHER, 5] {
             let found = Indexer::new(rule, digest)
                 .with_threads(threads(n))
                 .index(&image);
@@ -68,7 +70,7 @@ fn chunks_longer_than_a_piece_and_chunks_of_fixed_size_are_carried() {
         };
         let image = image.to_vec();
         let expected = plain_index(rule, DigestKind::Sha256, &image);
-        for n in [1, 2] {
+        for n in [1, 2, SEARCH_TOGETHER] {
             let found = Indexer::new(rule, DigestKind::Sha256)
                 .with_threads(threads(n))
                 .index(&image);
@@ -103,6 +105,27 @@ fn every_chunk_is_shown_once_with_its_offset() {
     let index = indexer.index_and_visit(&image, &visit).unwrap();
     let expected: BTreeSet<_> = index.chunks().iter().map(|c| (c.start, c.id)).collect();
     assert_eq!(*seen.lock().unwrap(), expected);
+}
+
+#[test]
+fn chunks_are_worked_on_at_the_same_time() {
+    let rule = CutRule::new(ChunkSizes::default()).unwrap();
+    let (inside, changed) = (Mutex::new(0), Condvar::new());
+    // The first two wait for each other: one thread after another would wait for ever.
+    let visit = |_: u64, _: &HashedChunk<&[u8]>| {
+        let mut inside = inside.lock().unwrap();
+        *inside += 1;
+        changed.notify_all();
+        let limit = Duration::from_secs(60);
+        let waited = changed.wait_timeout_while(inside, limit, |inside| *inside < 2);
+        match waited.unwrap().1.timed_out() {
+            true => Err(io::Error::other("the other thread does nothing")),
+            false => Ok(()),
+        }
+    };
+    let indexer = Indexer::new(rule, DigestKind::Sha256).with_threads(threads(2));
+    let image = noise(3_000_000, 3);
+    indexer.index_and_visit(&image, &visit).unwrap();
 }
 
 #[test]
@@ -160,7 +183,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
     #[test]
     fn threads_do_not_change_the_index(
-        len in 0..40_000_usize, seed: u64, zeros in 0..40_000_usize, min in 1..100_u64, avg in 0..300_u64, n in 1..5_usize,
+        len in 0..40_000_usize, seed: u64, zeros in 0..40_000_usize, min in 1..100_u64, avg in 0..300_u64, n in 1..6_usize,
     ) {
         let mut image = noise(len, seed);
         image.truncate(len);

@@ -1,14 +1,12 @@
 //! A directory of chunks (`.castr`), as casync reads and writes it.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 
+use nix::unistd::syncfs;
 use thiserror::Error;
 
 use super::{ChunkStore, StoreError};
@@ -23,8 +21,6 @@ const PREFIX_DIGITS: usize = 4;
 const CHUNK_MODE: u32 = 0o444;
 /// Names tried for a temporary file before giving up.
 const TEMP_NAME_TRIES: usize = 16;
-/// Files that are synced at a time.
-const SYNCING: usize = 16;
 /// Where the link that marks a chunk as known to be missing leads.
 const MISSING_MARKER: &str = "/dev/null";
 
@@ -34,8 +30,11 @@ pub enum Durability {
     /// When [`DirStore::put`] returns: the file is synced before it gets its name, then its directory.
     EachPut,
     /// When [`DirStore::sync`] returns. A power cut before may leave chunks that are empty or not
-    /// whole under their final names; readers refuse those, but only `EachPut` never makes them.
+    /// whole under their final names: readers refuse those, and [`super::Chopper`] makes them again.
     AtSync,
+    /// When the system has written it, whenever that is; [`DirStore::sync`] does not wait either. For
+    /// a store that can be made again, or that is copied elsewhere at once.
+    Unsynced,
 }
 
 /// A directory with one file per chunk.
@@ -46,7 +45,6 @@ pub struct DirStore {
     durability: Durability,
     /// Next number for a temporary name.
     temp: AtomicU64,
-    unsynced: Mutex<BTreeSet<PathBuf>>,
 }
 
 /// A directory store could not be written.
@@ -76,7 +74,6 @@ impl DirStore {
             name,
             durability,
             temp,
-            unsynced: Mutex::default(),
         }
     }
 
@@ -99,7 +96,8 @@ impl DirStore {
             .join(format!("{hex}{suffix}"))
     }
 
-    /// Whether the store has something under the chunk's name that is not empty. It is not read.
+    /// Whether the store has something under the chunk's name that is not empty. It is not read: a
+    /// power cut may have left it incomplete.
     pub fn has(&self, id: &ChunkId) -> Result<bool, StoreError> {
         match self.open_any(id) {
             Ok((_, _, len)) => Ok(len > 0),
@@ -125,28 +123,24 @@ impl DirStore {
         written?;
         match self.durability {
             Durability::EachPut => self.sync_dirs(dir),
-            Durability::AtSync => {
-                self.unsynced
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .insert(path);
-                Ok(())
-            }
+            Durability::AtSync | Durability::Unsynced => Ok(()),
         }
     }
 
-    /// Makes everything durable that was put since the last call.
+    /// Makes everything durable that is in the store, whoever put it there.
+    ///
+    /// The whole file system is synced: that is one wait, where a store of a large image has tens of
+    /// thousands of files and directories to wait for.
     pub fn sync(&self) -> Result<(), DirStoreError> {
-        let paths =
-            std::mem::take(&mut *self.unsynced.lock().unwrap_or_else(PoisonError::into_inner));
-        if paths.is_empty() {
+        if self.durability == Durability::Unsynced {
             return Ok(());
         }
-        let dirs: BTreeSet<&Path> = paths.iter().filter_map(|path| path.parent()).collect();
-        // The chunks before the directories that name them.
-        sync_all(paths.iter().map(PathBuf::as_path))?;
-        sync_all(dirs.into_iter())?;
-        self.sync_root()
+        match File::open(&self.root) {
+            Ok(root) => syncfs(root).map_err(|errno| failed("sync", &self.root)(errno.into())),
+            // Nothing was put.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(failed("open", &self.root)(error)),
+        }
     }
 
     fn write_and_name(
@@ -264,25 +258,6 @@ fn sync_path(path: &Path) -> Result<(), DirStoreError> {
     File::open(path)
         .and_then(|file| file.sync_all())
         .map_err(failed("sync", path))
-}
-
-/// Syncs many at a time: each is waited for on its own, and a file system writes what several wait
-/// for together.
-fn sync_all<'p>(paths: impl Iterator<Item = &'p Path> + Send) -> Result<(), DirStoreError> {
-    let paths = Mutex::new(paths);
-    let work = || {
-        let next = || paths.lock().unwrap_or_else(PoisonError::into_inner).next();
-        std::iter::from_fn(next).try_for_each(sync_path)
-    };
-    thread::scope(|scope| {
-        let workers: Vec<_> = (0..SYNCING).map(|_| scope.spawn(work)).collect();
-        workers
-            .into_iter()
-            .try_for_each(|worker| match worker.join() {
-                Ok(done) => done,
-                Err(panic) => std::panic::resume_unwind(panic),
-            })
-    })
 }
 
 fn unreadable(error: io::Error) -> StoreError {

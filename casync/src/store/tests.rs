@@ -97,3 +97,42 @@ fn the_wrong_digest_is_a_wrong_chunk() {
         .unwrap_err();
     assert!(matches!(error.attempts[0].1, AttemptError::Wrong(_)));
 }
+
+#[test]
+fn files_that_a_power_cut_left_are_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = DirStore::new(dir.path(), 0, Durability::AtSync);
+    let chunk = crate::chunk::HashedChunk::new(DigestKind::Sha512_256, CHUNK);
+    let put = || {
+        Chopper::new(&store, Packing::default())
+            .put(&chunk)
+            .unwrap()
+    };
+    let made = Chopped::Put(packed(CHUNK).len());
+    assert_eq!(put(), made);
+    assert_eq!(put(), Chopped::Present);
+    let path = store.path_of(&wanted().id, StoredForm::Packed);
+    let whole = fs_err::read(&path).unwrap();
+    let other = packed(&CHUNK.to_ascii_uppercase());
+    for left in [&[][..], &whole[..10], &[0; 20], &other] {
+        fs_err::remove_file(&path).unwrap();
+        fs_err::write(&path, left).unwrap();
+        assert_eq!(put(), made, "{left:?}");
+        assert_eq!(fs_err::read(&path).unwrap(), whole);
+    }
+    // Of another tool, and without compression: as good as ours.
+    fs_err::remove_file(&path).unwrap();
+    fs_err::write(store.path_of(&wanted().id, StoredForm::Raw), CHUNK).unwrap();
+    assert_eq!(put(), Chopped::Present);
+    store.sync().unwrap();
+}
+
+#[test]
+fn a_chunk_that_is_in_the_image_twice_is_put_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = DirStore::new(dir.path(), 0, Durability::AtSync);
+    let chopper = Chopper::new(&store, Packing::default());
+    let chunk = crate::chunk::HashedChunk::new(DigestKind::Sha512_256, CHUNK);
+    assert!(matches!(chopper.put(&chunk).unwrap(), Chopped::Put(_)));
+    assert_eq!(chopper.put(&chunk).unwrap(), Chopped::Present);
+}

@@ -81,27 +81,48 @@ pub struct Measured {
 /// A program cannot be started, or fails: a contest that somebody did not finish has no result.
 pub fn race(title: &str, rounds: u32, contestants: &[Contestant], log: &Path) -> Result<String> {
     let mut results: Vec<Vec<Measured>> = vec![Vec::new(); contestants.len()];
+    let mut attic = Attic::default();
     for _ in 0..rounds {
         for (contestant, runs) in contestants.iter().zip(&mut results) {
-            runs.push(run(contestant, log).with_context(|| contestant.name.clone())?);
+            let measured = run(contestant, &mut attic, log);
+            runs.push(measured.with_context(|| contestant.name.clone())?);
         }
     }
+    attic.clear()?;
     Ok(table(title, contestants, &results))
 }
 
-fn run(contestant: &Contestant, log: &Path) -> Result<Measured> {
+/// Folders that were made, until the race is over: ext4 is slow to make thousands of files where as many
+/// have just been removed, which is not what is measured.
+#[derive(Debug, Default)]
+struct Attic(Vec<PathBuf>);
+
+impl Attic {
+    fn take(&mut self, folder: &Path) -> Result<()> {
+        let kept = folder.with_extension(format!("{}.old", self.0.len()));
+        fs_err::rename(folder, &kept)?;
+        self.0.push(kept);
+        Ok(())
+    }
+
+    fn clear(self) -> Result<()> {
+        Ok(self.0.iter().try_for_each(fs_err::remove_dir_all)?)
+    }
+}
+
+fn run(contestant: &Contestant, attic: &mut Attic, log: &Path) -> Result<Measured> {
     for path in &contestant.makes {
         if path.is_dir() {
-            fs_err::remove_dir_all(path)?;
+            attic.take(path)?;
         } else if path.exists() {
             fs_err::remove_file(path)?;
         }
     }
     if let Some((content, path)) = &contestant.begins {
         fs_err::copy(content, path)?;
-        // What this copy still has to write is not to be waited for later.
-        fs_err::File::open(path)?.sync_all()?;
     }
+    // What this copy and the one before still have to write is not to be waited for later.
+    logged(&mut Command::new("sync"), log)?;
     let figures = log.with_extension("time");
     let mut command = Command::new("/usr/bin/time");
     command.args(["--format=%U %S %M %O", "--output"]);

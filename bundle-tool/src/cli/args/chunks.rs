@@ -8,10 +8,11 @@ use bundle_format::Trust;
 use casync::chunk::DigestKind;
 use casync::chunker::CutRule;
 use casync::codec::Packing;
+use casync::store::Durability;
 
 use super::groups::{DecryptArgs, ForceArgs, RuleArgs};
 use super::parse;
-use crate::chunks::{BundleInput, ImageInput, Workers};
+use crate::chunks::{BundleInput, ImageInput, StoreTarget, Workers};
 use crate::cli::Environment;
 
 /// Whether INPUT is an image or a bundle, and which image of the bundle is meant.
@@ -73,12 +74,31 @@ impl ThreadArgs {
     }
 }
 
-/// How chunks are compressed.
+/// How chunks are stored.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
-pub struct PackingArgs {
+pub struct StoringArgs {
     /// Compression of the chunks: zstd, zstd:LEVEL, xz or gzip
     #[arg(long, value_name = "NAME", default_value = "zstd:3", value_parser = parse::packing)]
     pub compression: Packing,
+    /// Do not wait until the store is on the disk: after a power cut, some of its chunks may be damaged
+    #[arg(long)]
+    pub no_sync: bool,
+}
+
+impl StoringArgs {
+    /// The store in `directory`.
+    pub fn target(&self, directory: PathBuf) -> StoreTarget {
+        StoreTarget {
+            directory,
+            packing: self.compression,
+            // A store that a power cut left half written is made again: one sync at the end will do.
+            durability: if self.no_sync {
+                Durability::Unsynced
+            } else {
+                Durability::AtSync
+            },
+        }
+    }
 }
 
 /// `index …`.
@@ -88,9 +108,9 @@ pub struct IndexArgs {
     /// Directory to store the chunks in (.castr); without it, only the index is made
     #[arg(long, value_name = "DIR")]
     pub store: Option<PathBuf>,
-    /// How it is compressed.
+    /// How they are stored.
     #[command(flatten)]
-    pub packing: PackingArgs,
+    pub storing: StoringArgs,
     /// Chunk sizes in bytes: AVG (then a quarter and four times of it), or MIN:AVG:MAX
     #[arg(long, value_name = "SIZE", default_value = "64K", value_parser = parse::chunk_sizes)]
     pub chunk_size: CutRule,
@@ -123,9 +143,9 @@ pub struct ChopArgs {
     /// Directory to store the chunks in (.castr)
     #[arg(long, value_name = "DIR")]
     pub store: PathBuf,
-    /// How it is compressed.
+    /// How they are stored.
     #[command(flatten)]
-    pub packing: PackingArgs,
+    pub storing: StoringArgs,
     /// How many work.
     #[command(flatten)]
     pub threads: ThreadArgs,

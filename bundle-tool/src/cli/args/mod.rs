@@ -7,7 +7,7 @@ mod image;
 mod parse;
 
 pub use chunks::{
-    AssembleArgs, ChopArgs, ImageArgs, IndexArgs, PackArgs, PackingArgs, StatsArgs, ThreadArgs,
+    AssembleArgs, ChopArgs, ImageArgs, IndexArgs, PackArgs, StatsArgs, StoringArgs, ThreadArgs,
     VerifyIndexArgs,
 };
 pub use delta::{DeltaApplyArgs, DeltaCommand, DeltaCreateArgs, DeltaStatsArgs};
