@@ -2,7 +2,7 @@
 
 use std::fs::{File, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempDir};
@@ -22,6 +22,12 @@ pub enum OutputError {
     /// It is there already.
     #[error("{path} exists already", path = path.display())]
     Exists {
+        /// Which.
+        path: PathBuf,
+    },
+    /// It is what the result is made of.
+    #[error("{path} is an input as well, and would be lost", path = path.display())]
+    Input {
         /// Which.
         path: PathBuf,
     },
@@ -83,6 +89,19 @@ impl Output {
             path: path.to_owned(),
             overwrite,
         })
+    }
+
+    /// Refuses to replace one of the inputs, by whatever name: `--force` is meant for older results.
+    ///
+    /// # Errors
+    /// The output is one of them.
+    pub fn is_none_of(self, inputs: &[&Path]) -> Result<Self, OutputError> {
+        let identity = |path: &Path| path.metadata().map(|found| (found.dev(), found.ino())).ok();
+        let own = identity(&self.path);
+        if own.is_some() && inputs.iter().any(|input| identity(input) == own) {
+            return Err(OutputError::Input { path: self.path });
+        }
+        Ok(self)
     }
 
     /// Where the file is for now.

@@ -358,3 +358,34 @@ fn a_delta_makes_the_new_image_of_the_old_one() {
     let name = name.unwrap().file_name().into_string().unwrap();
     assert_eq!(name.len(), 64 + 1 + 64 + ".delta".len(), "{name}");
 }
+
+#[test]
+fn an_input_is_neither_waited_for_nor_lost() {
+    let bench = Bench::new();
+    let refused = |line: &str, reason: &str| {
+        let said = bench.fails(line);
+        assert!(said.contains(reason), "{line}: {said}");
+    };
+    let pipe = bench.path("pipe");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    refused("index pipe x.caibx", "neither a file nor a block device");
+    let old = bench.read("old.img");
+    fs_err::os::unix::fs::symlink("old.img", bench.path("link")).unwrap();
+    for output in ["old.img", "link"] {
+        refused(
+            &format!("index --force old.img {output}"),
+            "an input as well",
+        );
+        refused(
+            &format!("delta create --force --from old.img --to new.img {output}"),
+            "an input as well",
+        );
+    }
+    assert!(bench.read("old.img") == old);
+}

@@ -49,7 +49,8 @@ pub fn make_index(
     request: &IndexRequest,
     observer: &mut dyn Observer,
 ) -> Result<Indexed, ChunksError> {
-    let output = Output::create(&request.output.path, request.output.overwrite)?;
+    let output = Output::create(&request.output.path, request.output.overwrite)?
+        .is_none_of(&[&request.input.path])?;
     let indexer = Indexer::new(request.rule, request.digest).with_threads(request.workers.threads);
     observer.step(&format!("indexing {}", request.input.path.display()));
     let indexed = request.input.with(|image, _| match &request.store {

@@ -78,8 +78,8 @@ pub(super) fn open_blob(path: &Path) -> Result<(FileBlob, Tail), ChunksError> {
         path: path.to_owned(),
         source,
     };
-    let file = File::open(path).map_err(failed)?;
-    let kind = file.metadata().map_err(failed)?.file_type();
+    // Before it is opened: a pipe would wait for someone who writes.
+    let kind = path.metadata().map_err(failed)?.file_type();
     let tail = if kind.is_block_device() {
         Tail::Ignored
     } else if kind.is_file() {
@@ -88,6 +88,7 @@ pub(super) fn open_blob(path: &Path) -> Result<(FileBlob, Tail), ChunksError> {
         let message = "neither a file nor a block device";
         return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, message)));
     };
+    let file = File::open(path).map_err(failed)?;
     Ok((FileBlob::new(file).map_err(failed)?, tail))
 }
 

@@ -15,9 +15,9 @@ use crate::rewrite::Target;
 /// # Errors
 /// The store lacks a chunk, or the pack cannot be written.
 pub fn make_pack(index: &Path, store: &Path, target: &Target) -> Result<u64, ChunksError> {
+    let mut output = Output::create(&target.path, target.overwrite)?.is_none_of(&[index])?;
     let index = read_index(index)?;
     let chunks = DirStore::new(store, 0, Durability::AtSync);
-    let mut output = Output::create(&target.path, target.overwrite)?;
     let mut writer = BufWriter::new(output.file());
     let len = write_pack(&index, &chunks, &mut writer).map_err(|source| ChunksError::MakePack {
         store: store.to_owned(),

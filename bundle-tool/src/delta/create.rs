@@ -1,7 +1,7 @@
 //! `delta create`.
 
 use std::io::{BufWriter, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use casync::delta::{BuildOptions, Built, IndexDigest, Side, Totals, build};
 
@@ -45,7 +45,7 @@ pub struct CreatedDelta {
 /// An image cannot be read, or the delta not be written.
 pub fn create(
     request: &DeltaRequest,
-    output: &std::path::Path,
+    output: &Path,
     overwrite: Overwrite,
     observer: &mut dyn Observer,
 ) -> Result<CreatedDelta, DeltaToolError> {
@@ -58,7 +58,14 @@ pub fn create(
     } else {
         output.to_owned()
     };
-    let mut output = Output::create(&path, overwrite)?;
+    let sides = [&request.from, &request.to];
+    let indices = sides.iter().filter_map(|side| side.index.as_deref());
+    let inputs: Vec<&Path> = sides
+        .iter()
+        .map(|side| &*side.image)
+        .chain(indices)
+        .collect();
+    let mut output = Output::create(&path, overwrite)?.is_none_of(&inputs)?;
     let built = between(request, (&from, &to), observer)?;
     let mut writer = BufWriter::new(output.file());
     let written = built.write_to(&mut writer, &from.index, &to.index);

@@ -16,8 +16,11 @@ use crate::parallel;
 
 /// Unit of the base's plain bytes.
 const UNIT: u64 = 32 * 1024;
-/// Longest piece of plain bytes. A piece and its prefix are in memory on the device.
-const PLAIN_PIECE: u64 = 64 * 1024;
+/// Longest piece of plain bytes. A piece and its prefix are in memory on the device; shorter ones each
+/// have their own tables of codes, which are most of a piece in which little has changed.
+const PLAIN_PIECE: u64 = 256 * 1024;
+/// Bytes of a plain piece that are looked up for themselves: what a piece is made of need not lie together.
+const PART: usize = 64 * 1024;
 /// Plain bytes of the base on either side of the most similar unit.
 const MARGIN: u64 = 64 * 1024;
 /// Contents of the base's frames that a frame is decoded against, at least.
@@ -189,26 +192,30 @@ impl<'a> Maker<'a> {
         Ok(piece(range.start, len, data, kind))
     }
 
-    /// The second most similar unit, then the most similar one with what is around it: what is used
-    /// most is nearest.
+    /// What is like each part of the bytes: the second most similar units, then the most similar ones
+    /// with what is around them: what is used most is nearest.
     fn plain_prefix(&self, bytes: &[u8]) -> Vec<BaseRange> {
-        let units = if bytes.len() < SMALL {
-            Vec::new()
-        } else {
-            self.like_plain.to(bytes)
-        };
-        let Some(best) = units.first() else {
+        if bytes.len() < SMALL {
             return Vec::new();
-        };
-        let start = (u64::from(*best) * UNIT).saturating_sub(MARGIN);
-        let end = ((u64::from(*best) + 1) * UNIT + MARGIN).min(self.base.len());
-        let mut ranges = vec![base_range(start..end)];
-        let outside = |unit: &&u32| !(start..end).contains(&(u64::from(**unit) * UNIT));
-        if let Some(second) = units.iter().find(outside) {
-            let start = u64::from(*second) * UNIT;
-            ranges.insert(0, base_range(start..(start + UNIT).min(self.base.len())));
         }
-        ranges
+        let (mut best, mut second) = (Vec::new(), Vec::new());
+        for part in bytes.chunks(PART) {
+            let units = self.like_plain.to(part);
+            let Some(first) = units.first().map(|unit| u64::from(*unit) * UNIT) else {
+                continue;
+            };
+            let start = first.saturating_sub(MARGIN);
+            let around = start..(first + UNIT + MARGIN).min(self.base.len());
+            let others = units.iter().map(|unit| u64::from(*unit) * UNIT);
+            let other = others.clone().find(|start| !around.contains(start));
+            best.push(around);
+            second.extend(other.map(|start| start..(start + UNIT).min(self.base.len())));
+        }
+        let best = merged(best);
+        let known = |range: &Range<u64>| best.iter().any(|b| b.contains(&range.start));
+        second.retain(|range| !known(range));
+        let ranges = merged(second).into_iter().chain(best);
+        ranges.map(base_range).collect()
     }
 
     fn frame(&self, number: usize, again: &Again) -> Result<(Piece, Vec<u8>), BuildError> {
@@ -295,6 +302,19 @@ fn plain(stretches: &mut Vec<Stretch>, range: Range<u64>) {
         stretches.push(Stretch::Plain(at..end));
         at = end;
     }
+}
+
+/// Ranges in ascending order, those that overlap or touch as one.
+fn merged(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    ranges.sort_unstable_by_key(|range| range.start);
+    let mut merged = Vec::<Range<u64>>::new();
+    for range in ranges {
+        match merged.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => merged.push(range),
+        }
+    }
+    merged
 }
 
 fn base_range(range: Range<u64>) -> BaseRange {
