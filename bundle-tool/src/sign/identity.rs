@@ -7,11 +7,11 @@ use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
 use openssl::x509::X509;
+use token_key::{TokenAccess, TokenError, TokenKey, Uri, UriError};
 
 use super::SignError;
 use super::key::SigningKey;
 use super::scheme::Scheme;
-use super::token::{self, TokenAccess, TokenError, TokenKey, Uri, UriError};
 
 /// A certificate that expires within this many seconds is worth a warning (31 days).
 const SOON: i64 = 31 * 86_400;
@@ -144,8 +144,8 @@ impl std::fmt::Debug for KeySource {
     /// Without anything that is secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("KeySource")
-            .field("certificate", &token::shown(&self.certificate))
-            .field("key", &token::shown(&self.key))
+            .field("certificate", &token_key::shown(&self.certificate))
+            .field("key", &token_key::shown(&self.key))
             .finish_non_exhaustive()
     }
 }
@@ -167,7 +167,7 @@ impl Identity {
     /// A file or a token cannot be read, key and certificate do not belong together, or a
     /// certificate is not valid at the time that `source` names.
     pub fn load(source: &KeySource) -> Result<Self, IdentityError> {
-        let place = token::shown(&source.certificate);
+        let place = token_key::shown(&source.certificate);
         let mut certificates = certificates(&source.certificate, &source.token)?.into_iter();
         let certificate = certificates
             .next()
@@ -273,7 +273,7 @@ fn subject(certificate: &X509) -> String {
 /// The URI that stands in place of a file's name; `None` if it is one.
 fn uri(place: &Path) -> Result<Option<Uri>, TokenError> {
     let wrong = |source: UriError| TokenError::Uri {
-        uri: token::shown(place),
+        uri: token_key::shown(place),
         source,
     };
     Uri::from_place(place).transpose().map_err(wrong)
@@ -281,7 +281,7 @@ fn uri(place: &Path) -> Result<Option<Uri>, TokenError> {
 
 fn certificates(place: &Path, access: &TokenAccess) -> Result<Vec<X509>, IdentityError> {
     match uri(place)? {
-        Some(uri) => Ok(vec![token::certificate(&uri, access)?]),
+        Some(uri) => Ok(vec![token_key::certificate(&uri, access)?]),
         None => load_certificates(place),
     }
 }

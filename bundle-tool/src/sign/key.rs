@@ -3,10 +3,10 @@
 use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private, Public};
 use openssl::sign::{Signer, Verifier};
+use token_key::TokenKey;
 
 use super::SignError;
 use super::scheme::Scheme;
-use super::token::TokenKey;
 
 /// Signed to find out whether a key belongs to a certificate. No structure that is ever signed for
 /// a bundle starts like this.
@@ -22,7 +22,7 @@ impl SigningKey {
     /// The value of a signature over `bytes`.
     pub(super) fn sign(&self, scheme: Scheme, bytes: &[u8]) -> Result<Vec<u8>, SignError> {
         match self {
-            Self::Token(key) => Ok(key.sign(scheme, bytes)?),
+            Self::Token(key) => Ok(key.sign(scheme.on_token(), bytes)?),
             Self::Pem(key) => {
                 let mut signer = match one_step(scheme) {
                     Some(digest) => Signer::new(digest, key)?,
@@ -40,7 +40,7 @@ impl SigningKey {
             // Tokens need not show the public half of a private key; they have to sign.
             Self::Token(key) => {
                 let scheme = Scheme::of(public)?;
-                if !key.fits(scheme) {
+                if key.kind() != Some(scheme.on_token().key_kind()) {
                     return Ok(false);
                 }
                 let value = self.sign(scheme, QUESTION)?;

@@ -10,11 +10,10 @@ mod identity;
 mod key;
 mod scheme;
 mod time;
-mod token;
 
 pub use append::{AppendError, append};
 pub use identity::{Identity, IdentityError, KeySource, Validity, load_certificates};
-pub use token::{TokenAccess, TokenError, UriError};
+pub use token_key::{TokenAccess, TokenError, UriError};
 
 use bundle_format::cms::SignedParts;
 use openssl::error::ErrorStack;
