@@ -20,6 +20,16 @@ pub struct TokenAccess {
 }
 
 impl TokenAccess {
+    /// What the environment says, by the names that RAUC has for it. Empty is as good as not set.
+    #[must_use]
+    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let set = |name| variable(name).filter(|value| !value.is_empty());
+        Self {
+            module: set("RAUC_PKCS11_MODULE").map(PathBuf::from),
+            pin: set("RAUC_PKCS11_PIN"),
+        }
+    }
+
     /// What the URI says comes before what the environment says.
     pub(crate) fn pin(&self, uri: &Uri) -> Result<Option<String>, TokenError> {
         match &uri.pin {

@@ -1,5 +1,7 @@
 //! A private key that stays on its token.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectHandle};
@@ -15,8 +17,9 @@ use crate::uri::{Kind, Uri};
 
 /// A private key that stays on its token.
 pub struct TokenKey {
-    session: Session,
-    handle: ObjectHandle,
+    // A session does one thing at a time.
+    session: Mutex<Session>,
+    pub(crate) handle: ObjectHandle,
     kind: Option<KeyKind>,
 }
 
@@ -91,7 +94,7 @@ impl TokenKey {
             Some(Attribute::KeyType(kind)) => KeyKind::of(kind),
             _ => None,
         };
-        let session = token.into_session();
+        let session = Mutex::new(token.into_session());
         Ok(Self {
             session,
             handle,
@@ -104,6 +107,11 @@ impl TokenKey {
     #[must_use]
     pub fn kind(&self) -> Option<KeyKind> {
         self.kind
+    }
+
+    /// The session, for one operation.
+    pub(crate) fn session(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Signs `bytes`; the value is in the form that OpenSSL gives for the same.
@@ -123,7 +131,7 @@ impl TokenKey {
                 (Mechanism::Eddsa(parameters), bytes.to_vec())
             }
         };
-        let signed = self.session.sign(&mechanism, self.handle, &input);
+        let signed = self.session().sign(&mechanism, self.handle, &input);
         let value = signed.map_err(|source| TokenError::Refused {
             what: "sign with this key",
             source,

@@ -4,13 +4,16 @@
 //! token has to do is what its private key is needed for. The structures around it are others' affair.
 
 mod access;
+mod curve;
 mod error;
 mod key;
+mod opener;
 mod token;
 mod uri;
 
 pub use access::TokenAccess;
 pub use error::TokenError;
 pub use key::{Hash, KeyKind, Signing, TokenKey};
+pub use opener::{OpenerError, decryption_key};
 pub use token::certificate;
-pub use uri::{Uri, UriError, shown};
+pub use uri::{SCHEME, Uri, UriError, shown};

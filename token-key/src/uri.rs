@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::error::TokenError;
+
 /// What every such URI starts with.
-const SCHEME: &str = "pkcs11:";
+pub const SCHEME: &str = "pkcs11:";
 
 /// What is wrong with a URI. Never shows more of it than the name of an attribute: there may be a
 /// PIN in it.
@@ -89,9 +91,21 @@ pub(crate) enum PinAt {
 
 impl Uri {
     /// The URI in `place`, where else the name of a file stands; `None` if it is one.
-    pub fn from_place(place: &Path) -> Option<Result<Self, UriError>> {
+    pub(crate) fn from_place(place: &Path) -> Option<Result<Self, UriError>> {
         let text = place.to_str()?.strip_prefix(SCHEME)?;
         Some(Self::parse(text))
+    }
+
+    /// The same, with an error that says which URI it is.
+    ///
+    /// # Errors
+    /// The URI is not right.
+    pub fn of(place: &Path) -> Result<Option<Self>, TokenError> {
+        let wrong = |source| TokenError::Uri {
+            uri: shown(place),
+            source,
+        };
+        Self::from_place(place).transpose().map_err(wrong)
     }
 
     fn parse(text: &str) -> Result<Self, UriError> {

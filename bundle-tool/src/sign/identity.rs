@@ -7,7 +7,7 @@ use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
 use openssl::x509::X509;
-use token_key::{TokenAccess, TokenError, TokenKey, Uri, UriError};
+use token_key::{TokenAccess, TokenError, TokenKey, Uri};
 
 use super::SignError;
 use super::key::SigningKey;
@@ -270,17 +270,8 @@ fn subject(certificate: &X509) -> String {
     bundle_format::cms::certificate_name(certificate.subject_name())
 }
 
-/// The URI that stands in place of a file's name; `None` if it is one.
-fn uri(place: &Path) -> Result<Option<Uri>, TokenError> {
-    let wrong = |source: UriError| TokenError::Uri {
-        uri: token_key::shown(place),
-        source,
-    };
-    Uri::from_place(place).transpose().map_err(wrong)
-}
-
 fn certificates(place: &Path, access: &TokenAccess) -> Result<Vec<X509>, IdentityError> {
-    match uri(place)? {
+    match Uri::of(place)? {
         Some(uri) => Ok(vec![token_key::certificate(&uri, access)?]),
         None => load_certificates(place),
     }
@@ -305,7 +296,7 @@ pub fn load_certificates(path: &Path) -> Result<Vec<X509>, IdentityError> {
 }
 
 fn key(source: &KeySource) -> Result<SigningKey, IdentityError> {
-    if let Some(uri) = uri(&source.key)? {
+    if let Some(uri) = Uri::of(&source.key)? {
         return Ok(SigningKey::Token(TokenKey::open(&uri, &source.token)?));
     }
     let pem = read(&source.key, "key")?;

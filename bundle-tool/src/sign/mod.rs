@@ -5,7 +5,6 @@
 //! wants the whole payload of a plain bundle in memory.
 
 mod append;
-mod der;
 mod identity;
 mod key;
 mod scheme;
@@ -19,7 +18,7 @@ use bundle_format::cms::SignedParts;
 use openssl::error::ErrorStack;
 use openssl::x509::X509Ref;
 
-use der::{context, integer, octets, oid, sequence, set_of};
+use bundle_format::der::{self, context, integer, octets, oid, sequence, set_of};
 
 /// Why signing fails.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,7 @@ use openssl::pkey::{HasPublic, Id, PKeyRef};
 use token_key::{Hash, Signing};
 
 use super::SignError;
-use super::der::{null, oid, sequence};
+use bundle_format::der::{null, oid, sequence};
 
 const ID_SHA256: &str = "2.16.840.1.101.3.4.2.1";
 const ID_SHA512: &str = "2.16.840.1.101.3.4.2.3";

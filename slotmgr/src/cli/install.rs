@@ -3,9 +3,9 @@
 use std::fs::File;
 
 use anyhow::{Context, Result, bail};
-use bundle_format::cms::DecryptionKey;
 use bundle_format::manifest::Format;
 use bundle_format::{Bundle, Limits, ReadAt, Trust, VerifiedBundle, VerifiedManifest};
+use token_key::TokenAccess;
 
 use super::args::Options;
 use super::machine_facts::MachineFacts;
@@ -111,7 +111,7 @@ impl Opening<'_> {
             None => Place::Remote { len: reader.len() },
         };
         let reader: Box<dyn ReadAt> = Box::new(Stoppable::new(reader, self.stop));
-        let bundle = verify(reader, local.as_ref(), session, &trust)
+        let bundle = verify(reader, local.as_ref(), session, &trust, &self.around.token)
             .with_context(|| format!("the bundle {location} is refused; nothing was written"))?;
         refuse_format(session, bundle.manifest().manifest().bundle.format)?;
         let supply = supply(session, (&location, remote.as_ref()), (origin, self.stop))?;
@@ -254,6 +254,7 @@ fn verify(
     local: Option<&File>,
     session: &Session,
     trust: &Trust,
+    token: &TokenAccess,
 ) -> Result<VerifiedBundle<Box<dyn ReadAt>>> {
     let mut limits = Limits::default();
     if let Some(size) = session.conf.system.max_signature_size {
@@ -262,10 +263,11 @@ fn verify(
     let bundle = Bundle::open(reader, &limits)?;
     let encryption = &session.conf.encryption;
     let bundle = match &encryption.key {
-        Some(key) if bundle.is_encrypted()? => bundle.decrypt(&DecryptionKey::from_files(
+        Some(key) if bundle.is_encrypted()? => bundle.decrypt(&token_key::decryption_key(
             key,
             None,
             encryption.cert.as_deref(),
+            token,
         )?)?,
         _ => bundle,
     };
