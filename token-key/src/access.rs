@@ -10,6 +10,31 @@ use crate::uri::{PinAt, Uri};
 /// Largest file with a PIN, in bytes.
 const MAX_PIN_FILE: u64 = 4096;
 
+/// The module that is loaded when nobody names one: p11-kit's, which knows those that are installed.
+const DEFAULT_MODULE: &str = "p11-kit-proxy.so";
+
+/// How an object would be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The PKCS#11 module: a path, or a name that the loader looks for.
+    pub module: PathBuf,
+    /// Where the PIN comes from.
+    pub pin: PinFrom,
+}
+
+/// Where a PIN comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PinFrom {
+    /// It stands in the URI.
+    Uri,
+    /// The URI names a file.
+    File(PathBuf),
+    /// `RAUC_PKCS11_PIN`
+    Environment,
+    /// There is none.
+    Nowhere,
+}
+
 /// How tokens are reached when the URI does not say it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct TokenAccess {
@@ -27,6 +52,21 @@ impl TokenAccess {
         Self {
             module: set("RAUC_PKCS11_MODULE").map(PathBuf::from),
             pin: set("RAUC_PKCS11_PIN"),
+        }
+    }
+
+    /// How the object of `uri` would be reached. Nobody is asked anything.
+    #[must_use]
+    pub fn plan(&self, uri: &Uri) -> Plan {
+        let configured = uri.module.as_ref().or(self.module.as_ref());
+        Plan {
+            module: configured.map_or_else(|| DEFAULT_MODULE.into(), PathBuf::clone),
+            pin: match (&uri.pin, &self.pin) {
+                (Some(PinAt::Value(_)), _) => PinFrom::Uri,
+                (Some(PinAt::File(path)), _) => PinFrom::File(path.clone()),
+                (None, Some(_)) => PinFrom::Environment,
+                (None, None) => PinFrom::Nowhere,
+            },
         }
     }
 
@@ -84,6 +124,14 @@ mod tests {
         fs_err::write(file.path(), "file\n").unwrap();
         let uri = format!("pkcs11:?pin-source={}", file.path().display());
         assert_eq!(pin_of(&uri).unwrap(), "file");
+        let plan = |uri: &str| {
+            let uri = Uri::from_place(Path::new(uri)).unwrap().unwrap();
+            access.plan(&uri)
+        };
+        assert_eq!(plan("pkcs11:").pin, PinFrom::Environment);
+        assert_eq!(plan("pkcs11:").module, Path::new(DEFAULT_MODULE));
+        assert_eq!(plan("pkcs11:?pin-value=uri").pin, PinFrom::Uri);
+        assert_eq!(plan("pkcs11:?module-path=/m").module, Path::new("/m"));
         let missing = pin_of("pkcs11:?pin-source=/nowhere/pin")
             .unwrap_err()
             .to_string();

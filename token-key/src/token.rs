@@ -14,9 +14,6 @@ use crate::access::TokenAccess;
 use crate::error::TokenError;
 use crate::uri::{Kind, TokenName, Uri};
 
-/// The module that is loaded when nobody names one: p11-kit's, which knows those that are installed.
-const DEFAULT_MODULE: &str = "p11-kit-proxy.so";
-
 /// The certificate that `uri` names.
 ///
 /// # Errors
@@ -48,10 +45,9 @@ impl Token {
             let (uri, wanted) = (uri.shown.clone(), wanted.name());
             return Err(TokenError::OtherKind { uri, wanted });
         }
-        let configured = uri.module.as_deref().or(access.module.as_deref());
-        let module = configured.unwrap_or(Path::new(DEFAULT_MODULE));
-        let library = load(module)?;
-        let (slot, info) = find(&library, uri, module)?;
+        let module = access.plan(uri).module;
+        let library = load(&module)?;
+        let (slot, info) = find(&library, uri, &module)?;
         let session = library
             .open_ro_session(slot)
             .map_err(|source| TokenError::Refused {

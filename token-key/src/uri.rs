@@ -1,5 +1,6 @@
 //! `pkcs11:` URIs (RFC 7512): which object on which token is meant, and how to get at it.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::error::TokenError;
@@ -108,6 +109,12 @@ impl Uri {
         Self::from_place(place).transpose().map_err(wrong)
     }
 
+    /// Whether it says which module is loaded into this process.
+    #[must_use]
+    pub fn names_module(&self) -> bool {
+        self.module.is_some()
+    }
+
     fn parse(text: &str) -> Result<Self, UriError> {
         let (path, query) = text.split_once('?').unwrap_or((text, ""));
         let mut uri = Self {
@@ -183,6 +190,13 @@ impl Uri {
             _ => return Err(unknown(name)),
         }
         Ok(())
+    }
+}
+
+/// Without the query, in which a PIN may stand.
+impl fmt::Display for Uri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
     }
 }
 
