@@ -2,13 +2,18 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
+use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
+use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectHandle};
 use cryptoki::session::Session;
 use openssl::bn::BigNum;
 use openssl::ecdsa::EcdsaSig;
+use openssl::error::ErrorStack;
 use openssl::hash::{MessageDigest, hash};
+use openssl::pkey::{PKey, Public};
+use openssl::rsa::Padding;
+use openssl::sign::{RsaPssSaltlen, Verifier};
 
 use crate::access::TokenAccess;
 use crate::error::TokenError;
@@ -39,6 +44,10 @@ pub enum KeyKind {
 pub enum Hash {
     /// SHA-256.
     Sha256,
+    /// SHA-384.
+    Sha384,
+    /// SHA-512.
+    Sha512,
 }
 
 /// How to sign.
@@ -46,6 +55,8 @@ pub enum Hash {
 pub enum Signing {
     /// RSA, PKCS #1 v1.5.
     Pkcs1(Hash),
+    /// RSA, PSS with a salt as long as the digest.
+    Pss(Hash),
     /// ECDSA.
     Ecdsa(Hash),
     /// Ed25519, which hashes by itself.
@@ -57,7 +68,7 @@ impl Signing {
     #[must_use]
     pub fn key_kind(self) -> KeyKind {
         match self {
-            Self::Pkcs1(_) => KeyKind::Rsa,
+            Self::Pkcs1(_) | Self::Pss(_) => KeyKind::Rsa,
             Self::Ecdsa(_) => KeyKind::Ec,
             Self::Ed25519 => KeyKind::Edwards,
         }
@@ -66,10 +77,29 @@ impl Signing {
 
 impl Hash {
     fn of(self, bytes: &[u8]) -> Result<Vec<u8>, TokenError> {
-        let digest = match self {
+        Ok(hash(self.digest(), bytes)?.to_vec())
+    }
+
+    fn digest(self) -> MessageDigest {
+        match self {
             Self::Sha256 => MessageDigest::sha256(),
+            Self::Sha384 => MessageDigest::sha384(),
+            Self::Sha512 => MessageDigest::sha512(),
+        }
+    }
+
+    /// PSS in the form that TLS 1.3 demands.
+    fn pss(self) -> PkcsPssParams {
+        let (hash_alg, mgf, len) = match self {
+            Self::Sha256 => (MechanismType::SHA256, PkcsMgfType::MGF1_SHA256, 32_u64),
+            Self::Sha384 => (MechanismType::SHA384, PkcsMgfType::MGF1_SHA384, 48),
+            Self::Sha512 => (MechanismType::SHA512, PkcsMgfType::MGF1_SHA512, 64),
         };
-        Ok(hash(digest, bytes)?.to_vec())
+        PkcsPssParams {
+            hash_alg,
+            mgf,
+            s_len: len.into(),
+        }
     }
 
     /// What stands before the digest in the DigestInfo that PKCS #1 v1.5 pads (RFC 8017, 9.2).
@@ -77,6 +107,12 @@ impl Hash {
         match self {
             Self::Sha256 => {
                 b"\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20"
+            }
+            Self::Sha384 => {
+                b"\x30\x41\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x02\x05\x00\x04\x30"
+            }
+            Self::Sha512 => {
+                b"\x30\x51\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x03\x05\x00\x04\x40"
             }
         }
     }
@@ -114,6 +150,19 @@ impl TokenKey {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether it is the other half of `public`. Tokens need not show the public half of a private key:
+    /// it has to sign, in the way that it is going to.
+    ///
+    /// # Errors
+    /// The token does not want to.
+    pub fn belongs_to(&self, public: &PKey<Public>, how: Signing) -> Result<bool, TokenError> {
+        if self.kind != Some(how.key_kind()) {
+            return Ok(false);
+        }
+        let value = self.sign(how, QUESTION)?;
+        Ok(how.verify(public, &value, QUESTION)?)
+    }
+
     /// Signs `bytes`; the value is in the form that OpenSSL gives for the same.
     ///
     /// # Errors
@@ -125,6 +174,7 @@ impl TokenKey {
                 let info = [hash.info_prefix(), &hash.of(bytes)?].concat();
                 (Mechanism::RsaPkcs, info)
             }
+            Signing::Pss(hash) => (Mechanism::RsaPkcsPss(hash.pss()), hash.of(bytes)?),
             Signing::Ecdsa(hash) => (Mechanism::Ecdsa, hash.of(bytes)?),
             Signing::Ed25519 => {
                 let parameters = EddsaParams::new(EddsaSignatureScheme::Pure);
@@ -137,9 +187,27 @@ impl TokenKey {
             source,
         })?;
         match how {
-            Signing::Pkcs1(_) | Signing::Ed25519 => Ok(value),
+            Signing::Pkcs1(_) | Signing::Pss(_) | Signing::Ed25519 => Ok(value),
             Signing::Ecdsa(_) => ecdsa_der(&value),
         }
+    }
+}
+
+impl Signing {
+    /// Whether `value` is such a signature over `bytes`.
+    fn verify(self, public: &PKey<Public>, value: &[u8], bytes: &[u8]) -> Result<bool, ErrorStack> {
+        let mut verifier = match self {
+            Self::Pkcs1(hash) | Self::Pss(hash) | Self::Ecdsa(hash) => {
+                Verifier::new(hash.digest(), public)?
+            }
+            Self::Ed25519 => Verifier::new_without_digest(public)?,
+        };
+        if let Self::Pss(_) = self {
+            verifier.set_rsa_padding(Padding::PKCS1_PSS)?;
+            verifier.set_rsa_pss_saltlen(RsaPssSaltlen::DIGEST_LENGTH)?;
+        }
+        // A value that cannot even be parsed is of another key as well.
+        Ok(verifier.verify_oneshot(value, bytes).unwrap_or(false))
     }
 }
 
@@ -153,6 +221,10 @@ impl KeyKind {
         }
     }
 }
+
+/// Signed to find out whether a key belongs to a certificate. Nothing that is ever signed for a bundle or
+/// by TLS starts like this.
+const QUESTION: &[u8] = b"slotmgr: does this key belong to the certificate?";
 
 /// Tokens give the two numbers of an ECDSA signature one after the other.
 fn ecdsa_der(value: &[u8]) -> Result<Vec<u8>, TokenError> {

@@ -17,6 +17,8 @@ use ureq::{Agent, Body, RequestBuilder};
 use super::address::Address;
 use super::date;
 use super::halt::Halt;
+#[cfg(feature = "held-key")]
+use super::held::Handshake;
 use super::patience::{Patience, Wait};
 use super::rate::Meter;
 use super::settings::{Header, Settings, SettingsError};
@@ -146,17 +148,15 @@ impl Client {
             .timeout_recv_response(Some(patience.stall))
             .timeout_per_read(Some(patience.stall))
             .timeout_per_call(Some(patience.answer))
-            .tls_config(settings.tls.config()?)
             .proxy(settings.proxy)
-            .user_agent(concat!("slotmgr/", env!("CARGO_PKG_VERSION")))
-            .build();
+            .user_agent(concat!("slotmgr/", env!("CARGO_PKG_VERSION")));
         let halt = Arc::new(Halt::default());
         let meter = Meter::new(
             settings.rate,
             (Arc::clone(&settings.wait), Arc::clone(&halt)),
         );
         Ok(Self {
-            agent: config.new_agent(),
+            agent: settings.tls.agent(config)?,
             patience,
             headers: settings.headers.into(),
             meter: Arc::new(meter),
@@ -370,13 +370,28 @@ impl Client {
 
 fn no_answer(error: &ureq::Error, address: &Address) -> Failure {
     // Only the kind of failure: ureq's own messages may hold the address.
-    let source = io::Error::other(without(&error.to_string(), address));
+    let message = match error {
+        // Without "other: " before it.
+        ureq::Error::Other(other) => other.to_string(),
+        error => error.to_string(),
+    };
+    let source = io::Error::other(without(&message, address));
     match error {
-        ureq::Error::NativeTls(_) | ureq::Error::Tls(_) => Failure::Final(HttpError::Tls {
+        error if is_final(error) => Failure::Final(HttpError::Tls {
             address: address.clone(),
             source,
         }),
         _ => Failure::Passing(source, None),
+    }
+}
+
+/// Whether no secure connection can come about.
+fn is_final(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::NativeTls(_) | ureq::Error::Tls(_) => true,
+        #[cfg(feature = "held-key")]
+        ureq::Error::Other(other) => other.is::<Handshake>(),
+        _ => false,
     }
 }
 

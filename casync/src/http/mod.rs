@@ -16,6 +16,8 @@ mod client;
 mod date;
 mod file;
 mod halt;
+#[cfg(feature = "held-key")]
+mod held;
 mod patience;
 mod rate;
 mod settings;
@@ -25,7 +27,9 @@ pub use address::{Address, AddressError};
 pub use client::{Client, HttpError};
 pub use file::HttpFile;
 pub use halt::Halt;
+#[cfg(feature = "held-key")]
+pub use held::{ClientKey, HeldError, SigningError, TlsSignature};
 pub use patience::{Patience, SystemWait, Wait};
-pub use settings::{Header, Servers, Settings, SettingsError, Tls, header, headers};
+pub use settings::{Header, Identity, Servers, Settings, SettingsError, Tls, header, headers};
 pub use store::HttpStore;
 pub use ureq::Proxy;

@@ -23,9 +23,9 @@ impl SoftHsm {
             dir: tempfile::tempdir().unwrap(),
         };
         let tokens = hsm.dir.path().join("tokens");
-        std::fs::create_dir(&tokens).unwrap();
+        fs_err::create_dir(&tokens).unwrap();
         let conf = format!("directories.tokendir = {}\n", tokens.display());
-        std::fs::write(hsm.conf(), conf).unwrap();
+        fs_err::write(hsm.conf(), conf).unwrap();
         hsm.add_token(label);
         hsm
     }
