@@ -474,3 +474,55 @@ fn a_token_that_opens_nothing_says_why_and_not_its_pin() {
         assert!(!said.contains(PIN) && !said.contains("11111111"), "{said}");
     }
 }
+
+/// `rauc` does not write such envelopes; whoever encrypts with `openssl cms` may.
+#[test]
+fn oaep_as_far_as_the_token_knows_it() {
+    let bench = Bench::new();
+    let by = ["--cert", "rsa.crt", "--key", "rsa.key", "signed.raucb"];
+    let image = ["--compatible", "Board", "--image", "rootfs=rootfs.ext4"];
+    let create = [&["create", "--format", "crypt"][..], &image, &by].concat();
+    succeeded(&bench.bundle_tool(&create));
+    let bundle = std::fs::read(bench.path("signed.raucb")).unwrap();
+    let (rest, len) = bundle.split_last_chunk().unwrap();
+    let len = usize::try_from(u64::from_be_bytes(*len)).unwrap();
+    let (payload, signature) = rest.split_at(rest.len() - len);
+    write(&bench.path("signature"), signature);
+    for (digest, expected) in [("sha1", None), ("sha256", Some("the token cannot decrypt"))] {
+        let (input, output, cert) = (
+            bench.path("signature"),
+            bench.path("out"),
+            bench.path("rsa.crt"),
+        );
+        let digest = format!("rsa_oaep_md:{digest}");
+        let fixed = [
+            "cms",
+            "-encrypt",
+            "-binary",
+            "-outform",
+            "DER",
+            "-aes-256-cbc",
+        ];
+        let files = [
+            "-in",
+            text(&input),
+            "-out",
+            text(&output),
+            "-recip",
+            text(&cert),
+        ];
+        let way = ["-keyopt", "rsa_padding_mode:oaep", "-keyopt", &digest];
+        run("openssl", &[&fixed[..], &files, &way].concat());
+        let envelope = std::fs::read(&output).unwrap();
+        let len = (envelope.len() as u64).to_be_bytes();
+        write(
+            &bench.path("oaep.raucb"),
+            &[payload, &envelope, &len].concat(),
+        );
+        let key = ["--decrypt-key", "pkcs11:object=rsa", "oaep.raucb"];
+        let verify = bench.bundle_tool(&[&["verify", "--keyring", "rsa.crt"][..], &key].concat());
+        let said = String::from_utf8_lossy(&verify.stderr);
+        assert_eq!(verify.status.success(), expected.is_none(), "{said}");
+        assert!(said.contains(expected.unwrap_or_default()), "{said}");
+    }
+}

@@ -17,7 +17,7 @@ use softhsm::{MODULE, PIN, SoftHsm};
 use support::nginx::{EC, Nginx, authority, certified};
 use support::rig::{Rig, stderr, stdout};
 use support::server::{Fault, Server};
-use support::{bundle_file, noise};
+use support::{bundle_file, crypt_bundle, noise};
 
 /// Bytes of the image.
 const IMAGE: usize = 1 << 20;
@@ -162,6 +162,24 @@ fn the_certificate_too_and_everything_from_the_configuration() {
         &[&own[..], &["--tls-key", &key, &url]].concat(),
     );
     assert!(said(&output).contains("tls-key names a module (module-path): only system.conf may"));
+}
+
+#[test]
+fn an_encrypted_bundle_by_the_same_token() {
+    let lab = lab();
+    let nginx = lab.nginx("TLSv1.2 TLSv1.3");
+    let (bundle, _) = crypt_bundle(lab.dir.path(), &lab.image);
+    let pki = |name: &str| lab.dir.path().join("pki").join(name);
+    let signer = (&*pki("signer.key.pem"), &*pki("signer.cert.pem"));
+    lab.hsm.import("Board", signer, "bundles", "10");
+    let rig = lab.rig(&format!(
+        "tls-ca={}\ntls-cert={}\ntls-key=pkcs11:object=ec\n[encryption]\nkey=pkcs11:object=bundles",
+        lab.file("ca.pem"),
+        lab.file("ec.pem")
+    ));
+    let url = nginx.url(bundle.file_name().unwrap().to_str().unwrap());
+    let output = lab.install(&rig, &ENVIRONMENT, &[&url]);
+    lab.is_installed(&rig, &output);
 }
 
 #[test]

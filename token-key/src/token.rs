@@ -1,6 +1,7 @@
 //! Tokens, and what is on them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error as Cryptoki, RvError};
@@ -134,17 +135,27 @@ impl Token {
     }
 }
 
+/// Modules that are in this process. They stay: few of them survive to be unloaded while they are
+/// initialised, and the service opens its keys anew for each installation.
+static MODULES: Mutex<Vec<(PathBuf, Pkcs11)>> = Mutex::new(Vec::new());
+
 fn load(module: &Path) -> Result<Pkcs11, TokenError> {
+    let mut loaded = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, library)) = loaded.iter().find(|(path, _)| path == module) {
+        return Ok(library.clone());
+    }
     let failed = |source| TokenError::Module {
         module: module.to_owned(),
         source,
     };
     let library = Pkcs11::new(module).map_err(failed)?;
     match library.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
-        // A module is loaded once into a process, however many of its objects are asked for.
-        Ok(()) | Err(Cryptoki::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(library),
-        Err(source) => Err(failed(source)),
+        // By another name it may be here already.
+        Ok(()) | Err(Cryptoki::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
+        Err(source) => return Err(failed(source)),
     }
+    loaded.push((module.to_owned(), library.clone()));
+    Ok(library)
 }
 
 /// The one token that fits.

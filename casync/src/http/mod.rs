@@ -14,6 +14,7 @@
 mod address;
 mod client;
 mod date;
+mod failure;
 mod file;
 mod halt;
 #[cfg(feature = "held-key")]
@@ -24,7 +25,8 @@ mod settings;
 mod store;
 
 pub use address::{Address, AddressError};
-pub use client::{Client, HttpError};
+pub use client::Client;
+pub use failure::HttpError;
 pub use file::HttpFile;
 pub use halt::Halt;
 #[cfg(feature = "held-key")]
