@@ -15,6 +15,7 @@ use uboot_env::config::EnvConfig;
 use uboot_env::select::CopyId;
 use uboot_env::storage::lock::{LockPaths, Locks};
 
+use super::direct::Direct;
 use super::durable::create_directory;
 use super::flash::FlashSlot;
 use super::uboot_copy::UBootCopy;
@@ -109,7 +110,8 @@ impl DeviceDisks {
                 .map_err(|_| OpenError::InUse { path: path.clone() })?;
             file
         };
-        Ok(Box::new(FileStorage::new(file).map_err(open)?))
+        let storage = FileStorage::new(file).map_err(open)?;
+        Ok(Box::new(storage.past_the_cache()))
     }
 
     fn open_env(&mut self, copy: EnvCopy) -> Result<Box<dyn Storage>, OpenError> {
@@ -290,6 +292,7 @@ fn create_record(directory: &Path, path: &Path) -> io::Result<()> {
 /// A block device or a regular file.
 pub struct FileStorage {
     file: File,
+    direct: Direct,
     len: u64,
 }
 
@@ -300,7 +303,21 @@ impl FileStorage {
     /// When the length cannot be found out.
     pub fn new(file: File) -> io::Result<Self> {
         let len = devio::block::device_len(&file)?;
-        Ok(FileStorage { file, len })
+        Ok(FileStorage {
+            direct: Direct::default(),
+            file,
+            len,
+        })
+    }
+
+    /// For a disk of which much is read and written once: past the page cache where that goes. Opened for
+    /// reading and writing.
+    #[must_use]
+    pub fn past_the_cache(self) -> Self {
+        FileStorage {
+            direct: Direct::beside(&self.file),
+            ..self
+        }
     }
 }
 
@@ -310,7 +327,9 @@ impl Storage for FileStorage {
     }
 
     fn read_at(&mut self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.file.read_exact_at(buf, offset)
+        let done = self.direct.read(buf, offset)?;
+        self.file
+            .read_exact_at(&mut buf[done..], offset + done as u64)
     }
 
     fn write_at(&mut self, data: &[u8], offset: u64) -> io::Result<()> {
@@ -319,7 +338,8 @@ impl Storage for FileStorage {
         if end.is_none_or(|end| end > self.len) {
             return Err(io::ErrorKind::WriteZero.into());
         }
-        self.file.write_all_at(data, offset)
+        let done = self.direct.write(data, offset)?;
+        self.file.write_all_at(&data[done..], offset + done as u64)
     }
 
     fn begin_write_out(&mut self, offset: u64, len: u64) {
