@@ -71,7 +71,7 @@ pub enum HttpError {
     /// It leads nowhere, in a circle, or out of TLS.
     #[error("{0} is redirected too often, to nowhere, or from https to http")]
     Redirect(Address),
-    /// [`Client::stop`] was called.
+    /// [`super::Client::stop`] was called.
     #[error("{0} is not read any further: it was asked to stop")]
     Stopped(Address),
 }
