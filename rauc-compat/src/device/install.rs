@@ -8,7 +8,7 @@ use slotmgr::service::{
     InstallRequest, Local, Origin, Service as _, Step, Steps, Stop, ask_to_stop, was_stopped,
 };
 
-use super::face::Face;
+use super::face::{Face, Own};
 use super::{DeviceEnvironment, exit};
 use crate::arguments::InstallArguments;
 use crate::report::Output;
@@ -19,9 +19,12 @@ pub(super) fn run(
     output: &Output,
 ) -> Result<ExitCode> {
     let request = request(arguments);
-    let booted = arguments.override_boot_slot.as_deref();
+    let own = Own {
+        booted: arguments.override_boot_slot.as_deref(),
+        handler_args: arguments.handler_args.as_deref(),
+    };
     let source = &arguments.bundle;
-    match Face::open(&arguments.global, booted, around)? {
+    match Face::open(&arguments.global, own, around)? {
         Face::Service(remote) => Ok(through(&remote, &request, source, output)),
         Face::Here(local) => here(&local, request, source, output),
     }

@@ -40,6 +40,8 @@ pub(crate) struct Wishes {
     pub ignore_version_limit: bool,
     /// What is done with a bundle that fell three times.
     pub fallen: Fallen,
+    /// What a bundle's own handler gets behind the bundle's arguments.
+    pub handler_arguments: Option<String>,
     /// Ends the installation early.
     pub stop: Stop,
 }
@@ -328,6 +330,7 @@ pub(super) fn policy(
         boot_id: around.boot_id.clone(),
         work_directory: system.mount_prefix.clone(),
         handlers: session.conf.handlers.clone(),
+        handler_arguments: wishes.handler_arguments.clone(),
         repositories: session.conf.repositories.clone(),
         facts: facts.told,
         status: Some(session.conf.system.status.clone()),
