@@ -24,6 +24,7 @@ use tar::EntryType;
 
 mod archive;
 mod directory;
+mod sparse;
 mod tree;
 
 pub(crate) use archive::unpack;
@@ -51,6 +52,15 @@ pub enum UnpackError {
     /// The same of a directory of the bundle.
     #[error("it cannot be read from the bundle")]
     Directory(#[from] bundle_format::PayloadError),
+    /// A file of it.
+    #[error("cannot read {} out of the bundle", path.display())]
+    Read {
+        /// As it stands in the archive.
+        path: PathBuf,
+        /// What is wrong with it, or with what it comes over.
+        #[source]
+        source: io::Error,
+    },
     /// A path that leads out of the slot.
     #[error("the path {} leads out of the slot", path.display())]
     Escape {
@@ -161,9 +171,9 @@ impl Tree {
 
     fn finish_directories(&mut self) -> Result<(), UnpackError> {
         for (path, attributes) in std::mem::take(&mut self.directories).into_iter().rev() {
-            let name = path.file_name().unwrap_or(OsStr::new("."));
-            let parent = self.directory(path.parent().unwrap_or(Path::new("")))?;
-            self.apply(&parent, name, attributes, false)
+            // Opened, so that a link that took its place cannot lead elsewhere.
+            let directory = self.directory(&path)?;
+            self.apply(&directory, OsStr::new("."), attributes, false)
                 .map_err(made(&path))?;
         }
         Ok(())
@@ -207,7 +217,8 @@ fn new_file(parent: &OwnedFd, name: &OsStr) -> io::Result<File> {
     Ok(File::from(openat(parent, name, flags, mode)?))
 }
 
-fn copy(from: &mut impl Read, to: &mut File) -> io::Result<Digest> {
+/// Copies the content of the file at `path`.
+fn copy(from: &mut impl Read, to: &mut File, path: &Path) -> Result<Digest, UnpackError> {
     let mut digest = Sha256::new();
     let mut buffer = vec![0; PIECE];
     loop {
@@ -215,10 +226,13 @@ fn copy(from: &mut impl Read, to: &mut File) -> io::Result<Digest> {
             Ok(0) => return Ok(Digest::from_bytes(digest.finalize().into())),
             Ok(count) => {
                 digest.update(&buffer[..count]);
-                to.write_all(&buffer[..count])?;
+                to.write_all(&buffer[..count]).map_err(made(path))?;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(source) => {
+                let path = path.to_owned();
+                return Err(UnpackError::Read { path, source });
+            }
         }
     }
 }

@@ -11,12 +11,13 @@ use bundle_format::Digest;
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::libc::dev_t;
-use nix::sys::stat::{Mode, SFlag, makedev};
+use nix::sys::stat::{Mode, SFlag, fstatat, makedev};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, linkat, symlinkat, unlinkat};
 use tar::{Entry, EntryType};
 use xattr::FileExt as _;
 
+use super::sparse::Holes;
 use super::{
     Attributes, Keep, MAX_DEPTH, MAX_ENTRIES, Tree, UnpackError, copy, made, make_directory,
     make_node, new_file,
@@ -51,7 +52,11 @@ impl Tree {
         if kind == EntryType::XGlobalHeader {
             return Ok(());
         }
-        let said = PathBuf::from(OsStr::from_bytes(&entry.path_bytes()));
+        let holes = Holes::of(&mut entry).map_err(UnpackError::Stream)?;
+        let said = match &holes {
+            Some(holes) => holes.path.clone(),
+            None => PathBuf::from(OsStr::from_bytes(&entry.path_bytes())),
+        };
         let path = inside(&said)?;
         let attributes = attributes(&entry).map_err(UnpackError::Stream)?;
         let Some(name) = path.file_name().map(ToOwned::to_owned) else {
@@ -63,28 +68,25 @@ impl Tree {
         let failed = made(&path);
         match kind {
             EntryType::Directory => {
-                make_directory(&parent, &name).map_err(failed)?;
+                self.replace_by_directory(&parent, &path).map_err(failed)?;
                 self.directories.push((path, attributes));
                 return Ok(());
             }
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                remove(&parent, &name).map_err(&failed)?;
-                let digest = self
-                    .write_file(&parent, &name, &mut entry, attributes)
-                    .map_err(failed)?;
+                self.remove(&parent, &path).map_err(failed)?;
+                let digest = self.write_file(&parent, &path, (&mut entry, holes), attributes)?;
                 self.files.insert(path, digest);
                 return Ok(());
             }
             EntryType::Symlink => {
-                remove(&parent, &name).map_err(&failed)?;
-                self.files.remove(&path);
+                self.remove(&parent, &path).map_err(&failed)?;
                 let target = link_target(&entry)?;
                 symlinkat(&target, &parent, name.as_os_str())
                     .map_err(|errno| failed(errno.into()))?;
             }
             EntryType::Link => return self.hard_link(&entry, &parent, &path),
             EntryType::Char | EntryType::Block | EntryType::Fifo => {
-                remove(&parent, &name).map_err(&failed)?;
+                self.remove(&parent, &path).map_err(&failed)?;
                 let (kind, device) = node_of(&entry).map_err(&failed)?;
                 make_node(&parent, &name, kind, device).map_err(failed)?;
             }
@@ -102,9 +104,13 @@ impl Tree {
         path: &Path,
     ) -> Result<(), UnpackError> {
         let target = inside(&link_target(entry)?)?;
+        // GNU tar writes this when it is given one file twice.
+        if target == path {
+            return Ok(());
+        }
         let from = self.directory(target.parent().unwrap_or(Path::new("")))?;
         let name = |path: &Path| path.file_name().unwrap_or_default().to_owned();
-        remove(parent, &name(path)).map_err(made(path))?;
+        self.remove(parent, path).map_err(made(path))?;
         linkat(
             &from,
             name(&target).as_os_str(),
@@ -122,25 +128,58 @@ impl Tree {
     fn write_file<R: Read>(
         &self,
         parent: &OwnedFd,
-        name: &OsStr,
-        entry: &mut Entry<'_, R>,
+        path: &Path,
+        (entry, holes): (&mut Entry<'_, R>, Option<Holes>),
         attributes: Attributes,
-    ) -> io::Result<Digest> {
-        let mut file = new_file(parent, name)?;
-        let digest = copy(entry, &mut file)?;
-        self.apply(parent, name, attributes, false)?;
+    ) -> Result<Digest, UnpackError> {
+        let name = path.file_name().unwrap_or_default();
+        let mut file = new_file(parent, name).map_err(made(path))?;
+        let digest = match holes {
+            Some(holes) => {
+                let mut filled = holes.fill(&mut *entry).map_err(UnpackError::Stream)?;
+                copy(&mut filled, &mut file, path)?
+            }
+            None => copy(entry, &mut file, path)?,
+        };
+        self.apply(parent, name, attributes, false)
+            .map_err(made(path))?;
         // Last, since a change of the owner takes capabilities away.
         if self.keep == Keep::All
-            && let Some(extensions) = entry.pax_extensions()?
+            && let Some(extensions) = entry.pax_extensions().map_err(UnpackError::Stream)?
         {
             for extension in extensions {
-                let extension = extension?;
+                let extension = extension.map_err(UnpackError::Stream)?;
                 if let Some(name) = extension.key_bytes().strip_prefix(XATTR) {
-                    file.set_xattr(OsStr::from_bytes(name), extension.value_bytes())?;
+                    file.set_xattr(OsStr::from_bytes(name), extension.value_bytes())
+                        .map_err(made(path))?;
                 }
             }
         }
         Ok(digest)
+    }
+
+    /// The last entry of a name counts, but a directory stays one, with everything in it.
+    fn replace_by_directory(&mut self, parent: &OwnedFd, path: &Path) -> io::Result<()> {
+        let name = path.file_name().unwrap_or_default();
+        let found = match fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(found) => SFlag::from_bits_truncate(found.st_mode & SFlag::S_IFMT.bits()),
+            Err(Errno::ENOENT) => return make_directory(parent, name),
+            Err(errno) => return Err(errno.into()),
+        };
+        if found != SFlag::S_IFDIR {
+            self.remove(parent, path)?;
+        }
+        make_directory(parent, name)
+    }
+
+    /// The last entry of a name counts.
+    fn remove(&mut self, parent: &OwnedFd, path: &Path) -> io::Result<()> {
+        self.files.remove(path);
+        let name = path.file_name().unwrap_or_default();
+        match unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
     }
 }
 
@@ -180,14 +219,6 @@ fn attributes<R: Read>(entry: &Entry<'_, R>) -> io::Result<Attributes> {
         mode: Mode::from_bits_truncate(header.mode()? & 0o7777),
         time: TimeSpec::new(seconds, 0),
     })
-}
-
-/// The last entry of a name counts.
-fn remove(parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
-    match unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
-        Ok(()) | Err(Errno::ENOENT) => Ok(()),
-        Err(errno) => Err(errno.into()),
-    }
 }
 
 /// Kind and number of the device that an entry describes, or of a pipe.
