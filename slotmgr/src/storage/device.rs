@@ -17,6 +17,7 @@ use uboot_env::storage::lock::{LockPaths, Locks};
 
 use super::durable::create_directory;
 use super::flash::FlashSlot;
+use super::mounts::Mounts;
 use super::uboot_copy::UBootCopy;
 use super::{Area, Disks, EnvCopy, OpenError, RecordCopy, Storage};
 use crate::partition::live;
@@ -94,6 +95,9 @@ impl DeviceDisks {
         let kind = fs_err::metadata(path).map_err(&open)?.file_type();
         if kind.is_char_device() {
             return Ok(Box::new(FlashSlot::open(path, *slot)?));
+        }
+        if !slot.has_region() && Mounts::now().of(path).is_some() {
+            return Err(OpenError::InUse { path: path.clone() });
         }
         let file = if slot.has_region() {
             // A whole disk, of which the running system has other parts mounted.
