@@ -14,6 +14,7 @@ use super::remote::{self, Remote};
 use super::session::{Session, Surroundings};
 use crate::config::VersionFloor;
 use crate::data::snapshot::Snapshots;
+use crate::health::preflight::Finding;
 use crate::health::{self, probe, traces};
 use crate::install::{
     self, CHUNK, CheckFirst, Compatibility, Distance, InstallError, Installed, Policy, Progress,
@@ -161,7 +162,7 @@ pub(crate) fn perform(
     progress: &mut dyn Progress,
 ) -> Result<Installed> {
     let mut found = preflight::look(session).into_iter();
-    if let Some(wrong) = found.find_map(|finding| finding.found.err()) {
+    if let Some(wrong) = found.find_map(Finding::refusal) {
         bail!("nothing was written: {wrong}");
     }
     note_fall(session, around)?;

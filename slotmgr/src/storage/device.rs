@@ -321,7 +321,8 @@ impl Storage for FileStorage {
         // A regular file would grow instead of saying that it is full.
         let end = offset.checked_add(data.len() as u64);
         if end.is_none_or(|end| end > self.len) {
-            return Err(io::ErrorKind::WriteZero.into());
+            let text = format!("the device ends at byte {}", self.len);
+            return Err(io::Error::new(io::ErrorKind::WriteZero, text));
         }
         self.file.write_all_at(data, offset)
     }
