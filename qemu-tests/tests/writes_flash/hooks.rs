@@ -100,6 +100,7 @@ fn hooked(guest: &mut Guest) -> String {
 
 /// What can be mounted is mounted, before and after.
 fn they_run_around_each_slot(guest: &mut Guest) {
+    guest.install(1, "");
     guest.install(AROUND, "");
     let lines = [
         ("rootfs.1", "ubifs /dev/ubi0_4 mounted"),
