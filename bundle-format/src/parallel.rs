@@ -27,33 +27,40 @@ pub(crate) fn run<J: Send, E: Send>(
     }
     let jobs = Mutex::new(jobs.enumerate());
     let stop = AtomicBool::new(false);
+    let next = || {
+        let mut jobs = jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.next().filter(|_| !stop.load(Ordering::Relaxed))
+    };
     let (sender, results) = mpsc::channel();
     let mut failed: Option<(usize, E)> = None;
+    let mut take = |(index, result)| match result {
+        Ok(bytes) => done(bytes),
+        Err(error) => {
+            stop.store(true, Ordering::Relaxed);
+            if failed.as_ref().is_none_or(|(first, _)| index < *first) {
+                failed = Some((index, error));
+            }
+        }
+    };
     std::thread::scope(|scope| {
-        for _ in 0..threads() {
-            let (sender, jobs, stop, work) = (sender.clone(), &jobs, &stop, &work);
+        // This thread works too: starting one costs as much as unpacking a few blocks.
+        for _ in 1..threads() {
+            let (sender, next, work) = (sender.clone(), &next, &work);
             scope.spawn(move || {
                 let mut buffer = Vec::new();
-                while !stop.load(Ordering::Relaxed) {
-                    let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
-                    let Some((index, job)) = job else { break };
+                while let Some((index, job)) = next() {
                     // The receiver lives until all threads have ended.
                     let _ = sender.send((index, work(&mut buffer, job)));
                 }
             });
         }
         drop(sender);
-        for (index, result) in results {
-            match result {
-                Ok(bytes) => done(bytes),
-                Err(error) => {
-                    stop.store(true, Ordering::Relaxed);
-                    if failed.as_ref().is_none_or(|(first, _)| index < *first) {
-                        failed = Some((index, error));
-                    }
-                }
-            }
+        let mut buffer = Vec::new();
+        while let Some((index, job)) = next() {
+            take((index, work(&mut buffer, job)));
+            results.try_iter().for_each(&mut take);
         }
+        results.iter().for_each(&mut take);
     });
     failed.map_or(Ok(()), |(_, error)| Err(error))
 }

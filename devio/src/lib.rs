@@ -12,6 +12,7 @@
 //! - [`filesystem`]: which file system a file lives in, and the inode flags that matter
 //! - [`inode`]: taking the immutable flag off a file
 //! - [`lease`]: proving that nobody has a file open for writing
+//! - [`memory`]: what a waiting service keeps in memory
 //! - [`partition`]: telling the kernel about changed partitions; the lock that udev respects
 //! - [`watchdog`]: hardware watchdogs
 //! - [`mtd`]: raw flash
@@ -35,6 +36,7 @@ pub mod extents;
 pub mod filesystem;
 pub mod inode;
 pub mod lease;
+pub mod memory;
 pub mod mmc;
 pub mod mtd;
 pub mod partition;

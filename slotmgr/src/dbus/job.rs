@@ -18,8 +18,7 @@ use zbus::object_server::SignalEmitter;
 use super::failure::Failure;
 use super::installer::Installer;
 use super::manager::Manager;
-use super::wire_job;
-use super::{MANAGER_PATH, PATH};
+use super::{MANAGER_PATH, PATH, rest, wire_job};
 use crate::events::{Entry, without_secrets};
 use crate::install::{Message, Progress, Stage};
 use crate::program::Stop;
@@ -174,6 +173,7 @@ pub(super) fn start(
             let result = service.install(&request, &stop, &mut told);
             told.steps.end(result.is_ok());
             teller.ended(&result.map(drop).map_err(|error| format!("{error:#}")));
+            rest();
         });
     if let Err(error) = started {
         jobs.end();

@@ -90,6 +90,7 @@ pub fn serve(
     // Outside of the executor: who hears of it waits for the bus.
     service.begin();
     ready();
+    rest();
     let asked = offload(move || {
         until();
         jobs.stop_and_wait();
@@ -97,6 +98,13 @@ pub fn serve(
     zbus::block_on(either(connection.closed(), asked));
     service.end();
     Ok(())
+}
+
+/// After each piece of work, since the next one may be days away.
+fn rest() {
+    if let Err(error) = devio::memory::let_go_of_code() {
+        tracing::debug!("the service keeps its code in memory: {error}");
+    }
 }
 
 async fn connect(

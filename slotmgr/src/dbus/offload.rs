@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::failure::Failure;
+use super::rest;
 use crate::service::Service;
 
 /// Asks the service on a thread of its own.
@@ -14,7 +15,12 @@ pub(super) async fn ask<T: Send + 'static>(
     question: impl FnOnce(&dyn Service) -> anyhow::Result<T> + Send + 'static,
 ) -> Result<T, Failure> {
     let service = Arc::clone(service);
-    let answer = offload(move || question(service.as_ref())).await;
+    let answer = offload(move || {
+        let answer = question(service.as_ref());
+        rest();
+        answer
+    })
+    .await;
     let answer = answer.ok_or_else(|| {
         Failure::Failed("the machine is out of threads or memory; try again".to_owned())
     })?;

@@ -13,6 +13,7 @@ use super::notes::Notes;
 use super::plan::Form;
 use super::{AssembleError, LocalImage, Site, Step};
 use crate::program::Stop;
+use crate::storage::direct::Aligned;
 
 /// A part that reaches as far as an image goes.
 const ALL: Range<u64> = 0..u64::MAX;
@@ -23,7 +24,7 @@ const AHEAD: usize = 4;
 /// What the reading side hands to the writing side.
 enum Piece {
     /// The next bytes of the image, and where in it they are.
-    Bytes(u64, Vec<u8>),
+    Bytes(u64, Aligned),
     /// The image ended. This is the digest of everything that was handed over, if that was all of
     /// it; the hashing thread knows.
     End(Option<Digest>),
@@ -47,7 +48,7 @@ pub struct ImageStream<'s> {
     offset: u64,
     ended: bool,
     /// For [`Read`]: what is left of the last piece.
-    rest: io::Cursor<Vec<u8>>,
+    rest: io::Cursor<Aligned>,
     /// For [`Read`], whose errors cannot carry ours.
     failed: Option<AssembleError>,
 }
@@ -163,7 +164,7 @@ impl<R: ReadAt> Origin<'_, R> {
             let piece = match piece {
                 Piece::Bytes(offset, bytes) => {
                     if let Some(digest) = &mut digest {
-                        digest.update(&bytes);
+                        digest.update(&*bytes);
                     }
                     Piece::Bytes(offset, bytes)
                 }
@@ -232,13 +233,12 @@ impl<R: ReadAt> Origin<'_, R> {
     ) -> Result<End, SendError<Piece>> {
         let chunk = self.site.policy.chunk;
         loop {
-            let mut bytes = Vec::with_capacity(chunk);
-            let mut next = Read::take(&mut *reader, chunk as u64);
-            match next.read_to_end(&mut bytes) {
-                Ok(0) => return Ok(End::Reached),
-                Ok(count) => {
+            match Aligned::read(reader, chunk) {
+                Ok(bytes) if bytes.is_empty() => return Ok(End::Reached),
+                Ok(bytes) => {
+                    let count = bytes.len() as u64;
                     sender.send(Piece::Bytes(offset, bytes))?;
-                    offset += count as u64;
+                    offset += count;
                 }
                 Err(error) => {
                     sender.send(Piece::Broken(error))?;
@@ -308,7 +308,7 @@ impl<'s> ImageStream<'s> {
     }
 
     /// The next bytes; `None` at the end, once everything was found to be as promised.
-    pub fn next_piece(&mut self) -> Result<Option<Vec<u8>>, AssembleError> {
+    pub(crate) fn next_piece(&mut self) -> Result<Option<Aligned>, AssembleError> {
         if self.ended {
             return Ok(None);
         }

@@ -15,6 +15,7 @@ use uboot_env::config::EnvConfig;
 use uboot_env::select::CopyId;
 use uboot_env::storage::lock::{LockPaths, Locks};
 
+use super::direct::Direct;
 use super::durable::create_directory;
 use super::flash::FlashSlot;
 use super::mounts::Mounts;
@@ -113,7 +114,8 @@ impl DeviceDisks {
                 .map_err(|_| OpenError::InUse { path: path.clone() })?;
             file
         };
-        Ok(Box::new(FileStorage::new(file).map_err(open)?))
+        let storage = FileStorage::new(file).map_err(open)?;
+        Ok(Box::new(storage.past_the_cache()))
     }
 
     fn open_env(&mut self, copy: EnvCopy) -> Result<Box<dyn Storage>, OpenError> {
@@ -294,6 +296,7 @@ fn create_record(directory: &Path, path: &Path) -> io::Result<()> {
 /// A block device or a regular file.
 pub struct FileStorage {
     file: File,
+    direct: Direct,
     len: u64,
 }
 
@@ -304,7 +307,21 @@ impl FileStorage {
     /// When the length cannot be found out.
     pub fn new(file: File) -> io::Result<Self> {
         let len = devio::block::device_len(&file)?;
-        Ok(FileStorage { file, len })
+        Ok(FileStorage {
+            direct: Direct::default(),
+            file,
+            len,
+        })
+    }
+
+    /// For a disk of which much is read and written once: past the page cache where that goes. Opened for
+    /// reading and writing.
+    #[must_use]
+    pub fn past_the_cache(self) -> Self {
+        FileStorage {
+            direct: Direct::beside(&self.file),
+            ..self
+        }
     }
 }
 
@@ -314,7 +331,9 @@ impl Storage for FileStorage {
     }
 
     fn read_at(&mut self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.file.read_exact_at(buf, offset)
+        let done = self.direct.read(buf, offset)?;
+        self.file
+            .read_exact_at(&mut buf[done..], offset + done as u64)
     }
 
     fn write_at(&mut self, data: &[u8], offset: u64) -> io::Result<()> {
@@ -324,7 +343,8 @@ impl Storage for FileStorage {
             let text = format!("the device ends at byte {}", self.len);
             return Err(io::Error::new(io::ErrorKind::WriteZero, text));
         }
-        self.file.write_all_at(data, offset)
+        let done = self.direct.write(data, offset)?;
+        self.file.write_all_at(&data[done..], offset + done as u64)
     }
 
     fn begin_write_out(&mut self, offset: u64, len: u64) {

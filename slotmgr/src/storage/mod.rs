@@ -5,6 +5,7 @@
 //! operation, and so that the order of operations can be written down and reviewed ([`record`]).
 
 pub mod device;
+pub(crate) mod direct;
 pub(crate) mod durable;
 pub(crate) mod flash;
 pub mod mounts;

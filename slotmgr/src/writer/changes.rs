@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::storage::Storage;
+use crate::storage::direct::Aligned;
 
 /// What is compared at once with what is there already. Smaller would save more writes, and make
 /// more and smaller ones of them.
@@ -13,7 +14,7 @@ const MAX_BLIND: u32 = 15;
 
 /// A writer of differences, with the memory that it compares in.
 pub(crate) struct Changes {
-    there: Vec<u8>,
+    there: Aligned,
     grain: usize,
     written: u64,
     looks: Looks,
@@ -74,7 +75,7 @@ impl Changes {
     /// One that compares so many bytes at once.
     pub fn with_grain(grain: usize) -> Changes {
         Changes {
-            there: Vec::new(),
+            there: Aligned::default(),
             grain,
             written: 0,
             looks: Looks::Always,
@@ -106,7 +107,7 @@ impl Changes {
             return self.put(storage, bytes, offset);
         }
         let before = self.written;
-        self.there.resize(bytes.len(), 0);
+        self.there.resize(bytes.len());
         // What cannot be read is worth a write: that is how a disk replaces a bad sector.
         let readable = storage.read_at(&mut self.there, offset).is_ok();
         let (there, grain) = (&self.there, self.grain);

@@ -7,22 +7,24 @@ use std::thread::{Scope, ScopedJoinHandle};
 use bundle_format::Digest;
 use sha2::{Digest as _, Sha256};
 
+use crate::storage::direct::Aligned;
+
 /// Takes pieces of a text in their order.
 pub(crate) struct Hasher<'scope> {
-    pieces: SyncSender<Vec<u8>>,
-    hashed: Receiver<Vec<u8>>,
+    pieces: SyncSender<Aligned>,
+    hashed: Receiver<Aligned>,
     thread: ScopedJoinHandle<'scope, Digest>,
 }
 
 impl<'scope> Hasher<'scope> {
     pub fn new(scope: &'scope Scope<'scope, '_>) -> Self {
         // One piece is hashed while another one is read.
-        let (pieces, waiting) = sync_channel::<Vec<u8>>(1);
+        let (pieces, waiting) = sync_channel::<Aligned>(1);
         let (back, hashed) = channel();
         let thread = scope.spawn(move || {
             let mut digest = Sha256::new();
             for piece in waiting {
-                digest.update(&piece);
+                digest.update(&*piece);
                 // Nobody may want its memory any more.
                 let _ = back.send(piece);
             }
@@ -36,7 +38,7 @@ impl<'scope> Hasher<'scope> {
     }
 
     /// Memory for the next piece: that of one which is done with, if there is one.
-    pub fn memory(&self) -> Vec<u8> {
+    pub fn memory(&self) -> Aligned {
         self.hashed.try_recv().unwrap_or_default()
     }
 
@@ -44,7 +46,7 @@ impl<'scope> Hasher<'scope> {
     ///
     /// # Errors
     /// The thread is gone.
-    pub fn add(&self, piece: Vec<u8>) -> io::Result<()> {
+    pub fn add(&self, piece: Aligned) -> io::Result<()> {
         self.pieces.send(piece).map_err(|_| gone())
     }
 

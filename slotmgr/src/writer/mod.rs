@@ -139,7 +139,7 @@ pub(crate) fn hash(
                 .min(chunk);
             let failed = |error| (offset, error);
             let mut piece = hasher.memory();
-            piece.resize(count, 0);
+            piece.resize(count);
             read(&mut piece, offset).map_err(failed)?;
             hasher.add(piece).map_err(failed)?;
             offset += count as u64;

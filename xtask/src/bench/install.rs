@@ -1,112 +1,145 @@
-//! Installing a bundle into a slot, beside the copying alone.
+//! Installing a bundle into a slot, beside the copying alone and beside RAUC.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-use super::race::Contestant;
-use super::slow::SlowFile;
+use super::home::{Home, Of};
+use super::medium::{Loop, SlowFile};
+use super::race::{Contestant, Measured};
+use super::service::Bus;
+use super::stages::Stages;
 use super::{Bench, input, word};
-use crate::command::logged;
+use crate::command::{captured, logged};
 
-/// Installs the same bundle as often as there are rounds, each time over another content: into a
-/// file on this machine's disk, and onto a medium that writes slowly.
+/// Of the bundles that we install. RAUC opens verity bundles by device-mapper only, which few machines for
+/// building have; so it gets the plain one.
+const FORMATS: [&str; 2] = ["plain", "verity"];
+
+/// Installs the same image as often as there are rounds, each time over another content: onto a loop
+/// device over a file on this machine's disk, and onto a medium that writes slowly.
 ///
 /// # Errors
 /// A program fails.
 pub fn measure(bench: &Bench<'_>, place: &Path) -> Result<()> {
-    bench.prepare(place)?;
-    let image = place.join("rootfs.img");
-    let bundle = place.join("install.raucb");
-    let mut create = Command::new(bench.program("bundle-tool"));
-    create.arg("create").arg("--force");
-    create.arg("--cert").arg(place.join("pki/signer.cert.pem"));
-    create.arg("--key").arg(place.join("pki/signer.key.pem"));
-    create.args(["--compatible=bench", "--version=1", "--image"]);
-    create.arg(format!("rootfs={}", word(&image)?)).arg(&bundle);
-    logged(&mut create, &bench.log())?;
+    let home = Home::new(bench, place)?;
+    for format in FORMATS {
+        make_bundle(&home, format)?;
+    }
     let other = place.join("other.img");
     input::write_image(&other, bench.amount.megabytes, 3)?;
-    let home = place.join("device");
-    let size = fs_err::metadata(&image)?.len();
-    for name in ["a.img", "b.img"] {
-        fs_err::create_dir_all(&home)?;
-        fs_err::File::create(home.join(name))?.set_len(size)?;
-    }
+    onto_loop_device(&home, &other)?;
+    onto_slow_medium(&home, &other)
+}
+
+fn onto_loop_device(home: &Home<'_>, other: &Path) -> Result<()> {
+    let disk = Loop::over(&home.second)?;
     let contest = Contest {
-        bench,
-        image: &image,
-        bundle: &bundle,
-        other: &other,
-        target: &home.join("b.img"),
+        home,
+        other,
+        device: &disk.path,
+        behind: &disk.path,
     };
-    contest.run(&home, &home.join("b.img"), "a file")?;
-    let slow = SlowFile::over(contest.target, &place.join("slow"))?;
-    contest.run(&home, &slow.path, "a medium that writes slowly")
+    contest.run("a loop device")
+}
+
+fn onto_slow_medium(home: &Home<'_>, other: &Path) -> Result<()> {
+    let slow = SlowFile::over(&home.second, &home.place.join("slow"))?;
+    let contest = Contest {
+        home,
+        other,
+        device: &slow.path,
+        behind: &home.second,
+    };
+    contest.run("a medium that writes slowly")
+}
+
+fn make_bundle(home: &Home<'_>, format: &str) -> Result<()> {
+    let mut create = Command::new(home.bench.program("bundle-tool"));
+    create.args(["create", "--force", "--format", format]);
+    create.arg("--cert");
+    create.arg(home.place.join("pki/signer.cert.pem"));
+    create.arg("--key");
+    create.arg(home.place.join("pki/signer.key.pem"));
+    create.args(["--compatible=bench", "--version=1", "--image"]);
+    let image = home.place.join("rootfs.img");
+    create.arg(format!("rootfs={}", word(&image)?));
+    logged(create.arg(bundle(home.place, format)), &home.bench.log())
+}
+
+fn bundle(place: &Path, format: &str) -> PathBuf {
+    place.join(format!("{format}.raucb"))
 }
 
 /// Who installs what.
 struct Contest<'c> {
-    bench: &'c Bench<'c>,
-    image: &'c Path,
-    bundle: &'c Path,
+    home: &'c Home<'c>,
     /// What the target holds before.
     other: &'c Path,
-    /// Where it holds it.
-    target: &'c Path,
+    /// The target.
+    device: &'c Path,
+    /// Where its content is made anew before each run.
+    behind: &'c Path,
 }
 
 impl Contest<'_> {
-    /// Beside the copying alone, onto the same target with the same content.
-    fn run(&self, home: &Path, device: &Path, name: &str) -> Result<()> {
-        let conf = machine(home, device)?;
-        let copy = [
-            format!("if={}", word(self.image)?),
-            format!("of={}", word(device)?),
-            "bs=1M".to_owned(),
-            "conv=fsync,notrunc".to_owned(),
-        ];
-        let copy: Vec<&str> = copy.iter().map(String::as_str).collect();
-        let (conf, bundle) = (word(&conf)?, word(self.bundle)?);
-        let arguments = ["--conf", conf, "--override-boot-slot=A", "install", bundle];
-        let slotmgr = self.bench.program("slotmgr");
-        let anew = |contestant: Contestant| contestant.begins_as(self.other, self.target);
-        let megabytes = self.bench.amount.megabytes;
-        self.bench.race(
-            &format!("install {megabytes} MiB into a slot ({name})"),
-            &[
-                anew(Contestant::new("dd bs=1M conv=fsync", "dd", &copy)),
-                anew(Contestant::new("slotmgr install", slotmgr, &arguments)),
-            ],
-        )
+    fn run(&self, name: &str) -> Result<()> {
+        let home = self.home;
+        let bus = Bus::start()?;
+        let service = home.serve(Of::Rauc, &bus, self.device)?;
+        let plain = bundle(home.place, FORMATS[0]);
+        let asked = ["install", word(&plain)?];
+        let rauc = Contestant::new("rauc install, plain", "rauc", &asked);
+        let rauc = rauc.asks(service.id(), bus.environment());
+        let mut contestants = vec![self.copying()?, self.anew(rauc)];
+        let mut machines = Vec::new();
+        for format in FORMATS {
+            let machine = home.machine(format, self.device)?;
+            contestants.push(self.slotmgr(&machine, format)?);
+            machines.push(machine);
+        }
+        let megabytes = home.bench.amount.megabytes;
+        let title = format!("install {megabytes} MiB into a slot ({name})");
+        let medians = home.bench.measured(&title, &contestants)?;
+        let base = medians.first().context("nobody took part")?;
+        for (machine, format) in machines.iter().zip(FORMATS) {
+            self.tell_stages(machine, format, base)?;
+        }
+        Ok(())
     }
-}
 
-/// Two slots, an environment and a configuration, as files; B is `device`.
-fn machine(home: &Path, device: &Path) -> Result<PathBuf> {
-    fs_err::create_dir_all(home.join("data"))?;
-    let environment = |words: &[&str]| {
-        let mut command = Command::new("grub-editenv");
-        command.arg(home.join("grubenv")).args(words);
-        logged(&mut command, &home.join("log"))
-    };
-    environment(&["create"])?;
-    environment(&["set", "ORDER=A B", "A_OK=1", "B_OK=1", "A_TRY=0", "B_TRY=0"])?;
-    fs_err::copy(
-        home.with_file_name("pki").join("keyring.pem"),
-        home.join("keyring.pem"),
-    )?;
-    let conf = home.join("system.conf");
-    let device = word(device)?;
-    fs_err::write(
-        &conf,
-        format!(
-            "[system]\ncompatible=bench\nbootloader=grub\ngrubenv=grubenv\n\
-             data-directory=data\n\n[keyring]\npath=keyring.pem\n\n\
-             [slot.rootfs.0]\ndevice=a.img\ntype=raw\nbootname=A\n\n\
-             [slot.rootfs.1]\ndevice={device}\ntype=raw\nbootname=B\n"
-        ),
-    )?;
-    Ok(conf)
+    /// Each begins with the same other content in the target.
+    fn anew(&self, contestant: Contestant) -> Contestant {
+        contestant.begins_as(self.other, self.behind)
+    }
+
+    fn copying(&self) -> Result<Contestant> {
+        let image = self.home.place.join("rootfs.img");
+        let (from, to) = (word(&image)?, word(self.device)?);
+        let (from, to) = (format!("if={from}"), format!("of={to}"));
+        let arguments = [&from, &to, "bs=1M", "conv=fsync,notrunc"];
+        let copying = Contestant::new("dd bs=1M conv=fsync", "dd", &arguments);
+        Ok(self.anew(copying))
+    }
+
+    fn slotmgr(&self, machine: &Path, format: &str) -> Result<Contestant> {
+        let bundle = bundle(self.home.place, format);
+        let (machine, bundle) = (word(machine)?, word(&bundle)?);
+        let name = format!("slotmgr install, {format}");
+        let program = self.home.bench.program("slotmgr");
+        let conf = ["--conf", machine, "--override-boot-slot=A"];
+        let arguments = [&conf[..], &["install", bundle]].concat();
+        Ok(self.anew(Contestant::new(&name, program, &arguments)))
+    }
+
+    /// Where the time went, as the journal of `machine` has it.
+    fn tell_stages(&self, machine: &Path, format: &str, base: &Measured) -> Result<()> {
+        let mut history = Command::new(self.home.bench.program("slotmgr"));
+        history.arg("--conf").arg(machine);
+        history.args(["--override-boot-slot=A", "history", "--json"]);
+        let stages = Stages::median(&captured(&mut history)?)?;
+        println!("  {format}: {}", stages.told(base.wall));
+        Ok(())
+    }
 }

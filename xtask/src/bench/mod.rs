@@ -5,11 +5,14 @@
 
 mod bundle;
 mod delta;
+mod home;
 mod input;
 mod install;
+mod medium;
 mod race;
+mod service;
 mod sizes;
-mod slow;
+mod stages;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -56,8 +59,7 @@ impl Subject {
 /// How much is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Amount {
-    /// Size of the image, in MiB. Images of packages have 500, or with less
-    /// than 200 about 100.
+    /// Size of the image, in MiB. Images of packages have 500, or with less than 200 about 100.
     pub megabytes: u64,
     /// Runs of each program; the table shows the median.
     pub rounds: u32,
@@ -66,7 +68,7 @@ pub struct Amount {
 impl Default for Amount {
     fn default() -> Self {
         Self {
-            megabytes: 500,
+            megabytes: 400,
             rounds: 3,
         }
     }
@@ -114,7 +116,7 @@ impl Bench<'_> {
                 Subject::Bundle => bundle::measure(self, &place)?,
                 Subject::Install => install::measure(self, &place)?,
                 Subject::Delta => delta::measure(self, &place)?,
-                Subject::Sizes => sizes::measure(self)?,
+                Subject::Sizes => sizes::measure(self, &place)?,
             }
         }
         fs_err::remove_dir_all(&place)?;
@@ -156,13 +158,20 @@ impl Bench<'_> {
 
     /// Shows what `contestants` need, and who they are.
     fn race(&self, title: &str, contestants: &[race::Contestant]) -> Result<()> {
-        let mut table = String::new();
-        self.progress.step(title, || {
-            table = race::race(title, self.amount.rounds, contestants, &self.log())?;
-            Ok(())
+        self.measured(title, contestants).map(drop)
+    }
+
+    /// The same; gives what each of them took.
+    fn measured(
+        &self,
+        title: &str,
+        contestants: &[race::Contestant],
+    ) -> Result<Vec<race::Measured>> {
+        let ended = self.progress.step(title, || {
+            race::race(title, self.amount.rounds, contestants, &self.log())
         })?;
-        println!("\n{table}");
-        Ok(())
+        println!("\n{}", ended.table);
+        Ok(ended.medians)
     }
 
     /// Demo keys, and an image of the wanted size.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::service::Usage;
 use crate::command::logged;
 
 /// One program of a contest.
@@ -23,6 +24,10 @@ pub struct Contestant {
     pub handles: Option<u64>,
     /// Program and arguments.
     pub words: Vec<String>,
+    /// Added to its environment.
+    pub environment: Vec<(&'static str, String)>,
+    /// The process that does its work, when it only asks: what that one takes counts too.
+    pub service: Option<u32>,
 }
 
 impl Contestant {
@@ -36,6 +41,8 @@ impl Contestant {
             begins: None,
             handles: None,
             words: std::iter::once(program).chain(arguments).collect(),
+            environment: Vec::new(),
+            service: None,
         }
     }
 
@@ -50,6 +57,14 @@ impl Contestant {
     #[must_use]
     pub fn begins_as(mut self, content: &Path, path: &Path) -> Self {
         self.begins = Some((content.to_owned(), path.to_owned()));
+        self
+    }
+
+    /// Has the process `service` do its work, which it reaches by `environment`.
+    #[must_use]
+    pub fn asks(mut self, service: u32, environment: [(&'static str, String); 2]) -> Self {
+        self.service = Some(service);
+        self.environment.extend(environment);
         self
     }
 
@@ -74,19 +89,30 @@ pub struct Measured {
     pub written_kib: u64,
 }
 
-/// Runs the contestants `rounds` times and gives a table; the first is what the others are
-/// compared with.
+/// How a contest went.
+#[derive(Debug)]
+pub struct Race {
+    /// For people to read; the first is what the others are compared with.
+    pub table: String,
+    /// What each contestant took, in their order.
+    pub medians: Vec<Measured>,
+}
+
+/// Runs the contestants `rounds` times.
 ///
 /// # Errors
 /// A program cannot be started, or fails: a contest that somebody did not finish has no result.
-pub fn race(title: &str, rounds: u32, contestants: &[Contestant], log: &Path) -> Result<String> {
+pub fn race(title: &str, rounds: u32, contestants: &[Contestant], log: &Path) -> Result<Race> {
     let mut results: Vec<Vec<Measured>> = vec![Vec::new(); contestants.len()];
     for _ in 0..rounds {
         for (contestant, runs) in contestants.iter().zip(&mut results) {
             runs.push(run(contestant, log).with_context(|| contestant.name.clone())?);
         }
     }
-    Ok(table(title, contestants, &results))
+    Ok(Race {
+        table: table(title, contestants, &results),
+        medians: results.iter().filter_map(|runs| median(runs)).collect(),
+    })
 }
 
 fn run(contestant: &Contestant, log: &Path) -> Result<Measured> {
@@ -106,10 +132,22 @@ fn run(contestant: &Contestant, log: &Path) -> Result<Measured> {
     let mut command = Command::new("/usr/bin/time");
     command.args(["--format=%U %S %M %O", "--output"]);
     command.arg(&figures).args(&contestant.words);
+    command.envs(contestant.environment.iter().cloned());
+    let of_service = || contestant.service.map(Usage::of).transpose();
+    let before = of_service()?;
     let start = Instant::now();
     logged(&mut command, log)?;
     let wall = start.elapsed();
-    measured(wall, &fs_err::read_to_string(&figures)?)
+    let client = measured(wall, &fs_err::read_to_string(&figures)?)?;
+    let (Some(before), Some(after)) = (before, of_service()?) else {
+        return Ok(client);
+    };
+    Ok(Measured {
+        cpu: client.cpu + after.cpu - before.cpu,
+        peak_kib: client.peak_kib.max(after.peak_kib),
+        written_kib: client.written_kib + after.written_kib - before.written_kib,
+        ..client
+    })
 }
 
 /// Reads what GNU time wrote for the format in [`run`].

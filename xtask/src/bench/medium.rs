@@ -1,4 +1,5 @@
-//! A medium that writes as slowly as flash does, and gives back what was written at once.
+//! What slots lie on: loop devices, and a medium that writes as slowly as flash does and gives back at once
+//! what was written.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -6,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::logged;
+use crate::command::{captured, logged};
 
 /// What each write of 128 to 256 KiB waits for: about 140 MB in a second, as a fast eMMC writes. `nbdkit`
 /// knows no fractions.
@@ -14,6 +15,34 @@ const DELAY: &str = "wdelay=5ms";
 
 /// Until it is mounted.
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// A loop device; detached with the value.
+#[derive(Debug)]
+pub struct Loop {
+    /// The device.
+    pub path: PathBuf,
+}
+
+impl Loop {
+    /// Over the file `content`.
+    ///
+    /// # Errors
+    /// `losetup` fails: it needs root.
+    pub fn over(content: &Path) -> Result<Self> {
+        let mut attach = Command::new("losetup");
+        attach.args(["--find", "--show"]).arg(content);
+        let path = captured(&mut attach)?.trim().into();
+        Ok(Self { path })
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let mut detach = Command::new("losetup");
+        // What still uses it detaches it when it ends.
+        let _ = captured(detach.arg("--detach").arg(&self.path));
+    }
+}
 
 /// A file that is written slowly; gone with the value.
 #[derive(Debug)]
