@@ -195,6 +195,47 @@ fn the_running_slot_is_refused_by_whatever_name() {
     }
 }
 
+/// As test rigs have it: parts of one image, each by a loop device of its own.
+#[test]
+fn slots_that_are_parts_of_one_file_are_two() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, keyring) = bundle_file(dir.path(), &image(2), "2");
+    let rig = Rig::new(&image(1), &keyring);
+    fs_err::write(rig.path("new.img"), image(3)).unwrap();
+    let disk = dir.path().join("disk");
+    fs_err::File::create(&disk)
+        .unwrap()
+        .set_len(8 << 20)
+        .unwrap();
+    let part = |offset: u64| {
+        let disk = disk.to_str().unwrap();
+        let (offset, size) = (offset.to_string(), (4 << 20).to_string());
+        let options = [
+            "--find",
+            "--show",
+            "--offset",
+            &offset,
+            "--sizelimit",
+            &size,
+            disk,
+        ];
+        Loop {
+            node: run("losetup", &options).into(),
+        }
+    };
+    let (first, second) = (part(0), part(4 << 20));
+    let conf = fs_err::read_to_string(rig.path("system.conf")).unwrap();
+    let conf = conf
+        .replace("slot-a", first.text())
+        .replace("slot-b", second.text());
+    fs_err::write(rig.path("system.conf"), conf).unwrap();
+    let new = rig.path("new.img");
+    let output = rig.run(&["write-slot", "B", new.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let disk = fs_err::read(&disk).unwrap();
+    assert!(disk[4 << 20..].starts_with(&image(3)) && disk[..4 << 20].iter().all(|b| *b == 0));
+}
+
 /// Mounted by a loop device over the slot, which keeps nobody from opening it.
 #[test]
 fn a_slot_that_is_mounted_through_a_loop_device_is_refused() {

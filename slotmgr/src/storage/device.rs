@@ -97,6 +97,7 @@ impl DeviceDisks {
         if kind.is_char_device() {
             return Ok(Box::new(FlashSlot::open(path, *slot)?));
         }
+        // A loop device over the slot does not keep it from being opened.
         if !slot.has_region() && Mounts::now().of(path).is_some() {
             return Err(OpenError::InUse { path: path.clone() });
         }
@@ -233,7 +234,7 @@ impl DeviceDisks {
             }
             Mode::ReadOnly => devio::block::open_for_reading(&path).map_err(&open)?,
             Mode::ReadWrite => {
-                if !path.exists() {
+                if !is_whole(&path) {
                     create_record(directory, &path).map_err(&open)?;
                 }
                 read_write(&path).map_err(&open)?
@@ -281,13 +282,20 @@ fn open_error(what: &str, path: &Path) -> impl Fn(io::Error) -> OpenError {
     }
 }
 
+/// A file that a power cut or a full disk left too short holds no copy, and there would never be room
+/// for one in it.
+fn is_whole(record: &Path) -> bool {
+    std::fs::metadata(record).is_ok_and(|found| found.len() >= RECORD_SIZE as u64)
+}
+
 /// Makes the file with its full size, so that later writes change no metadata that counts.
 ///
 /// A power cut in here leaves no file, or one without a whole copy in it: both are read as "no
-/// record".
+/// record", and made anew.
 fn create_record(directory: &Path, path: &Path) -> io::Result<()> {
     create_directory(directory)?;
-    let mut file = File::options().write(true).create_new(true).open(path)?;
+    let mut options = File::options();
+    let mut file = options.write(true).create(true).truncate(true).open(path)?;
     file.write_all(&[0; RECORD_SIZE])?;
     file.sync_all()?;
     File::open(directory)?.sync_all()

@@ -94,12 +94,20 @@ impl Ways {
     }
 }
 
-/// Each loop device in use, and what is under it.
+/// Each loop device over a whole file or device, and what is under it. One over a part is a device of
+/// its own, like a partition: several slots may lie in one image like that.
 fn loops(blocks: &Path) -> Vec<(Store, Store)> {
     let devices = std::fs::read_dir(blocks).into_iter().flatten().flatten();
     let pair = |path: PathBuf| {
         let under = std::fs::read_to_string(path.join("loop/backing_file")).ok()?;
         let under = Store::of(Path::new(under.trim_end_matches('\n')))?;
+        let is_zero = |name: &str| {
+            let text = std::fs::read_to_string(path.join("loop").join(name));
+            text.is_ok_and(|text| text.trim_end() == "0")
+        };
+        if !is_zero("offset") || !is_zero("sizelimit") {
+            return None;
+        }
         let number = std::fs::read_to_string(path.join("dev")).ok()?;
         let (major, minor) = number.trim_end().split_once(':')?;
         let number = nix::sys::stat::makedev(major.parse().ok()?, minor.parse().ok()?);
