@@ -39,6 +39,9 @@ fn parts(bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         return parts;
     };
     parts.push(("signature", bundle.signature().to_vec()));
+    if bundle.is_encrypted().unwrap_or(false) {
+        parts.push(("envelope", bundle.signature().to_vec()));
+    }
     let payload = usize::try_from(bundle.payload_len()).unwrap_or(bytes.len());
     parts.push(("squashfs", bytes[..payload].to_vec()));
     if let Ok(manifest) = bundle.manifest_bytes_unverified() {

@@ -29,6 +29,7 @@ mod bundle;
 pub mod cms;
 pub mod container;
 pub mod crypt;
+pub mod der;
 mod digest;
 pub mod keyfile;
 pub mod limits;

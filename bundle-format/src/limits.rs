@@ -28,6 +28,9 @@ pub const MAX_KEYRING_SIZE: u64 = 4 * 1024 * 1024;
 /// Cap on the certificates that a signature may carry.
 pub const MAX_CERTIFICATES: usize = 64;
 
+/// Cap on the recipients of an envelope that are tried with a key on a token, which may take a second for each.
+pub const MAX_RECIPIENTS_TRIED: usize = 256;
+
 /// Cap on a bundle's payload, in bytes (1 TiB): keeps every sum of offsets far from overflow.
 pub const MAX_PAYLOAD_SIZE: u64 = 1 << 40;
 

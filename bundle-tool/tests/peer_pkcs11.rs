@@ -3,22 +3,23 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+#[path = "../../token-key/tests/support/softhsm.rs"]
+mod softhsm;
 mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use softhsm::{MODULE, PIN, SoftHsm};
 use support::{run, text, write};
 
-const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 /// Names and values in the environment.
 type Variables<'a> = &'a [(&'a str, &'a str)];
-
-const PIN: &str = "73912846";
 
 /// A token with keys and certificates on it, and the same as files beside it.
 struct Bench {
     dir: tempfile::TempDir,
+    hsm: SoftHsm,
 }
 
 impl Bench {
@@ -26,12 +27,9 @@ impl Bench {
     fn new() -> Self {
         let bench = Self {
             dir: tempfile::tempdir().unwrap(),
+            hsm: SoftHsm::new("Release keys"),
         };
-        std::fs::create_dir(bench.path("tokens")).unwrap();
-        let conf = format!("directories.tokendir = {}\n", text(&bench.path("tokens")));
-        write(&bench.path("softhsm2.conf"), conf.as_bytes());
         write(&bench.path("rootfs.ext4"), &support::noise(50_000));
-        bench.new_token("Release keys");
         for (number, (name, kind)) in [("rsa", "rsa:2048"), ("ec", "ec"), ("ed", "ed25519")]
             .into_iter()
             .enumerate()
@@ -44,29 +42,6 @@ impl Bench {
 
     fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
-    }
-
-    fn tool(&self, program: &str, args: &[&str]) -> Output {
-        let output = Command::new(program)
-            .args(args)
-            .env("SOFTHSM2_CONF", self.path("softhsm2.conf"))
-            .output()
-            .unwrap_or_else(|error| panic!("cannot run {program}: {error}"));
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{program} {args:?}: {said}");
-        output
-    }
-
-    fn new_token(&self, label: &str) {
-        let init = [
-            "--init-token",
-            "--free",
-            "--so-pin",
-            "0000",
-            "--label",
-            label,
-        ];
-        self.tool("softhsm2-util", &[&init[..], &["--pin", PIN]].concat());
     }
 
     /// A self-signed certificate `NAME.crt` for a new key `NAME.key`.
@@ -97,51 +72,7 @@ impl Bench {
             self.path(&format!("{name}.key")),
             self.path(&format!("{name}.crt")),
         );
-        let import = [
-            "--import",
-            text(&key),
-            "--token",
-            token,
-            "--label",
-            label,
-            "--id",
-            id,
-        ];
-        self.tool("softhsm2-util", &[&import[..], &["--pin", PIN]].concat());
-        let write = [
-            "--module",
-            MODULE,
-            "--token-label",
-            token,
-            "--login",
-            "--pin",
-            PIN,
-        ];
-        let der = self.path("cert.der");
-        run(
-            "openssl",
-            &[
-                "x509",
-                "-in",
-                text(&cert),
-                "-outform",
-                "DER",
-                "-out",
-                text(&der),
-            ],
-        );
-        let object = [
-            "--write-object",
-            text(&der),
-            "--type",
-            "cert",
-            "--label",
-            label,
-        ];
-        self.tool(
-            "pkcs11-tool",
-            &[&write[..], &object, &["--id", id]].concat(),
-        );
+        self.hsm.import(token, (&key, &cert), label, id);
     }
 
     /// `bundle-tool` with module and PIN from the environment.
@@ -156,7 +87,7 @@ impl Bench {
         Command::new(env!("CARGO_BIN_EXE_bundle-tool"))
             .args(args)
             .current_dir(self.dir.path())
-            .env("SOFTHSM2_CONF", self.path("softhsm2.conf"))
+            .env("SOFTHSM2_CONF", self.hsm.conf())
             .env("SOURCE_DATE_EPOCH", "1767225600")
             .env_remove("RAUC_PKCS11_MODULE")
             .env_remove("RAUC_PKCS11_PIN")
@@ -369,7 +300,7 @@ fn what_is_wrong_is_said_and_the_pin_is_not() {
         stranger.contains("the key does not belong to the certificate rsa.crt"),
         "{stranger}"
     );
-    bench.new_token("Release keys");
+    bench.hsm.add_token("Release keys");
     let several = bench.refused(good, "rsa.crt", key);
     assert!(several.contains("several tokens fit pkcs11:object=rsa: 'Release keys', 'Rel"));
     assert!(
@@ -379,4 +310,219 @@ fn what_is_wrong_is_said_and_the_pin_is_not() {
     let no_certificate = bench.refused(good, "pkcs11:object=none;token=x", key);
     assert!(no_certificate.contains("no token fits"), "{no_certificate}");
     assert!(Path::new(MODULE).exists());
+}
+
+/// `--to` for each of these.
+fn recipients<'a>(certs: &[&'a str]) -> Vec<&'a str> {
+    certs.iter().flat_map(|cert| ["--to", cert]).collect()
+}
+
+#[test]
+fn encrypted_bundles_are_opened_by_a_token() {
+    let bench = Bench::new();
+    let salt = "5a".repeat(32);
+    let by = ["--cert", "rsa.crt", "--key", "rsa.key", "signed.raucb"];
+    let image = [
+        "--compatible",
+        "Board",
+        "--image",
+        "rootfs=rootfs.ext4",
+        "--salt",
+        &salt,
+    ];
+    let create = [&["create", "--format", "crypt"][..], &image, &by].concat();
+    succeeded(&bench.bundle_tool(&create));
+    bench.certificate("other", "rsa:2048");
+    for (number, to) in [
+        &["rsa.crt"][..],
+        &["ec.crt"],
+        &["other.crt", "ec.crt", "rsa.crt"],
+    ]
+    .iter()
+    .enumerate()
+    {
+        let (ours, raucs) = (
+            format!("ours-{number}.raucb"),
+            format!("raucs-{number}.raucb"),
+        );
+        let to = recipients(to);
+        let encrypt = [
+            &["encrypt", "--no-verify"][..],
+            &to,
+            &["signed.raucb", &ours],
+        ]
+        .concat();
+        succeeded(&bench.bundle_tool(&encrypt));
+        let mut words = vec!["encrypt".to_owned(), "--keyring".to_owned()];
+        words.push(text(&bench.path("rsa.crt")).to_owned());
+        words.extend(to.iter().map(|word| match word.strip_prefix("--") {
+            Some(_) => (*word).to_owned(),
+            None => text(&bench.path(word)).to_owned(),
+        }));
+        words.extend(["signed.raucb", &raucs].map(|name| text(&bench.path(name)).to_owned()));
+        run("rauc", &words);
+        for (name, cert) in [("rsa", "rsa.crt"), ("ec", "pkcs11:object=ec")] {
+            let meant = to.contains(&format!("{name}.crt").as_str());
+            let key = format!("pkcs11:token=Release%20keys;object={name}");
+            for (bundle, named) in [
+                (&ours, false),
+                (&ours, true),
+                (&raucs, false),
+                (&raucs, true),
+            ] {
+                let mut verify = vec!["verify", "--keyring", "rsa.crt", "--decrypt-key", &key];
+                verify.extend(
+                    [["--decrypt-cert", cert]]
+                        .iter()
+                        .flatten()
+                        .filter(|_| named),
+                );
+                verify.push(bundle);
+                let output = bench.bundle_tool(&verify);
+                let said = String::from_utf8_lossy(&output.stderr);
+                assert_eq!(output.status.success(), meant, "{verify:?}: {said}");
+                if !meant {
+                    assert!(
+                        said.contains("not encrypted for this key"),
+                        "{verify:?}: {said}"
+                    );
+                }
+            }
+        }
+    }
+    let extract = [
+        "extract",
+        "--keyring",
+        "rsa.crt",
+        "--decrypt-key",
+        "pkcs11:object=ec",
+    ];
+    succeeded(&bench.bundle_tool(&[&extract[..], &["raucs-2.raucb", "out"]].concat()));
+    let unpacked = std::fs::read(bench.path("out/rootfs.ext4")).unwrap();
+    assert!(unpacked == std::fs::read(bench.path("rootfs.ext4")).unwrap());
+}
+
+#[test]
+fn a_token_that_opens_nothing_says_why_and_not_its_pin() {
+    let bench = Bench::new();
+    let by = ["--cert", "rsa.crt", "--key", "rsa.key", "signed.raucb"];
+    let image = ["--compatible", "Board", "--image", "rootfs=rootfs.ext4"];
+    let create = [&["create", "--format", "crypt"][..], &image, &by].concat();
+    succeeded(&bench.bundle_tool(&create));
+    let to = [
+        "encrypt",
+        "--no-verify",
+        "--to",
+        "rsa.crt",
+        "signed.raucb",
+        "sealed.raucb",
+    ];
+    succeeded(&bench.bundle_tool(&to));
+    let (module, pin) = (("RAUC_PKCS11_MODULE", MODULE), ("RAUC_PKCS11_PIN", PIN));
+    let wrong = ("RAUC_PKCS11_PIN", "11111111");
+    let with_pin = format!("pkcs11:token=none;object=rsa?pin-value={PIN}");
+    let table: [(Variables<'_>, &str, &str); 7] = [
+        (
+            &[module, wrong],
+            "pkcs11:object=rsa",
+            "the PIN of the token 'Release keys' is wrong",
+        ),
+        (
+            &[module],
+            "pkcs11:object=rsa",
+            "the token 'Release keys' wants a PIN",
+        ),
+        (
+            &[module, pin],
+            &with_pin,
+            "no token fits pkcs11:token=none;object=rsa;",
+        ),
+        (
+            &[module, pin],
+            "pkcs11:object=none",
+            "has no private key that fits pkcs11:object=none",
+        ),
+        (
+            &[module, pin],
+            "pkcs11:object=ed",
+            "nothing can be encrypted to the key pkcs11:object=ed",
+        ),
+        (
+            &[module, pin],
+            "pkcs11:colour=red",
+            "the attribute 'colour' is not supported",
+        ),
+        (
+            &[module, pin],
+            "pkcs11:object=ec",
+            "not encrypted for this key",
+        ),
+    ];
+    for (environment, key, expected) in table {
+        let verify = [
+            "verify",
+            "--keyring",
+            "rsa.crt",
+            "--decrypt-key",
+            key,
+            "sealed.raucb",
+        ];
+        let output = bench.bundle_tool_with(environment, &verify);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{key}: {said}");
+        assert!(said.contains(expected), "{key}: {said}");
+        assert!(!said.contains(PIN) && !said.contains("11111111"), "{said}");
+    }
+}
+
+/// `rauc` does not write such envelopes; whoever encrypts with `openssl cms` may.
+#[test]
+fn oaep_as_far_as_the_token_knows_it() {
+    let bench = Bench::new();
+    let by = ["--cert", "rsa.crt", "--key", "rsa.key", "signed.raucb"];
+    let image = ["--compatible", "Board", "--image", "rootfs=rootfs.ext4"];
+    let create = [&["create", "--format", "crypt"][..], &image, &by].concat();
+    succeeded(&bench.bundle_tool(&create));
+    let bundle = std::fs::read(bench.path("signed.raucb")).unwrap();
+    let (rest, len) = bundle.split_last_chunk().unwrap();
+    let len = usize::try_from(u64::from_be_bytes(*len)).unwrap();
+    let (payload, signature) = rest.split_at(rest.len() - len);
+    write(&bench.path("signature"), signature);
+    for (digest, expected) in [("sha1", None), ("sha256", Some("the token cannot decrypt"))] {
+        let (input, output, cert) = (
+            bench.path("signature"),
+            bench.path("out"),
+            bench.path("rsa.crt"),
+        );
+        let digest = format!("rsa_oaep_md:{digest}");
+        let fixed = [
+            "cms",
+            "-encrypt",
+            "-binary",
+            "-outform",
+            "DER",
+            "-aes-256-cbc",
+        ];
+        let files = [
+            "-in",
+            text(&input),
+            "-out",
+            text(&output),
+            "-recip",
+            text(&cert),
+        ];
+        let way = ["-keyopt", "rsa_padding_mode:oaep", "-keyopt", &digest];
+        run("openssl", &[&fixed[..], &files, &way].concat());
+        let envelope = std::fs::read(&output).unwrap();
+        let len = (envelope.len() as u64).to_be_bytes();
+        write(
+            &bench.path("oaep.raucb"),
+            &[payload, &envelope, &len].concat(),
+        );
+        let key = ["--decrypt-key", "pkcs11:object=rsa", "oaep.raucb"];
+        let verify = bench.bundle_tool(&[&["verify", "--keyring", "rsa.crt"][..], &key].concat());
+        let said = String::from_utf8_lossy(&verify.stderr);
+        assert_eq!(verify.status.success(), expected.is_none(), "{said}");
+        assert!(said.contains(expected.unwrap_or_default()), "{said}");
+    }
 }

@@ -138,7 +138,8 @@ fn decryption(
         return Ok(None);
     };
     let passphrase = environment.key_passphrase.as_deref();
-    let key = DecryptionKey::from_files(key, passphrase, certificate.as_deref())?;
+    let certificate = certificate.as_deref();
+    let key = token_key::decryption_key(key, passphrase, certificate, &environment.token)?;
     Ok(Some(key))
 }
 

@@ -5,8 +5,11 @@
     reason = "a test stops at the first surprise"
 )]
 
+#[path = "../../token-key/tests/support/softhsm.rs"]
+mod softhsm;
 mod support;
 
+use softhsm::{MODULE, PIN, SoftHsm};
 use support::{KEYRING, OURS, SIGNER, THEIRS, Workshop};
 
 #[test]
@@ -257,6 +260,23 @@ fn encrypted_bundles_and_their_recipients() {
             workshop.ok(taker, &line);
         }
         workshop.ok("cmp", &format!("x{number}-ours.sig x{number}-theirs.sig"));
+    }
+    // With the key on a token; here, RAUC wants an engine for OpenSSL, which we do not.
+    let hsm = SoftHsm::new("Device");
+    let access = format!(
+        "SOFTHSM2_CONF={} RAUC_PKCS11_MODULE={MODULE} RAUC_PKCS11_PIN={PIN}",
+        hsm.conf().display()
+    );
+    for (name, id) in [("rsa", "01"), ("ec", "02")] {
+        let file = |end: &str| workshop.path(&format!("{name}.{end}"));
+        hsm.import("Device", (&file("key"), &file("pem")), name, id);
+        for number in [0, 1] {
+            let (bundle, out) = (format!("e{number}.raucb"), format!("t{number}-{name}"));
+            let key = format!("--key pkcs11:token=Device;object={name}");
+            let line = format!("{access} {OURS} extract {KEYRING} {key} {bundle} {out}");
+            workshop.ok("env", &line);
+            workshop.ok("cmp", &format!("input/rootfs.ext4 {out}/rootfs.ext4"));
+        }
     }
 }
 

@@ -128,3 +128,45 @@ fn what_is_wrong_or_risky() {
         assert_eq!(found, code, "{text}");
     }
 }
+
+#[test]
+fn keys_on_tokens_are_told_and_their_pin_is_not() {
+    let rig = rig();
+    fs_err::write(rig.path("pin"), "1234\n").unwrap();
+    let here = rig.dir.path().display();
+    rig.add(&format!(
+        "[encryption]\nkey=pkcs11:token=Board;object=e?module-path=/nowhere/m.so&pin-value=geheim\n\
+         cert=pkcs11:object=e\n[streaming]\ntls-cert=client.pem\n\
+         tls-key=pkcs11:object=t?pin-source=file:{here}/pin"
+    ));
+    let (code, text) = check(&rig);
+    assert_eq!(code, 1, "{text}");
+    for expected in [
+        "note       [encryption] key: on a token: pkcs11:token=Board;object=e, by the module \
+         /nowhere/m.so, with the PIN in this file; the token was not asked",
+        "wrong      [encryption] key: /nowhere/m.so is not there",
+        "[encryption] cert: on a token: pkcs11:object=e, by the module p11-kit-proxy.so, with no PIN",
+        &format!(
+            "[streaming] tls-key: on a token: pkcs11:object=t, by the module p11-kit-proxy.so, \
+                  with the PIN in {here}/pin;"
+        ),
+        &format!("wrong      [streaming] tls-cert: {here}/client.pem is not there"),
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    assert!(!text.contains("geheim") && !text.contains("1234"), "{text}");
+    rig.configure("[[check]]\nname = \"a\"\ncommand = [\"true\"]\n");
+    let conf = fs_err::read_to_string(rig.path("system.conf")).unwrap();
+    let conf = conf
+        .replace("tls-cert=client.pem\n", "")
+        .replace("token=Board;", "colour=red;");
+    fs_err::write(rig.path("system.conf"), conf).unwrap();
+    let (_, text) = check(&rig);
+    for expected in [
+        "the attribute 'colour' is not supported",
+        "one of them is missing",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    assert!(!text.contains("geheim"), "{text}");
+}

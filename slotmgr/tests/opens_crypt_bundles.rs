@@ -5,12 +5,15 @@
     reason = "a test stops at the first surprise"
 )]
 
+#[path = "../../token-key/tests/support/softhsm.rs"]
+mod softhsm;
 mod support;
 
 use bundle_tool::keys::demo_pki;
+use softhsm::{MODULE, PIN, SoftHsm};
 use support::image;
 use support::loops::run;
-use support::rig::{Rig, stderr};
+use support::rig::{Rig, stderr, stdout};
 
 /// A directory with keys, a bundle that is signed and one that is encrypted to two recipients, too.
 fn workshop() -> tempfile::TempDir {
@@ -86,5 +89,90 @@ fn by_whom_they_are_meant_for_and_nobody_else() {
         assert_eq!(output.status.code(), Some(1), "{encryption}{bundle}");
         assert!(stderr(&output).contains("refused"), "{}", stderr(&output));
         assert!(b == before.b, "{encryption}{bundle}");
+    }
+}
+
+#[test]
+fn with_the_key_on_a_token() {
+    let workshop = workshop();
+    let path = |name: &str| workshop.path().join(name);
+    let hsm = SoftHsm::new("Board");
+    for (name, id) in [("rsa", "01"), ("ec", "02"), ("stranger", "03")] {
+        let (key, cert) = (path(&format!("{name}.key")), path(&format!("{name}.pem")));
+        hsm.import("Board", (&key, &cert), name, id);
+    }
+    fs_err::write(path("pin"), format!("{PIN}\n")).unwrap();
+    let install = |encryption: &str, variables: &[(&str, &str)]| {
+        let rig = Rig::new(&image(1), &path("pki/keyring.pem"));
+        rig.add(&format!("[encryption]\n{encryption}"));
+        let sealed = path("sealed.raucb");
+        let mut command = rig.command("A", &["install", sealed.to_str().unwrap()]);
+        command.env_remove("RAUC_PKCS11_MODULE");
+        command.env_remove("RAUC_PKCS11_PIN");
+        command.env("SOFTHSM2_CONF", hsm.conf());
+        command.envs(variables.iter().copied());
+        let output = command.output().unwrap();
+        let said = stderr(&output) + &stdout(&output);
+        assert!(!said.contains(PIN), "{said}");
+        (output.status.code().unwrap(), said, rig.snapshot().b)
+    };
+    let pin_file = path("pin").display().to_string();
+    let by_uri = format!("module-path={MODULE}&pin-source=file:{pin_file}");
+    let (module, pin) = (("RAUC_PKCS11_MODULE", MODULE), ("RAUC_PKCS11_PIN", PIN));
+    for (encryption, variables) in [
+        (
+            format!("key=pkcs11:token=Board;object=rsa?{by_uri}"),
+            &[][..],
+        ),
+        (
+            format!("key=pkcs11:object=ec?{by_uri}\ncert=pkcs11:object=ec?{by_uri}"),
+            &[],
+        ),
+        (
+            format!("key=pkcs11:object=rsa\ncert={}", path("rsa.pem").display()),
+            &[module, pin],
+        ),
+        ("key=pkcs11:object=ec".to_owned(), &[module, pin]),
+    ] {
+        let (code, said, b) = install(&encryption, variables);
+        assert_eq!(code, 0, "{encryption}: {said}");
+        assert!(b.starts_with(&image(7)), "{encryption}");
+    }
+    let untouched = Rig::new(&image(1), &path("pki/keyring.pem")).snapshot().b;
+    for (encryption, variables, expected) in [
+        (
+            "key=pkcs11:object=stranger",
+            &[module, pin][..],
+            "not encrypted for this key",
+        ),
+        (
+            "key=pkcs11:object=none",
+            &[module, pin],
+            "has no private key that fits",
+        ),
+        (
+            "key=pkcs11:token=none;object=rsa",
+            &[module, pin],
+            "no token fits",
+        ),
+        (
+            "key=pkcs11:object=rsa",
+            &[module, ("RAUC_PKCS11_PIN", "1")],
+            "is wrong",
+        ),
+        ("key=pkcs11:object=rsa", &[module], "wants a PIN"),
+        (
+            "key=pkcs11:object=rsa;type=cert",
+            &[module, pin],
+            "does not name a private key",
+        ),
+    ] {
+        let (code, said, b) = install(encryption, variables);
+        assert_eq!(code, 1, "{encryption}: {said}");
+        assert!(
+            said.contains(expected) && said.contains("refused; nothing was written"),
+            "{said}"
+        );
+        assert!(b == untouched, "{encryption}");
     }
 }

@@ -279,6 +279,7 @@ mod tests {
             [
                 "block_hash_index",
                 "bundle",
+                "envelope",
                 "manifest",
                 "signature",
                 "squashfs"

@@ -6,6 +6,7 @@
 pub struct Asn1Error;
 
 pub(super) const INTEGER: u8 = 0x02;
+pub(super) const BIT_STRING: u8 = 0x03;
 pub(super) const OCTET_STRING: u8 = 0x04;
 pub(super) const OID: u8 = 0x06;
 pub(super) const UTC_TIME: u8 = 0x17;
@@ -16,6 +17,8 @@ pub(super) const SET: u8 = 0x31;
 pub(super) const CONTEXT_0: u8 = 0xa0;
 /// `[1]`, constructed.
 pub(super) const CONTEXT_1: u8 = 0xa1;
+/// `[2]`, constructed.
+pub(super) const CONTEXT_2: u8 = 0xa2;
 /// `[0]`, primitive.
 pub(super) const CONTEXT_0_PRIMITIVE: u8 = 0x80;
 

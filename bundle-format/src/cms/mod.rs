@@ -12,7 +12,9 @@ mod structure;
 mod trust;
 mod verify;
 
-pub use envelope::{DecryptError, DecryptionKey};
+pub use envelope::{
+    DecryptError, DecryptionKey, HeldKind, HolderError, KeyHolder, OaepHash, RsaPadding, Secret,
+};
 pub use name::one_line;
 pub use parts::SignedParts;
 pub use policy::{Policy, PolicyError};

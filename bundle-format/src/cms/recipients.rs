@@ -3,9 +3,8 @@
 use openssl::asn1::{Asn1Integer, Asn1Object};
 use openssl::x509::X509Name;
 
-use super::asn1::{
-    Asn1Error, CONTEXT_0, CONTEXT_1, Element, Elements, INTEGER, OID, SEQUENCE, SET,
-};
+use super::asn1::{Asn1Error, Element, INTEGER, OID, SEQUENCE};
+use super::envelope::{Enveloped, Sealed};
 use super::name::one_line;
 use super::structure::{CmsKind, StructureError, kind, parse};
 
@@ -34,47 +33,9 @@ pub fn recipients(cms: &[u8], offset: u64) -> Result<Vec<Recipient>, StructureEr
 }
 
 fn enveloped(der: &[u8]) -> Result<Vec<Recipient>, Asn1Error> {
-    let mut content_info = Elements::new(der).expect(SEQUENCE)?.inside();
-    content_info.expect(OID)?;
-    let mut data = content_info
-        .expect(CONTEXT_0)?
-        .inside()
-        .expect(SEQUENCE)?
-        .inside();
-    data.expect(INTEGER)?;
-    data.optional(CONTEXT_0)?;
-    let mut all = Vec::new();
-    for info in data.expect(SET)?.inside().all()? {
-        match info.tag {
-            SEQUENCE => all.push(transported(&info)?),
-            CONTEXT_1 => all.extend(agreed(&info)?),
-            // Pass phrases and shared keys: nobody with a certificate.
-            _ => {}
-        }
-    }
-    Ok(all)
-}
-
-/// RSA: version, recipient, algorithm, key.
-fn transported(info: &Element<'_>) -> Result<Recipient, Asn1Error> {
-    let mut parts = info.inside();
-    parts.expect(INTEGER)?;
-    let who = parts.next()?;
-    let algorithm = algorithm(&parts.expect(SEQUENCE)?)?;
-    named(&who, algorithm)
-}
-
-/// Elliptic curves: version, originator, key material, algorithm, and a list of recipients.
-fn agreed(info: &Element<'_>) -> Result<Vec<Recipient>, Asn1Error> {
-    let mut parts = info.inside();
-    parts.expect(INTEGER)?;
-    parts.expect(CONTEXT_0)?;
-    parts.optional(CONTEXT_1)?;
-    let algorithm = algorithm(&parts.expect(SEQUENCE)?)?;
-    let keys = parts.expect(SEQUENCE)?.inside().all()?;
-    keys.iter()
-        .map(|key| named(&key.inside().next()?, algorithm.clone()))
-        .collect()
+    let all = Enveloped::from_der(der)?.recipients;
+    let one = |sealed: &Sealed<'_>| named(&sealed.who, algorithm_name(&sealed.algorithm)?);
+    all.iter().map(one).collect()
 }
 
 fn named(who: &Element<'_>, algorithm: String) -> Result<Recipient, Asn1Error> {
@@ -99,7 +60,8 @@ fn serial(element: &Element<'_>) -> Result<String, Asn1Error> {
     text.map(|text| text.to_string()).map_err(|_| Asn1Error)
 }
 
-fn algorithm(element: &Element<'_>) -> Result<String, Asn1Error> {
+/// What OpenSSL calls the algorithm of an AlgorithmIdentifier.
+pub(super) fn algorithm_name(element: &Element<'_>) -> Result<String, Asn1Error> {
     let oid = element.inside().expect(OID)?;
     Ok(name_of(oid.content).unwrap_or_else(|| "unknown".to_owned()))
 }

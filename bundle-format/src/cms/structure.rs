@@ -99,7 +99,7 @@ pub(crate) struct SignedData {
 
 /// The parts of a SignerInfo that matter here.
 pub(super) struct SignerInfo {
-    pub(super) id: SignerId,
+    pub(super) id: CertificateId,
     /// OID of the digest, as DER content.
     pub(super) digest: Vec<u8>,
     /// OID of the signature algorithm, as DER content.
@@ -118,8 +118,8 @@ pub(super) struct SignerInfo {
     pub(super) value: Vec<u8>,
 }
 
-/// How the signer's certificate is named.
-pub(super) enum SignerId {
+/// How the certificate of a signer or of a recipient is named.
+pub(super) enum CertificateId {
     IssuerAndSerial { issuer: Vec<u8>, serial: Vec<u8> },
     KeyId(Vec<u8>),
 }
@@ -256,7 +256,7 @@ impl SignerInfo {
         }
         let mut inside = element.inside();
         inside.expect(INTEGER)?;
-        let id = SignerId::from_element(inside.next()?)?;
+        let id = CertificateId::from_element(inside.next()?)?;
         let digest = inside
             .expect(SEQUENCE)?
             .inside()
@@ -324,8 +324,8 @@ fn signing_time(value: Element<'_>) -> Result<SigningTime, StructureError> {
     }
 }
 
-impl SignerId {
-    fn from_element(element: Element<'_>) -> Result<Self, StructureError> {
+impl CertificateId {
+    pub(super) fn from_element(element: Element<'_>) -> Result<Self, Asn1Error> {
         match element.tag {
             SEQUENCE => {
                 let mut inside = element.inside();
@@ -334,11 +334,11 @@ impl SignerId {
                 Ok(Self::IssuerAndSerial { issuer, serial })
             }
             CONTEXT_0_PRIMITIVE => Ok(Self::KeyId(element.content.to_vec())),
-            _ => Err(Asn1Error.into()),
+            _ => Err(Asn1Error),
         }
     }
 
-    fn matches(&self, certificate: &X509) -> bool {
+    pub(super) fn matches(&self, certificate: &X509) -> bool {
         match self {
             Self::IssuerAndSerial { issuer, serial } => issuer_and_serial(certificate)
                 .is_some_and(|(of, number)| of == *issuer && number == *serial),

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 pub mod ed25519;
+pub mod holder;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

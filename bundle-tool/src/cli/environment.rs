@@ -2,7 +2,6 @@
 
 use std::io::IsTerminal as _;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
@@ -34,7 +33,7 @@ pub struct Environment {
 impl Environment {
     /// That of this process.
     pub fn of_process() -> Self {
-        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
             now: now
@@ -43,10 +42,7 @@ impl Environment {
                 .unwrap_or(0),
             source_date_epoch: variable("SOURCE_DATE_EPOCH"),
             key_passphrase: variable("RAUC_KEY_PASSPHRASE"),
-            token: TokenAccess {
-                module: variable("RAUC_PKCS11_MODULE").map(PathBuf::from),
-                pin: variable("RAUC_PKCS11_PIN"),
-            },
+            token: TokenAccess::from_variables(variable),
             no_color: variable("NO_COLOR").is_some(),
             terminal: std::io::stderr().is_terminal(),
             processors: std::thread::available_parallelism().ok(),

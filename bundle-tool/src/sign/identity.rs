@@ -7,11 +7,11 @@ use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
 use openssl::x509::X509;
+use token_key::{TokenAccess, TokenError, TokenKey, Uri};
 
 use super::SignError;
 use super::key::SigningKey;
 use super::scheme::Scheme;
-use super::token::{self, TokenAccess, TokenError, TokenKey, Uri, UriError};
 
 /// A certificate that expires within this many seconds is worth a warning (31 days).
 const SOON: i64 = 31 * 86_400;
@@ -144,8 +144,8 @@ impl std::fmt::Debug for KeySource {
     /// Without anything that is secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("KeySource")
-            .field("certificate", &token::shown(&self.certificate))
-            .field("key", &token::shown(&self.key))
+            .field("certificate", &token_key::shown(&self.certificate))
+            .field("key", &token_key::shown(&self.key))
             .finish_non_exhaustive()
     }
 }
@@ -167,7 +167,7 @@ impl Identity {
     /// A file or a token cannot be read, key and certificate do not belong together, or a
     /// certificate is not valid at the time that `source` names.
     pub fn load(source: &KeySource) -> Result<Self, IdentityError> {
-        let place = token::shown(&source.certificate);
+        let place = token_key::shown(&source.certificate);
         let mut certificates = certificates(&source.certificate, &source.token)?.into_iter();
         let certificate = certificates
             .next()
@@ -270,18 +270,9 @@ fn subject(certificate: &X509) -> String {
     bundle_format::cms::certificate_name(certificate.subject_name())
 }
 
-/// The URI that stands in place of a file's name; `None` if it is one.
-fn uri(place: &Path) -> Result<Option<Uri>, TokenError> {
-    let wrong = |source: UriError| TokenError::Uri {
-        uri: token::shown(place),
-        source,
-    };
-    Uri::from_place(place).transpose().map_err(wrong)
-}
-
 fn certificates(place: &Path, access: &TokenAccess) -> Result<Vec<X509>, IdentityError> {
-    match uri(place)? {
-        Some(uri) => Ok(vec![token::certificate(&uri, access)?]),
+    match Uri::of(place)? {
+        Some(uri) => Ok(vec![token_key::certificate(&uri, access)?]),
         None => load_certificates(place),
     }
 }
@@ -305,7 +296,7 @@ pub fn load_certificates(path: &Path) -> Result<Vec<X509>, IdentityError> {
 }
 
 fn key(source: &KeySource) -> Result<SigningKey, IdentityError> {
-    if let Some(uri) = uri(&source.key)? {
+    if let Some(uri) = Uri::of(&source.key)? {
         return Ok(SigningKey::Token(TokenKey::open(&uri, &source.token)?));
     }
     let pem = read(&source.key, "key")?;

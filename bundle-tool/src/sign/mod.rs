@@ -5,22 +5,20 @@
 //! wants the whole payload of a plain bundle in memory.
 
 mod append;
-mod der;
 mod identity;
 mod key;
 mod scheme;
 mod time;
-mod token;
 
 pub use append::{AppendError, append};
 pub use identity::{Identity, IdentityError, KeySource, Validity, load_certificates};
-pub use token::{TokenAccess, TokenError, UriError};
+pub use token_key::{TokenAccess, TokenError, UriError};
 
 use bundle_format::cms::SignedParts;
 use openssl::error::ErrorStack;
 use openssl::x509::X509Ref;
 
-use der::{context, integer, octets, oid, sequence, set_of};
+use bundle_format::der::{self, context, integer, octets, oid, sequence, set_of};
 
 /// Why signing fails.
 #[derive(Debug, thiserror::Error)]

@@ -3,9 +3,10 @@
 use openssl::error::ErrorStack;
 use openssl::hash::{MessageDigest, hash};
 use openssl::pkey::{HasPublic, Id, PKeyRef};
+use token_key::{Hash, Signing};
 
 use super::SignError;
-use super::der::{null, octets, oid, sequence};
+use bundle_format::der::{null, oid, sequence};
 
 const ID_SHA256: &str = "2.16.840.1.101.3.4.2.1";
 const ID_SHA512: &str = "2.16.840.1.101.3.4.2.3";
@@ -65,9 +66,12 @@ impl Scheme {
         Ok(hash(self.digest(), bytes)?.to_vec())
     }
 
-    /// What PKCS #1 v1.5 pads: the digest, and its name.
-    pub(super) fn digest_info(self, bytes: &[u8]) -> Result<Vec<u8>, ErrorStack> {
-        let algorithm = sequence(&[&oid(ID_SHA256)?, &null()]);
-        Ok(sequence(&[&algorithm, &octets(&self.digest_of(bytes)?)]))
+    /// How a token is asked for such a signature.
+    pub(super) fn on_token(self) -> Signing {
+        match self {
+            Self::Rsa => Signing::Pkcs1(Hash::Sha256),
+            Self::Ecdsa => Signing::Ecdsa(Hash::Sha256),
+            Self::Ed25519 => Signing::Ed25519,
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The signing time: UTCTime up to 2049, GeneralizedTime from then on.
 
-use super::der::element;
+use bundle_format::der::element;
 
 /// Seconds of a day.
 const DAY: i64 = 86_400;

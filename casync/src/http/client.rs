@@ -6,7 +6,6 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use thiserror::Error;
 use ureq::http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, DATE, IF_RANGE, LOCATION, RANGE, RETRY_AFTER,
 };
@@ -16,6 +15,7 @@ use ureq::{Agent, Body, RequestBuilder};
 
 use super::address::Address;
 use super::date;
+use super::failure::{Failure, HttpError, cut, no_answer, refused};
 use super::halt::Halt;
 use super::patience::{Patience, Wait};
 use super::rate::Meter;
@@ -23,10 +23,6 @@ use super::settings::{Header, Settings, SettingsError};
 
 /// Redirections that are followed for one request, as many as RAUC follows.
 const REDIRECTIONS: usize = 8;
-
-/// Bytes of one answer after which a cut is no failed try any more: on a link that breaks every
-/// minute a long file is still fetched, and a server that gives a byte at a time is not put up with.
-const GOOD_PART: usize = 64 * 1024;
 
 /// Bytes that are taken from a connection at once, and after which the rate is looked at.
 const GULP: usize = 64 * 1024;
@@ -43,77 +39,6 @@ pub struct Client {
     halt: Arc<Halt>,
     headers: Arc<[Header]>,
     meter: Arc<Meter>,
-}
-
-/// Why there is no answer that can be used. Addresses are shown without their secrets.
-#[derive(Debug, Error)]
-pub enum HttpError {
-    /// There is no such file.
-    #[error("{0} is not there")]
-    NotFound(Address),
-    /// The server does not want to, or a try after some time is of no use.
-    #[error("{address} answers {status}")]
-    Status {
-        /// Of what.
-        address: Address,
-        /// The status.
-        status: StatusCode,
-    },
-    /// It failed as often as it was tried.
-    #[error("cannot read {address}, tried {tries} times")]
-    GaveUp {
-        /// What.
-        address: Address,
-        /// How often.
-        tries: u32,
-        /// What was wrong in the end.
-        source: io::Error,
-    },
-    /// The answer is longer than what was asked for can be.
-    #[error("{address} has more than {max} bytes")]
-    TooLong {
-        /// What.
-        address: Address,
-        /// The bound.
-        max: u64,
-    },
-    /// The server does not serve parts of files.
-    #[error("{0} is not served in parts: the server ignores ranges")]
-    NoRanges(Address),
-    /// Another part than the one that was asked for.
-    #[error("{address} answers with another range: `{range}`")]
-    OtherRange {
-        /// Of what.
-        address: Address,
-        /// Its `Content-Range`.
-        range: String,
-    },
-    /// Another file has come to stand there.
-    #[error("{0} has changed while it was read")]
-    Changed(Address),
-    /// No secure connection, for a reason that does not pass.
-    #[error("no secure connection for {address}")]
-    Tls {
-        /// For what.
-        address: Address,
-        /// What the TLS library says.
-        source: io::Error,
-    },
-    /// It leads nowhere, in a circle, or out of TLS.
-    #[error("{0} is redirected too often, to nowhere, or from https to http")]
-    Redirect(Address),
-    /// [`Client::stop`] was called.
-    #[error("{0} is not read any further: it was asked to stop")]
-    Stopped(Address),
-}
-
-/// Whether another try may help.
-pub(super) enum Failure {
-    /// Perhaps; the server may have said when.
-    Passing(io::Error, Option<Duration>),
-    /// The connection was cut after a good part had come: this was no failed try.
-    Cut(io::Error),
-    Final(HttpError),
 }
 
 /// What is asked for beside the address.
@@ -146,17 +71,15 @@ impl Client {
             .timeout_recv_response(Some(patience.stall))
             .timeout_per_read(Some(patience.stall))
             .timeout_per_call(Some(patience.answer))
-            .tls_config(settings.tls.config()?)
             .proxy(settings.proxy)
-            .user_agent(concat!("slotmgr/", env!("CARGO_PKG_VERSION")))
-            .build();
+            .user_agent(concat!("slotmgr/", env!("CARGO_PKG_VERSION")));
         let halt = Arc::new(Halt::default());
         let meter = Meter::new(
             settings.rate,
             (Arc::clone(&settings.wait), Arc::clone(&halt)),
         );
         Ok(Self {
-            agent: config.new_agent(),
+            agent: settings.tls.agent(config)?,
             patience,
             headers: settings.headers.into(),
             meter: Arc::new(meter),
@@ -366,34 +289,4 @@ impl Client {
             }
         }
     }
-}
-
-fn no_answer(error: &ureq::Error, address: &Address) -> Failure {
-    // Only the kind of failure: ureq's own messages may hold the address.
-    let source = io::Error::other(without(&error.to_string(), address));
-    match error {
-        ureq::Error::NativeTls(_) | ureq::Error::Tls(_) => Failure::Final(HttpError::Tls {
-            address: address.clone(),
-            source,
-        }),
-        _ => Failure::Passing(source, None),
-    }
-}
-
-/// An answer that ended too early, after so many bytes.
-pub(super) fn cut(error: io::Error, after: usize) -> Failure {
-    match after {
-        GOOD_PART.. => Failure::Cut(error),
-        _ => Failure::Passing(error, None),
-    }
-}
-
-pub(super) fn refused(address: &Address, status: StatusCode) -> Failure {
-    let address = address.clone();
-    Failure::Final(HttpError::Status { address, status })
-}
-
-/// A message without the address's query, should it be in there.
-fn without(message: &str, address: &Address) -> String {
-    message.replace(&address.whole(), &address.to_string())
 }

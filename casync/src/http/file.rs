@@ -6,7 +6,8 @@ use ureq::http::header::{CONTENT_RANGE, ETAG, LAST_MODIFIED};
 use ureq::http::{HeaderMap, StatusCode};
 
 use super::address::Address;
-use super::client::{Client, Failure, HttpError, Question, cut, refused};
+use super::client::{Client, Question};
+use super::failure::{Failure, HttpError, cut, refused};
 use super::settings::Header;
 use crate::blob::Blob;
 

@@ -14,18 +14,24 @@
 mod address;
 mod client;
 mod date;
+mod failure;
 mod file;
 mod halt;
+#[cfg(feature = "held-key")]
+mod held;
 mod patience;
 mod rate;
 mod settings;
 mod store;
 
 pub use address::{Address, AddressError};
-pub use client::{Client, HttpError};
+pub use client::Client;
+pub use failure::HttpError;
 pub use file::HttpFile;
 pub use halt::Halt;
+#[cfg(feature = "held-key")]
+pub use held::{ClientKey, HeldError, SigningError, TlsSignature};
 pub use patience::{Patience, SystemWait, Wait};
-pub use settings::{Header, Servers, Settings, SettingsError, Tls, header, headers};
+pub use settings::{Header, Identity, Servers, Settings, SettingsError, Tls, header, headers};
 pub use store::HttpStore;
 pub use ureq::Proxy;

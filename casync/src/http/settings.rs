@@ -5,12 +5,24 @@ use std::sync::Arc;
 
 use openssl::pkey::PKey;
 use thiserror::Error;
-use ureq::Proxy;
+use ureq::config::ConfigBuilder;
 use ureq::http::{HeaderName, HeaderValue};
 use ureq::tls::parse_pem;
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, TlsProvider};
+use ureq::typestate::AgentScope;
+#[cfg(feature = "held-key")]
+use ureq::unversioned::resolver::DefaultResolver;
+#[cfg(feature = "held-key")]
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector, TcpConnector};
+use ureq::{Agent, Proxy};
 
+#[cfg(feature = "held-key")]
+use super::held::{self, ClientKey, HeldError, HeldTls};
 use super::patience::{Patience, SystemWait, Wait};
+
+/// What certificates are read from, for people.
+const AUTHORITIES: &str = "the file of authorities";
+const CLIENT: &str = "the client's certificate";
 
 /// A header: its name and its value, which no `Debug` shows.
 pub type Header = (HeaderName, HeaderValue);
@@ -51,10 +63,30 @@ impl Default for Settings {
 pub struct Tls {
     /// Who may vouch for servers, in place of those that the system trusts.
     pub authorities: Option<Vec<u8>>,
-    /// The certificate of this machine, with those between it and its authority, and its key.
-    pub identity: Option<(Vec<u8>, Vec<u8>)>,
+    /// Who this machine is.
+    pub identity: Option<Identity>,
     /// Whether servers have to prove anything.
     pub servers: Servers,
+}
+
+/// The certificate of this machine, with those between it and its authority, and its key.
+#[derive(Clone)]
+pub enum Identity {
+    /// Both are known.
+    Pem {
+        /// The certificates.
+        chain: Vec<u8>,
+        /// The key.
+        key: Vec<u8>,
+    },
+    /// The key is not given away.
+    #[cfg(feature = "held-key")]
+    Held {
+        /// The certificates.
+        chain: Vec<u8>,
+        /// Who signs.
+        key: Arc<dyn ClientKey>,
+    },
 }
 
 /// Whether servers have to prove who they are.
@@ -83,6 +115,10 @@ pub enum SettingsError {
     /// OpenSSL knows the key, TLS does not.
     #[error("the private key is of a kind that TLS does not use here")]
     KeyKind,
+    /// TLS with a key that somebody holds.
+    #[cfg(feature = "held-key")]
+    #[error(transparent)]
+    Held(#[from] HeldError),
 }
 
 /// Headers out of lines, each `Name: value`.
@@ -108,14 +144,52 @@ pub fn header(name: &str, value: &str) -> Option<Header> {
 }
 
 impl Tls {
-    pub(super) fn config(&self) -> Result<TlsConfig, SettingsError> {
+    /// The agent that asks, with everything else that it is told.
+    pub(super) fn agent(&self, config: ConfigBuilder<AgentScope>) -> Result<Agent, SettingsError> {
+        match &self.identity {
+            None => Ok(config.tls_config(self.config(None)?).build().new_agent()),
+            Some(Identity::Pem { chain, key }) => {
+                let tls = self.config(Some((chain, key)))?;
+                Ok(config.tls_config(tls).build().new_agent())
+            }
+            #[cfg(feature = "held-key")]
+            Some(Identity::Held { chain, key }) => {
+                let connector = self.held(chain, key)?;
+                let resolver = DefaultResolver::default();
+                Ok(Agent::with_parts(config.build(), connector, resolver))
+            }
+        }
+    }
+
+    /// What makes connections when somebody else has the key. The proxy comes before TLS, as it does
+    /// in `ureq`'s own.
+    #[cfg(feature = "held-key")]
+    fn held(
+        &self,
+        chain: &[u8],
+        key: &Arc<dyn ClientKey>,
+    ) -> Result<impl Connector, SettingsError> {
+        let der = |all: Vec<Certificate<'static>>| -> Vec<Vec<u8>> {
+            all.iter().map(|one| one.der().to_vec()).collect()
+        };
+        let chain = der(certificates(chain, CLIENT)?);
+        let authorities = match &self.authorities {
+            Some(pem) => Some(der(certificates(pem, AUTHORITIES)?)),
+            None => None,
+        };
+        let config = held::configuration(chain, Arc::clone(key), authorities, self.servers)?;
+        Ok(ConnectProxyConnector::default()
+            .chain(TcpConnector::default())
+            .chain(HeldTls(config)))
+    }
+
+    fn config(&self, identity: Option<(&[u8], &[u8])>) -> Result<TlsConfig, SettingsError> {
         let roots = match &self.authorities {
             None => RootCerts::PlatformVerifier,
-            Some(pem) => RootCerts::new_with_certs(&certificates(pem, "the file of authorities")?),
+            Some(pem) => RootCerts::new_with_certs(&certificates(pem, AUTHORITIES)?),
         };
-        let identity = self.identity.as_ref();
         let identity = identity.map(|(chain, key)| {
-            let chain = certificates(chain, "the client's certificate")?;
+            let chain = certificates(chain, CLIENT)?;
             // In PKCS#8 whatever it was in: the TLS library takes no other.
             let pkcs8 =
                 PKey::private_key_from_pem_callback(key, |_| Ok(0))?.private_key_to_pem_pkcs8()?;

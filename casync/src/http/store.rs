@@ -1,7 +1,8 @@
 //! A store of chunks on a web server.
 
 use super::address::Address;
-use super::client::{Client, HttpError};
+use super::client::Client;
+use super::failure::HttpError;
 use crate::chunk::ChunkId;
 use crate::codec::StoredForm;
 use crate::store::{ChunkStore, StoreError};

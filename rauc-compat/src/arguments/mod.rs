@@ -36,8 +36,8 @@ Example:
 
 Environment:
   RAUC_KEY_PASSPHRASE  pass phrase of the key
-  RAUC_PKCS11_MODULE   library of the PKCS#11 token (signing only)
-  RAUC_PKCS11_PIN      PIN of the PKCS#11 token (signing only)
+  RAUC_PKCS11_MODULE   library of the PKCS#11 token
+  RAUC_PKCS11_PIN      PIN of the PKCS#11 token
   SOURCE_DATE_EPOCH    signing time, and all times in new bundles
   NO_COLOR             no bold text in `info`
 

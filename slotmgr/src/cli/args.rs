@@ -139,11 +139,11 @@ pub struct Source {
     #[arg(value_name = "BUNDLE")]
     pub bundle: String,
 
-    /// Certificate of this machine for HTTPS [default: `[streaming] tls-cert=` of system.conf]
+    /// Certificate of this machine for HTTPS, a PEM file or a pkcs11: URI [default: `[streaming] tls-cert=` of system.conf]
     #[arg(long, value_name = "FILE", help_heading = "Web servers")]
     pub tls_cert: Option<String>,
 
-    /// Its key [default: `[streaming] tls-key=`]
+    /// Its key, a PEM file or a pkcs11: URI [default: `[streaming] tls-key=`]
     #[arg(long, value_name = "FILE", help_heading = "Web servers")]
     pub tls_key: Option<String>,
 

@@ -6,10 +6,12 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use serde::Serialize;
+use token_key::TokenAccess;
 
 use super::args::Options;
 use super::bootloader;
 use super::exit;
+use super::key_review;
 use super::render::Output;
 use super::session::conf_path;
 use crate::config::{RepositoryKind, SlotmgrToml, SystemConf};
@@ -41,10 +43,10 @@ pub(super) struct Finding {
 
 /// Collects findings.
 #[derive(Default)]
-struct Review(Vec<Finding>);
+pub(super) struct Review(Vec<Finding>);
 
 impl Review {
-    fn add(&mut self, weight: Weight, about: impl ToString, what: impl Into<String>) {
+    pub fn add(&mut self, weight: Weight, about: impl ToString, what: impl Into<String>) {
         self.0.push(Finding {
             weight,
             about: about.to_string(),
@@ -53,12 +55,13 @@ impl Review {
     }
 }
 
-pub(super) fn run(options: &Options, output: &Output) -> Result<ExitCode> {
+pub(super) fn run(options: &Options, token: &TokenAccess, output: &Output) -> Result<ExitCode> {
     let path = conf_path(options)?;
     let conf = SystemConf::load_with(&path, &options.confopt)?;
     let own = SlotmgrToml::load(&path.with_file_name("slotmgr.toml"))?;
     let mut review = Review::default();
     review_settings(&mut review, options, &conf);
+    key_review::review(&mut review, &conf, token);
     review_programs(&mut review, &conf);
     review_slots(&mut review, &conf);
     review_bootloader(&mut review, options, (&conf, &own));
@@ -100,13 +103,6 @@ fn review_settings(review: &mut Review, options: &Options, conf: &SystemConf) {
         let what = "no data-directory=: nothing is remembered of installations, and with more than two slots the \
                     oldest is not known";
         review.add(Weight::Risky, "[system]", what);
-    }
-    for key in conf.encryption.key.iter().filter(|key| !key.exists()) {
-        review.add(
-            Weight::Wrong,
-            "[encryption]",
-            format!("{} is not there", key.display()),
-        );
     }
     for repository in &conf.repositories {
         let about = format!("[artifacts.{}]", repository.name);

@@ -3,9 +3,9 @@
 use std::fs::File;
 
 use anyhow::{Context, Result, bail};
-use bundle_format::cms::DecryptionKey;
 use bundle_format::manifest::Format;
 use bundle_format::{Bundle, Limits, ReadAt, Trust, VerifiedBundle, VerifiedManifest};
+use token_key::TokenAccess;
 
 use super::args::Options;
 use super::machine_facts::MachineFacts;
@@ -104,7 +104,11 @@ impl Opening<'_> {
             Location::Web(address) => {
                 let told = remote::told(session, self.around, self.stop)?;
                 let file = remote
-                    .insert(Remote::new(session, origin, self.stop)?)
+                    .insert(Remote::new(
+                        session,
+                        (origin, &self.around.token),
+                        self.stop,
+                    )?)
                     .bundle(address, &told)?;
                 (Box::new(HttpReader::new(file, self.stop.clone())), None)
             }
@@ -114,10 +118,10 @@ impl Opening<'_> {
             None => Place::Remote { len: reader.len() },
         };
         let reader: Box<dyn ReadAt> = Box::new(Stoppable::new(reader, self.stop));
-        let bundle = verify(reader, local.as_ref(), session, &trust)
+        let bundle = verify(reader, local.as_ref(), session, &trust, &self.around.token)
             .with_context(|| format!("the bundle {location} is refused; nothing was written"))?;
         refuse_format(session, bundle.manifest().manifest().bundle.format)?;
-        let supply = supply(session, (&location, remote.as_ref()), (origin, self.stop))?;
+        let supply = self.supply(session, origin, (&location, remote.as_ref()))?;
         Ok(OpenBundle {
             bundle,
             place,
@@ -125,32 +129,38 @@ impl Opening<'_> {
             remote,
         })
     }
-}
 
-/// The stores of the bundle's chunks: the machine's own, then what `[casync] storepath` says, else what
-/// is beside the bundle.
-fn supply(
-    session: &Session,
-    (bundle, remote): (&Location, Option<&Remote>),
-    (origin, stop): (&Origin, &Stop),
-) -> Result<Supply> {
-    let store = match &session.conf.casync.store {
-        Some(text) => Location::parse(text).context("[casync] storepath")?,
-        None => bundle.store_beside(),
-    };
-    let own = session.own.download.stores.iter().cloned();
-    let supply = own.fold(Supply::default(), Supply::and_directory);
-    let address = match store {
-        Location::Path(path) => return Ok(supply.and_directory(path)),
-        Location::Web(address) => address,
-    };
-    let client = match (bundle, remote) {
-        (Location::Web(of), Some(remote)) if of.same_server(&address) => remote.client().clone(),
-        // Headers that were given for the bundle's server are secret to others.
-        (Location::Web(_), Some(remote)) => remote.client().without_headers(),
-        _ => Remote::new(session, origin, stop)?.client().clone(),
-    };
-    Ok(supply.and_web(client, address))
+    /// The stores of the bundle's chunks: the machine's own, then what `[casync] storepath` says, else
+    /// what is beside the bundle.
+    fn supply(
+        &self,
+        session: &Session,
+        origin: &Origin,
+        (bundle, remote): (&Location, Option<&Remote>),
+    ) -> Result<Supply> {
+        let store = match &session.conf.casync.store {
+            Some(text) => Location::parse(text).context("[casync] storepath")?,
+            None => bundle.store_beside(),
+        };
+        let own = session.own.download.stores.iter().cloned();
+        let supply = own.fold(Supply::default(), Supply::and_directory);
+        let address = match store {
+            Location::Path(path) => return Ok(supply.and_directory(path)),
+            Location::Web(address) => address,
+        };
+        let client = match (bundle, remote) {
+            (Location::Web(of), Some(remote)) if of.same_server(&address) => {
+                remote.client().clone()
+            }
+            // Headers that were given for the bundle's server are secret to others.
+            (Location::Web(_), Some(remote)) => remote.client().without_headers(),
+            _ => {
+                let asked = (origin, &self.around.token);
+                Remote::new(session, asked, self.stop)?.client().clone()
+            }
+        };
+        Ok(supply.and_web(client, address))
+    }
 }
 
 /// Installs what was opened.
@@ -257,6 +267,7 @@ fn verify(
     local: Option<&File>,
     session: &Session,
     trust: &Trust,
+    token: &TokenAccess,
 ) -> Result<VerifiedBundle<Box<dyn ReadAt>>> {
     let mut limits = Limits::default();
     if let Some(size) = session.conf.system.max_signature_size {
@@ -265,10 +276,11 @@ fn verify(
     let bundle = Bundle::open(reader, &limits)?;
     let encryption = &session.conf.encryption;
     let bundle = match &encryption.key {
-        Some(key) if bundle.is_encrypted()? => bundle.decrypt(&DecryptionKey::from_files(
+        Some(key) if bundle.is_encrypted()? => bundle.decrypt(&token_key::decryption_key(
             key,
             None,
             encryption.cert.as_deref(),
+            token,
         )?)?,
         _ => bundle,
     };

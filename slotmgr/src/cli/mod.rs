@@ -10,6 +10,7 @@ mod evidence;
 mod history;
 pub(crate) mod install;
 mod installation;
+mod key_review;
 pub(crate) mod lock;
 pub(crate) mod machine_facts;
 pub(crate) mod mark;
@@ -94,7 +95,7 @@ pub fn run(options: &Options, surroundings: &Surroundings) -> anyhow::Result<Exi
         Verb::Daemon => daemon::run(options, surroundings),
         Verb::Status => status::run(options, surroundings, &output),
         Verb::Trial(verb) => trial::run(options, verb, surroundings, &output),
-        Verb::CheckConfig => check_config::run(options, &output),
+        Verb::CheckConfig => check_config::run(options, &surroundings.token, &output),
         Verb::Mark(verb) => mark::run(options, verb, surroundings, &output),
         Verb::Vote(verb) => vote::run(options, verb, surroundings, &output),
         Verb::Rollback(verb) => rollback::run(options, verb, surroundings, &output),

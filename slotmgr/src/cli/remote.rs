@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use casync::http::{Address, Client, Header, HttpFile, Proxy};
+use token_key::TokenAccess;
 
 use super::machine_facts::MachineFacts;
 use super::session::{Session, Surroundings};
@@ -25,12 +26,17 @@ const SAMPLE: u64 = 64 * 1024;
 
 impl Remote {
     /// `stop` ends what it is waiting for.
-    pub fn new(session: &Session, asked: &Origin, stop: &Stop) -> Result<Remote> {
+    pub fn new(
+        session: &Session,
+        (asked, token): (&Origin, &TokenAccess),
+        stop: &Stop,
+    ) -> Result<Remote> {
         let access = Access {
             asked,
             streaming: &session.conf.streaming,
             rate: session.own.download.rate,
             proxy: Proxy::try_from_env(),
+            token,
         };
         let client = access.client()?;
         let waiting = client.clone();

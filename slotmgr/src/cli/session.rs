@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use nix::time::{ClockId, clock_gettime};
+use token_key::TokenAccess;
 
 use super::args::Options;
 use super::lock::{LockError, MachineLock, Patience};
@@ -40,6 +41,8 @@ pub struct Surroundings {
     pub starter_bus: Option<String>,
     /// `$NOTIFY_SOCKET`: where the service manager listens.
     pub notify_socket: Option<OsString>,
+    /// `RAUC_PKCS11_MODULE` and `RAUC_PKCS11_PIN`.
+    pub token: TokenAccess,
 }
 
 impl Surroundings {
@@ -59,6 +62,7 @@ impl Surroundings {
             now: i64::try_from(now.as_secs())?,
             starter_bus: std::env::var("DBUS_STARTER_BUS_TYPE").ok(),
             notify_socket: std::env::var_os("NOTIFY_SOCKET"),
+            token: TokenAccess::from_variables(|name| std::env::var(name).ok()),
         })
     }
 }

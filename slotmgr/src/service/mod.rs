@@ -91,7 +91,7 @@ pub struct Marked {
 pub struct Origin {
     /// A path or an address.
     pub source: String,
-    /// Client certificate for HTTPS: a file.
+    /// Client certificate for HTTPS: a file, or a PKCS#11 URI.
     pub tls_cert: Option<String>,
     /// Its key.
     pub tls_key: Option<String>,

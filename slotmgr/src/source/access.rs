@@ -2,11 +2,21 @@
 
 use std::io;
 use std::num::NonZeroU64;
+use std::path::Path;
+#[cfg(feature = "tls-token")]
+use std::sync::Arc;
 
 use casync::http::{
-    Client, Header, Patience, Proxy, Servers, Settings, SettingsError, Tls, header, headers,
+    Client, Header, Identity, Patience, Proxy, Servers, Settings, SettingsError, Tls, header,
+    headers,
 };
 
+#[cfg(feature = "tls-token")]
+use openssl::x509::X509;
+use token_key::{TokenAccess, TokenError, Uri};
+
+#[cfg(feature = "tls-token")]
+use super::token::{TokenClient, TokenClientError};
 use crate::config::{InfoHeader, Streaming};
 use crate::install::Environment;
 use crate::service::Origin;
@@ -25,6 +35,8 @@ pub struct Access<'a> {
     pub rate: Option<NonZeroU64>,
     /// `http_proxy` and its relatives in the environment.
     pub proxy: Option<Proxy>,
+    /// How tokens are reached.
+    pub token: &'a TokenAccess,
 }
 
 /// Why web servers cannot be asked in the way that is wanted.
@@ -46,20 +58,90 @@ pub enum AccessError {
         "a certificate of this machine (tls-cert) and its key (tls-key) need each other: {0} is missing"
     )]
     Half(&'static str),
-    /// On a token.
+    /// A caller names a library that this process would load.
     #[error(
-        "{what} is on a token (`pkcs11:`): this version of slotmgr takes keys and certificates for HTTPS from files only"
+        "{what} names a module (module-path): only system.conf may, or RAUC_PKCS11_MODULE in the environment of the service"
     )]
-    Token {
-        /// `tls-cert`, …
+    Module {
+        /// `tls-cert` or `tls-key`.
         what: &'static str,
     },
+    /// On a token that cannot be used.
+    #[error("{what} cannot be used")]
+    Token {
+        /// `tls-cert` or `tls-key`.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: TokenError,
+    },
+    /// Something else than a certificate.
+    #[error("tls-cert cannot be used")]
+    Certificate(#[from] openssl::error::ErrorStack),
+    /// The key, on a token.
+    #[cfg(feature = "tls-token")]
+    #[error("tls-key cannot be used")]
+    Key(#[from] TokenClientError),
+    /// This program was made without.
+    #[cfg(not(feature = "tls-token"))]
+    #[error(
+        "tls-key is on a token (`pkcs11:`): this slotmgr was made without the feature tls-token"
+    )]
+    NotBuilt,
     /// What they hold.
     #[error(transparent)]
     Settings(#[from] SettingsError),
 }
 
+/// Who said something.
+#[derive(Clone, Copy)]
+enum From {
+    Caller,
+    Configuration,
+}
+
 impl Access<'_> {
+    /// Who this machine is. Tokens are asked here, before any server is.
+    fn identity(&self) -> Result<Option<Identity>, AccessError> {
+        let (asked, streaming) = (self.asked, self.streaming);
+        let certificate = place(&asked.tls_cert, &streaming.tls_cert);
+        let key = place(&asked.tls_key, &streaming.tls_key);
+        let (certificate, key) = match (certificate, key) {
+            (Some(certificate), Some(key)) => (certificate, key),
+            (None, None) => return Ok(None),
+            (Some(_), None) => return Err(AccessError::Half("tls-key")),
+            (None, Some(_)) => return Err(AccessError::Half("tls-cert")),
+        };
+        let chain = match uri("tls-cert", certificate)? {
+            None => pem("tls-cert", certificate.0)?,
+            Some(uri) => {
+                let what = "tls-cert";
+                token_key::certificate(&uri, self.token)
+                    .map_err(|source| AccessError::Token { what, source })?
+                    .to_pem()?
+            }
+        };
+        Ok(Some(match uri("tls-key", key)? {
+            None => {
+                let key = pem("tls-key", key.0)?;
+                Identity::Pem { chain, key }
+            }
+            Some(uri) => self.held(chain, &uri)?,
+        }))
+    }
+
+    #[cfg(feature = "tls-token")]
+    fn held(&self, chain: Vec<u8>, uri: &Uri) -> Result<Identity, AccessError> {
+        let certificate = X509::from_pem(&chain)?;
+        let key = Arc::new(TokenClient::open(uri, self.token, &certificate)?);
+        Ok(Identity::Held { chain, key })
+    }
+
+    #[cfg(not(feature = "tls-token"))]
+    fn held(&self, _chain: Vec<u8>, _uri: &Uri) -> Result<Identity, AccessError> {
+        Err(AccessError::NotBuilt)
+    }
+
     /// A client that asks so.
     ///
     /// # Errors
@@ -67,16 +149,7 @@ impl Access<'_> {
     pub fn client(&self) -> Result<Client, AccessError> {
         let (asked, streaming) = (self.asked, self.streaming);
         let authorities = asked.tls_ca.as_ref().or(streaming.tls_ca.as_ref());
-        let certificate = asked.tls_cert.as_ref().or(streaming.tls_cert.as_ref());
-        let key = asked.tls_key.as_ref().or(streaming.tls_key.as_ref());
-        let identity = match (certificate, key) {
-            (Some(certificate), Some(key)) => {
-                Some((pem("tls-cert", certificate)?, pem("tls-key", key)?))
-            }
-            (None, None) => None,
-            (Some(_), None) => return Err(AccessError::Half("tls-key")),
-            (None, Some(_)) => return Err(AccessError::Half("tls-cert")),
-        };
+        let identity = self.identity()?;
         Ok(Client::new(Settings {
             patience: Patience::default(),
             headers: headers(&asked.headers)?,
@@ -95,10 +168,23 @@ impl Access<'_> {
     }
 }
 
-fn pem(what: &'static str, path: &str) -> Result<Vec<u8>, AccessError> {
-    if path.starts_with("pkcs11:") {
-        return Err(AccessError::Token { what });
+/// What the caller said counts more than the configuration.
+fn place<'p>(asked: &'p Option<String>, own: &'p Option<String>) -> Option<(&'p str, From)> {
+    let asked = asked.as_deref().map(|asked| (asked, From::Caller));
+    asked.or(own.as_deref().map(|own| (own, From::Configuration)))
+}
+
+/// The `pkcs11:` URI that stands in place of a file's name. What a caller says may come from somebody who
+/// is not root, over the bus: it must not have a library loaded into a process that is.
+fn uri(what: &'static str, (place, from): (&str, From)) -> Result<Option<Uri>, AccessError> {
+    let uri = Uri::of(Path::new(place)).map_err(|source| AccessError::Token { what, source })?;
+    match (&uri, from) {
+        (Some(uri), From::Caller) if uri.names_module() => Err(AccessError::Module { what }),
+        _ => Ok(uri),
     }
+}
+
+fn pem(what: &'static str, path: &str) -> Result<Vec<u8>, AccessError> {
     std::fs::read(path).map_err(|source| AccessError::Read {
         what,
         path: path.to_owned(),
@@ -152,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn half_an_identity_and_tokens_are_refused() {
+    fn half_an_identity_and_a_callers_module_are_refused() {
         let client = |cert: Option<&str>, key: Option<&str>| {
             let asked = Origin {
                 tls_cert: cert.map(str::to_owned),
@@ -165,6 +251,7 @@ mod tests {
                 streaming: &streaming,
                 rate: None,
                 proxy: None,
+                token: &TokenAccess::default(),
             };
             access.client().err().map(|error| error.to_string())
         };
@@ -179,7 +266,7 @@ mod tests {
                 .unwrap()
                 .contains("tls-cert /x")
         );
-        let token = client(Some("pkcs11:object=a"), Some("/x")).unwrap();
-        assert!(token.contains("on a token"), "{token}");
+        let token = client(Some("pkcs11:object=a?module-path=/tmp/evil.so"), Some("/x"));
+        assert!(token.unwrap().contains("only system.conf may"));
     }
 }

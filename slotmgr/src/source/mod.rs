@@ -7,12 +7,16 @@ mod file;
 mod http;
 mod protect;
 mod stoppable;
+#[cfg(feature = "tls-token")]
+mod token;
 
 pub use access::{Access, AccessError, info_headers};
 pub use file::{FileError, open_file};
 pub use http::HttpReader;
 pub use protect::{Exposed, protect};
 pub use stoppable::Stoppable;
+#[cfg(feature = "tls-token")]
+pub use token::TokenClientError;
 
 use std::path::PathBuf;
 

@@ -23,10 +23,16 @@ impl Nginx {
 
     /// The same by TLS, for clients with a certificate. [`authority`] has made `directory`.
     pub fn https(root: &Path, directory: &Path) -> Nginx {
+        Nginx::https_by("TLSv1.2 TLSv1.3", root, directory)
+    }
+
+    /// The same by these versions of TLS only.
+    pub fn https_by(versions: &str, root: &Path, directory: &Path) -> Nginx {
         let shown = directory.display();
         let tls = format!(
             "ssl_certificate {shown}/server.pem; ssl_certificate_key {shown}/server.key; \
-             ssl_client_certificate {shown}/ca.pem; ssl_verify_client on;"
+             ssl_client_certificate {shown}/ca.pem; ssl_verify_client on; \
+             ssl_protocols {versions};"
         );
         Nginx::start("https", &tls, root, directory)
     }
@@ -92,18 +98,30 @@ pub fn authority(directory: &Path) {
         command.args(arguments.split(' ')).current_dir(directory);
         run(&mut command);
     };
-    let new = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
     openssl(&format!(
-        "req -x509 {new} -keyout ca.key -out ca.pem -days 3650 -subj /CN=authority"
+        "req -x509 {EC} -nodes -keyout ca.key -out ca.pem -days 3650 -subj /CN=authority"
     ));
     fs_err::write(directory.join("names"), "subjectAltName=DNS:localhost\n").unwrap();
     for name in ["server", "client"] {
-        openssl(&format!(
-            "req {new} -keyout {name}.key -out {name}.csr -subj /CN={name}"
-        ));
-        openssl(&format!(
-            "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 3650 \
-             -extfile names -out {name}.pem"
-        ));
+        certified(directory, name, EC);
     }
+}
+
+/// How `openssl req` makes a key on P-256.
+pub const EC: &str = "-newkey ec -pkeyopt ec_paramgen_curve:P-256";
+
+/// Somebody else whom the authority vouches for, with a key that `openssl req` makes so.
+pub fn certified(directory: &Path, name: &str, key: &str) {
+    let openssl = |arguments: &str| {
+        let mut command = Command::new("openssl");
+        command.args(arguments.split(' ')).current_dir(directory);
+        run(&mut command);
+    };
+    openssl(&format!(
+        "req {key} -nodes -keyout {name}.key -out {name}.csr -subj /CN={name}"
+    ));
+    openssl(&format!(
+        "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 3650 \
+         -extfile names -out {name}.pem"
+    ));
 }

@@ -63,15 +63,18 @@ impl<'h> Home<'h> {
             fs_err::remove_dir_all(&data)?;
         }
         fs_err::create_dir_all(&data)?;
-        // With a file for the status, RAUC 1.8 is content too; the rest of ours goes beside it.
+        // What RAUC 1.8 knows, and where our journal goes.
+        let kept = match name {
+            "rauc" => format!("statusfile={}", word(&data.join("status.raucs"))?),
+            _ => format!("data-directory={}", word(&data)?),
+        };
         let text = format!(
             "[system]\ncompatible=bench\nbootloader=grub\ngrubenv={}\nmountprefix={}\n\
-             statusfile={}\n\n[keyring]\npath={}\n\n\
+             {kept}\n\n[keyring]\npath={}\n\n\
              [slot.rootfs.0]\ndevice={}\ntype=raw\nbootname=A\n\n\
              [slot.rootfs.1]\ndevice={}\ntype=raw\nbootname=B\n",
             word(&environment)?,
             word(&at("mnt".to_owned()))?,
-            word(&data.join("status.raucs"))?,
             word(&at("pki/keyring.pem".to_owned()))?,
             word(&at("a.img".to_owned()))?,
             word(device)?,

@@ -12,7 +12,7 @@ use super::service::Usage;
 use crate::command::logged;
 
 /// One program of a contest.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Contestant {
     /// What the table calls it.
     pub name: String,

@@ -166,11 +166,13 @@ impl CheckArgs {
 /// How an encrypted bundle is opened.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct DecryptArgs {
-    /// PEM file with the key that opens an encrypted bundle
-    #[arg(long, value_name = "PEM")]
+    /// PEM file with the key that opens an encrypted bundle (pass phrase in RAUC_KEY_PASSPHRASE), or
+    /// its pkcs11: URI (PIN in RAUC_PKCS11_PIN, module in RAUC_PKCS11_MODULE)
+    #[arg(long, value_name = "PEM|URI")]
     pub decrypt_key: Option<PathBuf>,
-    /// PEM file with the certificate of that key: then only what is meant for it is tried
-    #[arg(long, value_name = "PEM", requires = "decrypt_key")]
+    /// PEM file with the certificate of that key, or its pkcs11: URI: then only what is meant for it
+    /// is tried
+    #[arg(long, value_name = "PEM|URI", requires = "decrypt_key")]
     pub decrypt_cert: Option<PathBuf>,
 }
 
@@ -184,11 +186,9 @@ impl DecryptArgs {
             return Ok(None);
         };
         let passphrase = environment.key_passphrase.as_deref();
-        Ok(Some(DecryptionKey::from_files(
-            key,
-            passphrase,
-            self.decrypt_cert.as_deref(),
-        )?))
+        let certificate = self.decrypt_cert.as_deref();
+        let key = token_key::decryption_key(key, passphrase, certificate, &environment.token)?;
+        Ok(Some(key))
     }
 }
 

@@ -22,9 +22,9 @@ pub struct Handlers {
 /// `[encryption]`: what opens crypt bundles.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Encryption {
-    /// `key=`: private key in PEM form.
+    /// `key=`: private key, a file in PEM form or a PKCS#11 URI.
     pub key: Option<PathBuf>,
-    /// `cert=`: the certificate that belongs to it.
+    /// `cert=`: the certificate that belongs to it, in one of these forms, too.
     pub cert: Option<PathBuf>,
 }
 
@@ -217,18 +217,23 @@ pub(super) fn handlers(mut section: SectionReader<'_>, base: &Path) -> Read<Hand
 
 pub(super) fn encryption(mut section: SectionReader<'_>, base: &Path) -> Read<Encryption> {
     let encryption = Encryption {
-        key: section.string("key")?.map(|path| base.join(path)),
-        cert: section.string("cert")?.map(|path| base.join(path)),
+        key: section.string("key")?.map(|text| place(base, &text)),
+        cert: section.string("cert")?.map(|text| place(base, &text)),
     };
     section.finish()?;
     Ok(encryption)
 }
 
+/// A file, relative ones from where the configuration is, or a `pkcs11:` URI as it stands.
+fn place(base: &Path, text: &str) -> PathBuf {
+    match text.starts_with(token_key::SCHEME) {
+        true => PathBuf::from(text),
+        false => base.join(text),
+    }
+}
+
 pub(super) fn streaming(mut section: SectionReader<'_>, base: &Path) -> Read<Streaming> {
-    let place = |text: String| match text.starts_with("pkcs11:") {
-        true => text,
-        false => base.join(text).display().to_string(),
-    };
+    let place = |text: String| place(base, &text).display().to_string();
     let header = |name: &str| named(name, &InfoHeader::NAMES);
     let streaming = Streaming {
         tls_cert: section.string("tls-cert")?.map(place),

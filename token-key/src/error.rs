@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use cryptoki::error::Error as Cryptoki;
 use openssl::error::ErrorStack;
 
-use super::uri::UriError;
+use crate::uri::UriError;
 
 /// Why a token cannot be used. None of the texts has a PIN in it.
 #[derive(Debug, thiserror::Error)]

@@ -1,9 +1,12 @@
 //! `pkcs11:` URIs (RFC 7512): which object on which token is meant, and how to get at it.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::error::TokenError;
+
 /// What every such URI starts with.
-const SCHEME: &str = "pkcs11:";
+pub const SCHEME: &str = "pkcs11:";
 
 /// What is wrong with a URI. Never shows more of it than the name of an attribute: there may be a
 /// PIN in it.
@@ -51,47 +54,65 @@ pub enum UriError {
 
 /// A parsed URI.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(in crate::sign) struct Uri {
+pub struct Uri {
     /// The URI without its query, in which a PIN may stand.
-    pub(super) shown: String,
-    pub(super) token: TokenName,
+    pub(crate) shown: String,
+    pub(crate) token: TokenName,
     /// Label of the object.
-    pub(super) object: Option<Vec<u8>>,
-    pub(super) id: Option<Vec<u8>>,
-    pub(super) kind: Option<Kind>,
-    pub(super) module: Option<PathBuf>,
-    pub(super) pin: Option<PinAt>,
+    pub(crate) object: Option<Vec<u8>>,
+    pub(crate) id: Option<Vec<u8>>,
+    pub(crate) kind: Option<Kind>,
+    pub(crate) module: Option<PathBuf>,
+    pub(crate) pin: Option<PinAt>,
 }
 
 /// What a token has to be called; what is `None` does not matter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct TokenName {
-    pub(super) label: Option<String>,
-    pub(super) manufacturer: Option<String>,
-    pub(super) model: Option<String>,
-    pub(super) serial: Option<String>,
-    pub(super) slot: Option<u64>,
+pub(crate) struct TokenName {
+    pub(crate) label: Option<String>,
+    pub(crate) manufacturer: Option<String>,
+    pub(crate) model: Option<String>,
+    pub(crate) serial: Option<String>,
+    pub(crate) slot: Option<u64>,
 }
 
 /// Kinds of objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Certificate,
     PrivateKey,
 }
 
 /// Where the PIN is.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum PinAt {
+pub(crate) enum PinAt {
     Value(String),
     File(PathBuf),
 }
 
 impl Uri {
     /// The URI in `place`, where else the name of a file stands; `None` if it is one.
-    pub(in crate::sign) fn from_place(place: &Path) -> Option<Result<Self, UriError>> {
+    pub(crate) fn from_place(place: &Path) -> Option<Result<Self, UriError>> {
         let text = place.to_str()?.strip_prefix(SCHEME)?;
         Some(Self::parse(text))
+    }
+
+    /// The same, with an error that says which URI it is.
+    ///
+    /// # Errors
+    /// The URI is not right.
+    pub fn of(place: &Path) -> Result<Option<Self>, TokenError> {
+        let wrong = |source| TokenError::Uri {
+            uri: shown(place),
+            source,
+        };
+        Self::from_place(place).transpose().map_err(wrong)
+    }
+
+    /// Whether it says which module is loaded into this process.
+    #[must_use]
+    pub fn names_module(&self) -> bool {
+        self.module.is_some()
     }
 
     fn parse(text: &str) -> Result<Self, UriError> {
@@ -172,8 +193,16 @@ impl Uri {
     }
 }
 
+/// Without the query, in which a PIN may stand.
+impl fmt::Display for Uri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
 /// A place as it may be shown: the name of a file, or a URI without its query.
-pub(in crate::sign) fn shown(place: &Path) -> String {
+#[must_use]
+pub fn shown(place: &Path) -> String {
     let text = place.display().to_string();
     match text.split_once('?') {
         Some((path, _)) if text.starts_with(SCHEME) => path.to_owned(),

@@ -1,10 +1,10 @@
-//! Writing DER.
+//! Writing DER: the parts that signatures and envelopes are made of.
 
 use openssl::asn1::Asn1Object;
 use openssl::error::ErrorStack;
 
 /// One element: tag, length, content.
-pub(super) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+pub fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut bytes = vec![tag];
     match u8::try_from(content.len()) {
         Ok(short @ ..0x80) => bytes.push(short),
@@ -20,36 +20,39 @@ pub(super) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     bytes
 }
 
-pub(super) fn sequence(parts: &[&[u8]]) -> Vec<u8> {
+/// A SEQUENCE of these.
+pub fn sequence(parts: &[&[u8]]) -> Vec<u8> {
     element(0x30, &parts.concat())
 }
 
 /// A SET OF, sorted as DER wants it.
-pub(super) fn set_of(elements: Vec<Vec<u8>>) -> Vec<u8> {
+pub fn set_of(elements: Vec<Vec<u8>>) -> Vec<u8> {
     element(0x31, &sorted(elements))
 }
 
 /// The content of a SET OF.
-pub(super) fn sorted(mut elements: Vec<Vec<u8>>) -> Vec<u8> {
+pub fn sorted(mut elements: Vec<Vec<u8>>) -> Vec<u8> {
     elements.sort();
     elements.concat()
 }
 
 /// `[number]`, constructed.
-pub(super) fn context(number: u8, content: &[u8]) -> Vec<u8> {
+pub fn context(number: u8, content: &[u8]) -> Vec<u8> {
     element(0xa0 | number, content)
 }
 
-pub(super) fn octets(bytes: &[u8]) -> Vec<u8> {
+/// An OCTET STRING.
+pub fn octets(bytes: &[u8]) -> Vec<u8> {
     element(0x04, bytes)
 }
 
-pub(super) fn null() -> Vec<u8> {
+/// NULL.
+pub fn null() -> Vec<u8> {
     element(0x05, &[])
 }
 
 /// A number that is not negative, from its big-endian bytes.
-pub(super) fn integer(bytes: &[u8]) -> Vec<u8> {
+pub fn integer(bytes: &[u8]) -> Vec<u8> {
     match bytes.first() {
         Some(first) if *first < 0x80 => element(0x02, bytes),
         _ => element(0x02, &[&[0], bytes].concat()),
@@ -57,7 +60,10 @@ pub(super) fn integer(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// An object identifier in dotted form.
-pub(super) fn oid(dotted: &str) -> Result<Vec<u8>, ErrorStack> {
+///
+/// # Errors
+/// OpenSSL does not take it for one.
+pub fn oid(dotted: &str) -> Result<Vec<u8>, ErrorStack> {
     Ok(element(0x06, Asn1Object::from_str(dotted)?.as_slice()))
 }
 
