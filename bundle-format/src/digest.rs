@@ -45,6 +45,12 @@ impl Digest {
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+
+    /// Upper-case digits with a colon between two bytes, as the digests of keys are written.
+    pub fn in_pairs(&self) -> String {
+        let bytes = self.0.iter().map(|byte| format!("{byte:02X}"));
+        bytes.collect::<Vec<_>>().join(":")
+    }
 }
 
 impl fmt::Display for Digest {

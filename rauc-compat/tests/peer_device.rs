@@ -322,3 +322,75 @@ fn a_system_from_outside_is_shown_as_rauc_shows_it() {
     let (theirs, ours) = (machine.run(THEIRS, line), machine.run(OURS, line));
     assert_eq!(out(&ours), out(&theirs), "{}", err(&ours));
 }
+
+/// A folder for a bundle with one image, and a program that it brings along.
+fn input(machine: &Machine, name: &str, script: &str, sections: &str) -> String {
+    use std::os::unix::fs::PermissionsExt;
+    let input = machine.path(name);
+    fs_err::create_dir(&input).unwrap();
+    fs_err::write(input.join("rootfs.img"), vec![7; 100_000]).unwrap();
+    let program = input.join("program");
+    let here = machine.path("");
+    let text = format!("#!/bin/sh\ncd {}\n{script}\n", here.display());
+    fs_err::write(&program, text).unwrap();
+    fs_err::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    let manifest = format!(
+        "[update]\ncompatible=board\nversion=4\n[bundle]\nformat=verity\n{sections}\
+         [image.rootfs]\nfilename=rootfs.img\n"
+    );
+    fs_err::write(input.join("manifest.raucm"), manifest).unwrap();
+    let bundle = format!("{name}.raucb");
+    let keys = "--cert pki/signer.cert.pem --key pki/signer.key.pem";
+    let made = machine.run(OURS, &format!("bundle {keys} {name} {bundle}"));
+    assert!(made.status.success(), "{}", err(&made));
+    bundle
+}
+
+fn wait_for(what: &str, is_there: &dyn Fn() -> bool) {
+    let seen = (0..1200).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        is_there()
+    });
+    assert!(seen, "{what}");
+}
+
+/// RAUC 1.13 and later say 3, too; 1.8 dies of the signal.
+#[test]
+fn ctrl_c_ends_the_client_and_not_the_installation() {
+    let machine = Machine::new();
+    let script = "touch started; while [ ! -e go ]; do sleep 0.05; done";
+    let hooks = "[hooks]\nfilename=program\nhooks=install-check\n";
+    let bundle = input(&machine, "waiting", script, hooks);
+    let _service = machine.serve(OURS);
+    let mut client = machine.command(OURS);
+    client.args(["install", &bundle]);
+    let client = client.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let client = client.unwrap();
+    wait_for("the hook runs", &|| machine.path("started").exists());
+    let id = client.id().to_string();
+    assert!(machine.run("kill", &format!("-INT {id}")).status.success());
+    let output = client.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", err(&output));
+    assert!(out(&output).contains("goes on"), "{}", out(&output));
+    fs_err::write(machine.path("go"), "").unwrap();
+    let ended = || machine.grubenv().contains("B_OK=1");
+    wait_for("the installation ends", &ended);
+    let slot = fs_err::read(machine.path("b.img")).unwrap();
+    assert!(slot.starts_with(&[7; 100_000]));
+}
+
+/// Split and quoted as the real 1.13 and later do it: 1.8 hands over one word.
+#[test]
+fn a_bundles_handler_gets_more_arguments() {
+    let machine = Machine::new();
+    let script = "printf '%s\\n' \"$@\" > said";
+    let handler = "[handler]\nfilename=program\nargs=--one 'two three'\n";
+    let bundle = input(&machine, "full", script, handler);
+    let mut install = machine.command(OURS);
+    install.args(["install", "-c", "system.conf", "--override-boot-slot", "A"]);
+    install.args(["--handler-args", "--more \"x y\"", &bundle]);
+    let output = install.output().unwrap();
+    assert!(output.status.success(), "{}", err(&output));
+    let said = fs_err::read_to_string(machine.path("said")).unwrap();
+    assert_eq!(said, "--one\ntwo three\n--more\nx y\n");
+}

@@ -21,9 +21,6 @@ fn main() -> ExitCode {
         .init();
     match Surroundings::of_this_machine().and_then(|around| cli::run(&options, &around)) {
         Ok(code) => code,
-        Err(error) => {
-            eprintln!("slotmgr: {error:#}");
-            ExitCode::from(cli::code_of(&error))
-        }
+        Err(error) => cli::failed(&options, &error),
     }
 }

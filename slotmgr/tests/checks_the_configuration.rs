@@ -48,7 +48,29 @@ fn a_good_one() {
 #[test]
 fn what_is_wrong_or_risky() {
     type Row<'r> = (&'r str, &'r dyn Fn(&Rig), i32);
-    let table: [Row<'_>; 7] = [
+    let table: [Row<'_>; 10] = [
+        (
+            "wrong      rootfs.1: ",
+            &|rig| {
+                fs_err::remove_file(rig.path("slot-b")).unwrap();
+                let fifo = rig.path("slot-b");
+                support::loops::run("mkfifo", &[fifo.to_str().unwrap()]);
+            },
+            1,
+        ),
+        (
+            "has no bytes",
+            &|rig| fs_err::write(rig.path("slot-b"), []).unwrap(),
+            1,
+        ),
+        (
+            "it is no block device",
+            &|rig| {
+                fs_err::remove_file(rig.path("slot-b")).unwrap();
+                std::os::unix::fs::symlink("/dev/zero", rig.path("slot-b")).unwrap();
+            },
+            1,
+        ),
         (
             "wrong      rootfs.1: ",
             &|rig| fs_err::remove_file(rig.path("slot-b")).unwrap(),

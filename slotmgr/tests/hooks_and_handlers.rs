@@ -110,6 +110,15 @@ fn hooks_are_asked_in_order_and_told_what_rauc_tells() {
             &format!("RAUC_BUNDLE_MOUNT_POINT={}", bundle.display()),
         ],
     );
+    // The signer's key, and that of who vouches for it.
+    let hook = told(&rig, "told.slot-pre-install");
+    let mut lines = hook.lines();
+    let keys = lines.find_map(|line| line.strip_prefix("RAUC_BUNDLE_SPKI_HASHES="));
+    let keys: Vec<&str> = keys.unwrap().split(' ').collect();
+    assert!(
+        keys.len() == 2 && keys.iter().all(|key| key.len() == 32 * 3 - 1),
+        "{keys:?}"
+    );
     assert_ne!(
         told(&rig, "seen.slot-pre-install"),
         told(&rig, "seen.slot-post-install")
@@ -225,6 +234,7 @@ fn the_machines_own_handlers() {
             "RAUC_SLOT_NAME_2=rootfs.1",
             "RAUC_SLOT_BOOTNAME_2=B",
             "RAUC_IMAGE_CLASS_2=rootfs",
+            "RAUC_IMAGE_NAME_2=r.img",
             &format!("RAUC_SYSTEM_CONFIG={}", rig.path("system.conf").display()),
         ],
     );
@@ -248,13 +258,21 @@ fn an_install_hook_and_a_full_handler_do_it_themselves() {
     assert!(rig.snapshot().b.starts_with(&image(2)));
 
     let manifest = format!(
-        "{MANIFEST}[handler]\nfilename=hook\nargs=--all now\n[image.rootfs]\nfilename=r.img\n"
+        "{MANIFEST}[handler]\nfilename=hook\nargs=--all 'right now' \"#1\"\n[image.rootfs]\nfilename=r.img\n"
     );
-    let hook = "echo $1 $2 > arguments; ls $RAUC_BUNDLE_MOUNT_POINT > listed";
+    let hook = "printf '%s\\n' \"$@\" > arguments; ls $RAUC_BUNDLE_MOUNT_POINT > listed";
     let output = install(&dir, &rig, &manifest, hook);
     assert!(output.status.success(), "{}", stderr(&output));
-    assert_eq!(told(&rig, "arguments"), "--all now\n");
+    assert_eq!(told(&rig, "arguments"), "--all\nright now\n#1\n");
     has_lines(&told(&rig, "listed"), &["hook", "r.img", "manifest.raucm"]);
+
+    let manifest = manifest.replace(" \"#1\"", " \"#1");
+    let output = install(&dir, &rig, &manifest, hook);
+    let said = stderr(&output);
+    assert!(
+        said.contains("never closed: --all 'right now' \"#1"),
+        "{said}"
+    );
 }
 
 #[test]

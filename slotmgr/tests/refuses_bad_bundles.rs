@@ -42,8 +42,18 @@ fn refused(keyring: &Path, bundle: &[u8], expected: &str) {
     let before = rig.snapshot();
     fs_err::write(rig.path("update.raucb"), bundle).unwrap();
     let path = rig.path("update.raucb");
-    let output = rig.run(&["install", path.to_str().unwrap()]);
+    let output = rig.run(&["install", "--json", path.to_str().unwrap()]);
     let message = stderr(&output);
+    // Programs read it where they read every answer.
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&answer["schema"], &answer["exit-code"]),
+        (&1.into(), &1.into())
+    );
+    assert!(
+        message.contains(answer["error"].as_str().unwrap()),
+        "{answer}"
+    );
     assert_eq!(
         output.status.code(),
         Some(1),

@@ -46,8 +46,9 @@ fn while_a_hook_runs() {
             .arg(rig.path("system.conf"))
             .arg("--run-directory")
             .arg(rig.path("run"))
-            .args(["--override-boot-slot", "A", "install"])
+            .args(["--override-boot-slot", "A", "install", "--json"])
             .arg(&bundle)
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -57,6 +58,8 @@ fn while_a_hook_runs() {
         support::loops::run("kill", &["-s", signal, &child.id().to_string()]);
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(answer["exit-code"], 130, "{answer}");
         let status = stdout(&rig.run(&["status"]));
         assert!(status.contains("next start rootfs.0 (A)"), "{status}");
         assert!(rig.snapshot().a.starts_with(&image(1)));

@@ -230,6 +230,12 @@ fn archives_and_file_systems() {
     );
     let status = fs_err::read_to_string(board.dir.path().join("data/central.raucs")).unwrap();
     assert_eq!(status.matches("status=ok").count(), 7, "{status}");
+
+    // It is not the image any more, and nobody changed it.
+    let mut proved = board.command(&["mark", "good", "rootfs.1"]);
+    assert!(proved.status().unwrap().success());
+    let back = board.run(&["rollback"]);
+    assert!(back.status.success(), "{}", stderr(&back));
 }
 
 #[test]

@@ -171,6 +171,95 @@ fn a_mounted_slot_is_refused() {
     assert!(fs_err::read(&device.node).unwrap().starts_with(&image(3)));
 }
 
+/// The running system's bytes have more than one name: links, and loop devices over and under each other.
+#[test]
+fn the_running_slot_is_refused_by_whatever_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, keyring) = bundle_file(dir.path(), &image(2), "2");
+    let rig = Rig::new(&image(1), &keyring);
+    fs_err::write(rig.path("new.img"), image(3)).unwrap();
+    let new = rig.path("new.img");
+    let conf = fs_err::read_to_string(rig.path("system.conf")).unwrap();
+    let over = Loop::over(&rig.path("slot-a"));
+    let again = Loop::over(&over.node);
+    std::os::unix::fs::symlink("slot-a", rig.path("link")).unwrap();
+    std::os::unix::fs::symlink(&over.node, rig.path("link-to-loop")).unwrap();
+    let before = rig.snapshot();
+    for name in [over.text(), again.text(), "link", "link-to-loop"] {
+        fs_err::write(rig.path("system.conf"), conf.replace("slot-b", name)).unwrap();
+        let output = rig.run(&["write-slot", "B", new.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(1), "{name}");
+        let said = stderr(&output);
+        assert!(said.contains("are the same device"), "{name}: {said}");
+        assert!(rig.snapshot() == before, "{name}");
+    }
+}
+
+/// As test rigs have it: parts of one image, each by a loop device of its own.
+#[test]
+fn slots_that_are_parts_of_one_file_are_two() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, keyring) = bundle_file(dir.path(), &image(2), "2");
+    let rig = Rig::new(&image(1), &keyring);
+    fs_err::write(rig.path("new.img"), image(3)).unwrap();
+    let disk = dir.path().join("disk");
+    fs_err::File::create(&disk)
+        .unwrap()
+        .set_len(8 << 20)
+        .unwrap();
+    let part = |offset: u64| {
+        let disk = disk.to_str().unwrap();
+        let (offset, size) = (offset.to_string(), (4 << 20).to_string());
+        let options = [
+            "--find",
+            "--show",
+            "--offset",
+            &offset,
+            "--sizelimit",
+            &size,
+            disk,
+        ];
+        Loop {
+            node: run("losetup", &options).into(),
+        }
+    };
+    let (first, second) = (part(0), part(4 << 20));
+    let conf = fs_err::read_to_string(rig.path("system.conf")).unwrap();
+    let conf = conf
+        .replace("slot-a", first.text())
+        .replace("slot-b", second.text());
+    fs_err::write(rig.path("system.conf"), conf).unwrap();
+    let new = rig.path("new.img");
+    let output = rig.run(&["write-slot", "B", new.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let disk = fs_err::read(&disk).unwrap();
+    assert!(disk[4 << 20..].starts_with(&image(3)) && disk[..4 << 20].iter().all(|b| *b == 0));
+}
+
+/// Mounted by a loop device over the slot, which keeps nobody from opening it.
+#[test]
+fn a_slot_that_is_mounted_through_a_loop_device_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, keyring) = bundle_file(dir.path(), &image(2), "2");
+    let rig = Rig::new(&image(1), &keyring);
+    fs_err::write(rig.path("new.img"), image(3)).unwrap();
+    let device = Loop::new(dir.path(), "disk", 8 << 20);
+    run("mkfs.ext4", &["-q", device.text()]);
+    let over = Loop::over(&device.node);
+    let conf = fs_err::read_to_string(rig.path("system.conf")).unwrap();
+    let disk = dir.path().join("disk");
+    let new = rig.path("new.img");
+    for name in [device.text(), disk.to_str().unwrap()] {
+        fs_err::write(rig.path("system.conf"), conf.replace("slot-b", name)).unwrap();
+        let output = over.mounted(|_| rig.run(&["write-slot", "B", new.to_str().unwrap()]));
+        let said = stderr(&output);
+        assert!(
+            output.status.code() == Some(1) && said.contains("is in use"),
+            "{name}: {said}"
+        );
+    }
+}
+
 const OLD: u8 = 1;
 const OLDER: u8 = 2;
 const NEW: u8 = 3;

@@ -14,6 +14,8 @@ pub struct Signer {
     pub issuer: String,
     /// SHA-256 of the certificate.
     pub fingerprint: Digest,
+    /// SHA-256 of its public key, which a renewed certificate may keep.
+    pub key: Digest,
     /// First moment of its validity, as OpenSSL writes it.
     pub not_before: String,
     /// Last moment of its validity, as OpenSSL writes it.
@@ -30,6 +32,7 @@ impl Signer {
             subject: name(certificate.subject_name()),
             issuer: name(certificate.issuer_name()),
             fingerprint: Digest::of(&fingerprint),
+            key: Digest::of(&certificate.public_key()?.public_key_to_der()?),
             not_before: certificate.not_before().to_string(),
             not_after: certificate.not_after().to_string(),
             pem,

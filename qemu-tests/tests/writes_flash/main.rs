@@ -8,5 +8,6 @@
 mod cuts;
 mod emmc;
 mod environment;
+mod hooks;
 mod rig;
 mod slots;

@@ -66,10 +66,7 @@ pub fn bundle(dir: &Path, version: u32, images: &[(&str, &str, &[u8])]) -> Vec<u
     let parts = parts();
     let dir = new_dir(&dir.join(format!("bundle-{version}"))).unwrap();
     let output = dir.join("update.raucb");
-    let mut command = Command::new(&parts.bundle_tool);
-    command.arg("create").arg("--cert");
-    command.arg(parts.keys.join("signer.cert.pem")).arg("--key");
-    command.arg(parts.keys.join("signer.key.pem"));
+    let mut command = signed(parts);
     command.args(["--compatible", "flash", "--version", &version.to_string()]);
     for (class, name, content) in images {
         let file = dir.join(name);
@@ -79,6 +76,15 @@ pub fn bundle(dir: &Path, version: u32, images: &[(&str, &str, &[u8])]) -> Vec<u
     }
     captured(command.arg(&output)).unwrap();
     fs_err::read(output).unwrap()
+}
+
+/// `bundle-tool create` with the keys: the rest of the line is to be added.
+pub fn signed(parts: &Parts) -> Command {
+    let mut command = Command::new(&parts.bundle_tool);
+    command.arg("create").arg("--cert");
+    command.arg(parts.keys.join("signer.cert.pem")).arg("--key");
+    command.arg(parts.keys.join("signer.key.pem"));
+    command
 }
 
 /// Bytes that no compressor makes smaller, different for each seed.

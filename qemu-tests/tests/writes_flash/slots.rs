@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::hooks;
 use crate::rig::{FACTORY, Guest, NAND, bundle, noise, parts, sha256};
 use qemu_tests::machine::new_dir;
 use xtask::command::captured;
@@ -134,14 +135,14 @@ impl Files {
 }
 
 /// Everything of one version of the machine's software.
-struct Release {
+pub struct Release {
     files: Files,
     /// Class of the slots, name and content of the image.
-    images: Vec<(&'static str, &'static str, Vec<u8>)>,
+    pub images: Vec<(&'static str, &'static str, Vec<u8>)>,
 }
 
 impl Release {
-    fn new(dir: &Path, version: u32) -> Release {
+    pub fn new(dir: &Path, version: u32) -> Release {
         let seed = u64::from(version) * 100;
         let files = Files::new(dir, seed);
         let images = vec![
@@ -275,6 +276,7 @@ fn every_kind_of_flash() {
     bundles.push(single(&dir, 17, "held", 1000));
     bundles.push(single(&dir, 15, "weak", WEAK_SIZE));
     bundles.push(single(&dir, 16, "weak", 14 * 131_072 + 1));
+    bundles.extend(hooks::bundles(&dir));
     let conf = system_conf(&SLOTS);
     let mut files: Vec<(&str, &[u8])> = vec![
         ("etc/rauc/system.conf", conf.as_bytes()),
@@ -296,6 +298,8 @@ fn every_kind_of_flash() {
     what_somebody_uses_is_refused(&mut guest);
     a_killed_installation_is_made_good(&mut guest, &releases[2]);
     blocks_that_go_bad_are_replaced(&mut guest);
+    hooks::all(&mut guest);
+    what_proved_itself_is_rolled_back_to(&mut guest);
 }
 
 /// A writes B, then B writes A; each time the other one stays as it was, and the environment (on
@@ -378,4 +382,21 @@ fn blocks_that_go_bad_are_replaced(guest: &mut Guest) {
     let found = guest.ask(&format!("head -c {WEAK_SIZE} /tmp/dump | sha256sum"));
     assert_eq!(found, format!("{}  -", sha256(&noise(15, WEAK_SIZE))));
     guest.refused("slotmgr install /bundles/16.raucb 2>&1");
+}
+
+/// B is compared, as it lies in its volume, with what was installed into it.
+fn what_proved_itself_is_rolled_back_to(guest: &mut Guest) {
+    guest.install(1, "");
+    let said = guest.refused("slotmgr rollback 2>&1");
+    assert!(said.contains("has not proved itself"), "{said}");
+    guest.ask("slotmgr mark good --override-boot-slot B && slotmgr mark active rootfs.0");
+    guest.ask("slotmgr mark good && slotmgr rollback");
+    assert_eq!(guest.ask("uboot-env print BOOT_ORDER"), "BOOT_ORDER=B A");
+
+    guest.ask("slotmgr mark active rootfs.0");
+    guest.ask("mount -t ubifs /dev/ubi0_4 /mnt && rm /mnt/big && umount /mnt");
+    let said = guest.refused("slotmgr rollback 2>&1");
+    assert!(said.contains("does not hold any more"), "{said}");
+    guest.ask("slotmgr rollback --changed");
+    assert_eq!(guest.ask("uboot-env print BOOT_ORDER"), "BOOT_ORDER=B A");
 }

@@ -39,7 +39,7 @@ pub struct InstallArguments {
     /// Has no effect: progress is always shown
     #[arg(long)]
     pub progress: bool,
-    /// Has no effect; handlers get their arguments from the bundle
+    /// More arguments for the handler that a bundle brings (without a service)
     #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
     pub handler_args: Option<String>,
     /// The slot that is running (without a service)
@@ -91,7 +91,7 @@ pub struct StatusArguments {
 /// `service …`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct ServiceArguments {
-    /// Has no effect; handlers get their arguments from the bundle
+    /// More arguments for the handler that a bundle brings
     #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
     pub handler_args: Option<String>,
     /// The slot that is running

@@ -11,6 +11,26 @@ use slotmgr::service::{Identity, Local, Marked, RepositoryStatus, Service as _, 
 use super::DeviceEnvironment;
 use crate::arguments::Global;
 
+/// What is said to this process alone: a service knows by itself, or was told when it began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Own<'a> {
+    /// The slot that is running.
+    pub booted: Option<&'a str>,
+    /// More arguments for the handler that a bundle brings.
+    pub handler_args: Option<&'a str>,
+}
+
+impl<'a> Own<'a> {
+    /// No more than which slot is running.
+    pub fn booted(booted: Option<&'a str>) -> Own<'a> {
+        let handler_args = None;
+        Own {
+            booted,
+            handler_args,
+        }
+    }
+}
+
 /// One of the two.
 pub(super) enum Face {
     Service(Remote),
@@ -18,16 +38,15 @@ pub(super) enum Face {
 }
 
 impl Face {
-    /// The service if there is one. A slot that the user says is running is said to this process:
-    /// a service knows by itself.
-    pub fn open(global: &Global, booted: Option<&str>, around: &DeviceEnvironment) -> Result<Face> {
+    /// The service if there is one, and nothing is said to this process.
+    pub fn open(global: &Global, own: Own<'_>, around: &DeviceEnvironment) -> Result<Face> {
         let bus = Bus::from_starter(around.starter_bus.as_deref());
-        if booted.is_none()
+        if own == Own::default()
             && let Some(remote) = Remote::find(bus)
         {
             return Ok(Face::Service(remote));
         }
-        Ok(Face::Here(Box::new(here(global, booted, around)?)))
+        Ok(Face::Here(Box::new(here(global, own, around)?)))
     }
 
     pub fn identity(&self) -> Result<Identity> {
@@ -68,11 +87,7 @@ impl Face {
 }
 
 /// This machine, as `global` and the environment describe it.
-pub(super) fn here(
-    global: &Global,
-    booted: Option<&str>,
-    around: &DeviceEnvironment,
-) -> Result<Local> {
+pub(super) fn here(global: &Global, own: Own<'_>, around: &DeviceEnvironment) -> Result<Local> {
     let mut settings = global.confopt.clone();
     if let Some(path) = &global.mount {
         let path = std::path::absolute(path)?.display().to_string();
@@ -82,8 +97,9 @@ pub(super) fn here(
         global.conf.clone(),
         settings,
         global.keyring.clone(),
-        booted.map(ToOwned::to_owned),
+        own.booted.map(ToOwned::to_owned),
     );
+    options.handler_arguments = own.handler_args.map(ToOwned::to_owned);
     if let Some(directory) = &around.runtime_directory {
         options.run_directory = directory.join("slotmgr");
     }

@@ -1,14 +1,16 @@
 //! `rauc install`
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use slotmgr::dbus::Remote;
 use slotmgr::service::{
-    InstallRequest, Local, Origin, Service as _, Step, Steps, Stop, ask_to_stop, was_stopped,
+    InstallRequest, Local, Origin, Service as _, Step, Steps, Stop, ask_to_stop, until_asked,
+    was_stopped,
 };
 
-use super::face::Face;
+use super::face::{Face, Own};
 use super::{DeviceEnvironment, exit};
 use crate::arguments::InstallArguments;
 use crate::report::Output;
@@ -19,10 +21,25 @@ pub(super) fn run(
     output: &Output,
 ) -> Result<ExitCode> {
     let request = request(arguments);
-    let booted = arguments.override_boot_slot.as_deref();
+    let own = Own {
+        booted: arguments.override_boot_slot.as_deref(),
+        handler_args: arguments.handler_args.as_deref(),
+    };
     let source = &arguments.bundle;
-    match Face::open(&arguments.global, booted, around)? {
-        Face::Service(remote) => Ok(through(&remote, &request, source, output)),
+    // Before there are other threads.
+    let until = until_asked()?;
+    match Face::open(&arguments.global, own, around)? {
+        Face::Service(remote) => {
+            std::thread::spawn(move || {
+                until();
+                // As RAUC's client: whoever asked the service has to ask it to stop, too.
+                let text = "Interrupted: the client ends, the installation in the service goes on";
+                // Who reads no more need not be told.
+                let _ = writeln!(std::io::stdout(), "{text}");
+                std::process::exit(exit::INTERRUPTED.into());
+            });
+            Ok(through(&remote, &request, source, output))
+        }
         Face::Here(local) => here(&local, request, source, output),
     }
 }

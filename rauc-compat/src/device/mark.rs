@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use slotmgr::boot::Mark;
 
 use super::DeviceEnvironment;
-use super::face::Face;
+use super::face::{Face, Own};
 use crate::arguments::StatusArguments;
 use crate::report::Output;
 
@@ -22,8 +22,8 @@ pub(super) fn run(
         "mark-active" => Mark::Active,
         other => bail!("unknown subcommand {other}"),
     };
-    let booted = arguments.override_boot_slot.as_deref();
-    let face = Face::open(&arguments.global, booted, around)?;
+    let own = Own::booted(arguments.override_boot_slot.as_deref());
+    let face = Face::open(&arguments.global, own, around)?;
     let slot = arguments.slot.as_deref().unwrap_or("booted");
     match face.mark(mark, slot) {
         Ok(marked) => {

@@ -7,7 +7,7 @@ use slotmgr::install::{InstallError, Silent};
 use slotmgr::service::{Local, Stop, ask_to_stop, was_stopped};
 use slotmgr::slot::SelectError;
 
-use super::face::here;
+use super::face::{Own, here};
 use super::{DeviceEnvironment, exit};
 use crate::arguments::WriteSlotArguments;
 use crate::report::Output;
@@ -26,8 +26,8 @@ pub(super) fn run(
     if let Some(excess) = arguments.excess.first() {
         bail!("Excess argument: {excess}");
     }
-    let booted = arguments.override_boot_slot.as_deref();
-    let local: Local = here(&arguments.global, booted, around)?;
+    let own = Own::booted(arguments.override_boot_slot.as_deref());
+    let local: Local = here(&arguments.global, own, around)?;
     let stop = Stop::default();
     ask_to_stop(&stop)?;
     let kind = arguments.image_type.as_deref();

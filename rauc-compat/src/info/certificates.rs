@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
+use bundle_format::Signer;
 use bundle_format::cms::one_line;
-use bundle_format::{Digest, Signer};
 use openssl::pkcs7::Pkcs7;
 use openssl::x509::X509;
 
@@ -13,7 +13,6 @@ pub(super) fn chain(signers: &[Signer]) -> Result<String> {
     let mut text = "Certificate Chain:\n".to_owned();
     for (number, signer) in signers.iter().enumerate() {
         let certificate = X509::from_pem(signer.pem.as_bytes())?;
-        let key = Digest::of(&certificate.public_key()?.public_key_to_der()?);
         // Writing into a String cannot fail.
         let _ = writeln!(
             text,
@@ -21,17 +20,12 @@ pub(super) fn chain(signers: &[Signer]) -> Result<String> {
             one_line(certificate.subject_name())
         );
         let _ = writeln!(text, "   Issuer: {}", one_line(certificate.issuer_name()));
-        let _ = writeln!(text, "   SPKI sha256: {}", colons(&key));
+        let _ = writeln!(text, "   SPKI sha256: {}", signer.key.in_pairs());
         let _ = writeln!(text, "   Not Before: {}", certificate.not_before());
         let _ = writeln!(text, "   Not After:  {}", certificate.not_after());
     }
     text.push('\n');
     Ok(text)
-}
-
-fn colons(digest: &Digest) -> String {
-    let bytes = digest.as_bytes().iter().map(|byte| format!("{byte:02X}"));
-    bytes.collect::<Vec<_>>().join(":")
 }
 
 /// All certificates in a signature, as `openssl x509 -text` shows them.

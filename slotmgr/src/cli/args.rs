@@ -59,6 +59,10 @@ pub struct Options {
     #[arg(long, global = true, value_name = "SLOT")]
     pub override_boot_slot: Option<String>,
 
+    /// What a bundle's own handler gets behind the bundle's arguments: the `rauc` command has an option for it.
+    #[arg(skip)]
+    pub handler_arguments: Option<String>,
+
     /// Answer in JSON, for programs
     #[arg(long, global = true)]
     json: bool,

@@ -157,7 +157,14 @@ fn review_programs(review: &mut Review, conf: &SystemConf) {
 fn review_slots(review: &mut Review, conf: &SystemConf) {
     let mut sizes: BTreeMap<&str, Vec<(SlotId, u64)>> = BTreeMap::new();
     for (id, slot) in conf.layout.iter() {
-        match size_of(&slot.device) {
+        match size_of(&slot.device, slot.kind) {
+            Ok(Some(0)) => {
+                let what = format!(
+                    "{} has no bytes: its medium is not there, or it is not set up",
+                    slot.device.display()
+                );
+                review.add(Weight::Wrong, &slot.name, what);
+            }
             Ok(Some(size)) => sizes.entry(slot.name.class()).or_default().push((id, size)),
             Ok(None) => {}
             Err(error) => {
@@ -196,12 +203,18 @@ fn review_slots(review: &mut Review, conf: &SystemConf) {
 }
 
 /// `None` for devices that have no plain length (flash, UBI volumes).
-fn size_of(device: &Path) -> std::io::Result<Option<u64>> {
+fn size_of(device: &Path, kind: SlotKind) -> std::io::Result<Option<u64>> {
     use std::os::unix::fs::FileTypeExt as _;
-    let file = std::fs::File::open(device)?;
-    match file.metadata()?.file_type().is_char_device() {
-        true => Ok(None),
-        false => devio::block::device_len(&file).map(Some),
+    let file = devio::block::open_for_reading(device)?;
+    if !file.metadata()?.file_type().is_char_device() {
+        return devio::block::device_len(&file).map(Some);
+    }
+    // Flash has no such length; whether it fits is known when it is opened.
+    match kind {
+        SlotKind::Nand | SlotKind::Nor | SlotKind::Jffs2 | SlotKind::Ubivol | SlotKind::Ubifs => {
+            Ok(None)
+        }
+        _ => Err(std::io::Error::other("it is no block device")),
     }
 }
 

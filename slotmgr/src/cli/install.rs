@@ -14,6 +14,7 @@ use super::remote::{self, Remote};
 use super::session::{Session, Surroundings};
 use crate::config::VersionFloor;
 use crate::data::snapshot::Snapshots;
+use crate::health::preflight::Finding;
 use crate::health::{self, probe, traces};
 use crate::install::{
     self, CHUNK, CheckFirst, Compatibility, Distance, InstallError, Installed, Policy, Progress,
@@ -40,6 +41,8 @@ pub(crate) struct Wishes {
     pub ignore_version_limit: bool,
     /// What is done with a bundle that fell three times.
     pub fallen: Fallen,
+    /// What a bundle's own handler gets behind the bundle's arguments.
+    pub handler_arguments: Option<String>,
     /// Ends the installation early.
     pub stop: Stop,
 }
@@ -169,7 +172,7 @@ pub(crate) fn perform(
     progress: &mut dyn Progress,
 ) -> Result<Installed> {
     let mut found = preflight::look(session).into_iter();
-    if let Some(wrong) = found.find_map(|finding| finding.found.err()) {
+    if let Some(wrong) = found.find_map(Finding::refusal) {
         bail!("nothing was written: {wrong}");
     }
     note_fall(session, around)?;
@@ -340,6 +343,7 @@ pub(super) fn policy(
         boot_id: around.boot_id.clone(),
         work_directory: system.mount_prefix.clone(),
         handlers: session.conf.handlers.clone(),
+        handler_arguments: wishes.handler_arguments.clone(),
         repositories: session.conf.repositories.clone(),
         facts: facts.told,
         status: Some(session.conf.system.status.clone()),

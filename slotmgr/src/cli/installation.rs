@@ -18,11 +18,16 @@ use crate::dbus::{Bus, Remote};
 use crate::program::Stop;
 #[cfg(feature = "dbus")]
 use crate::service::{InstallEnd, JobState, JobStatus};
-use crate::service::{InstallRequest, InstallResult, Local, Origin, Service as _, was_stopped};
+use crate::service::{InstallRequest, InstallResult, Local, Origin, Service as _};
 
 /// How it ended, for the exit code.
 enum Ended {
     Well(Box<InstallResult>),
+    /// The service says so. What ends here by itself is an error like others.
+    #[cfg_attr(
+        not(feature = "dbus"),
+        expect(dead_code, reason = "only a service says so")
+    )]
     Stopped(String),
 }
 
@@ -45,7 +50,7 @@ pub(super) fn install(
             Ok(ExitCode::SUCCESS)
         }
         Ok(Ended::Stopped(why)) => {
-            eprintln!("slotmgr: {why}");
+            output.failed(&why, exit::STOPPED);
             Ok(ExitCode::from(exit::STOPPED))
         }
         Err(error) => Err(error),
@@ -92,11 +97,8 @@ fn somewhere(
     let _ = verb;
     let local = Local::new(options.clone(), Box::new(Surroundings::of_this_machine));
     let _ = around;
-    match local.install(request, stop, progress) {
-        Ok(result) => Ok(Ended::Well(Box::new(result))),
-        Err(error) if was_stopped(&error) => Ok(Ended::Stopped(format!("{error:#}"))),
-        Err(error) => Err(error),
-    }
+    let installed = local.install(request, stop, progress)?;
+    Ok(Ended::Well(Box::new(installed)))
 }
 
 /// Our own service. One that is told another configuration, keyring or slot than ours on the command

@@ -38,6 +38,7 @@ use render::Output;
 
 #[cfg(feature = "dbus")]
 use crate::dbus::RemoteError;
+use crate::service::was_stopped;
 
 /// Exit codes. They are stable; scripts may rely on them.
 pub mod exit {
@@ -56,12 +57,21 @@ pub mod exit {
     pub const STOPPED: u8 = 130;
 }
 
-/// The exit code of a verb that failed so.
+/// Says what went wrong, as the command line wants to hear it; gives the exit code.
 #[must_use]
-pub fn code_of(error: &anyhow::Error) -> u8 {
+pub fn failed(options: &Options, error: &anyhow::Error) -> ExitCode {
+    let code = code_of(error);
+    Output::new(options.format()).failed(&format!("{error:#}"), code);
+    ExitCode::from(code)
+}
+
+fn code_of(error: &anyhow::Error) -> u8 {
     #[cfg(feature = "dbus")]
     if let Some(RemoteError::Busy) = error.downcast_ref() {
         return exit::BUSY;
+    }
+    if was_stopped(error) {
+        return exit::STOPPED;
     }
     match error.downcast_ref() {
         Some(LockError::Busy) => exit::BUSY,

@@ -90,6 +90,10 @@ fn refuse_changed(session: &mut Session, to: SlotId) -> Result<()> {
     if known.status != SlotStatus::Ok || unfinished {
         bail!("the last installation into {name} did not end well. Nothing was changed");
     }
+    if !known.image.as_it_is {
+        // What it held at its end is not known byte by byte; that it was written well is.
+        return Ok(());
+    }
     let mut storage = session.machine().disks.open(Area::Slot(to))?;
     let mut read = |piece: &mut [u8], offset| storage.read_at(piece, offset);
     let found = writer::hash(known.image.size, CHUNK, &mut read, &mut |_| {})

@@ -22,6 +22,7 @@ use crate::service::pass_news;
 use crate::slot::{Booted, Layout, Running, Slot, SlotId};
 use crate::state::{RaucStatus, Record, StatusFiles};
 use crate::storage::device::{DeviceDisks, Mode};
+use crate::storage::ways::Ways;
 use crate::writer::unmount_leftovers;
 
 /// What the program finds around it. `main` asks for it, once for each request; nothing else
@@ -276,23 +277,20 @@ pub(super) fn conf_path(options: &Options) -> Result<PathBuf> {
     }
 }
 
-/// Two names of one device would make the running slot a target.
+/// Two names of one device, or a loop device over it, would make the running slot a target.
 fn refuse_shared_devices(layout: &Layout) -> Result<()> {
-    let real = |path: &Path| path.canonicalize().ok();
     let slots: Vec<_> = layout
         .iter()
-        .map(|(_, slot)| (slot, real(&slot.device)))
+        .map(|(_, slot)| (slot, Ways::to(&slot.device)))
         .collect();
-    for (number, (slot, device)) in slots.iter().enumerate() {
-        let same = |(earlier, other): &&(&Slot, Option<PathBuf>)| {
-            device.is_some() && other == device && !earlier.is_beside(slot)
-        };
+    for (number, (slot, ways)) in slots.iter().enumerate() {
+        let same = |(earlier, other): &&(&Slot, Ways)| other.meet(ways) && !earlier.is_beside(slot);
         if let Some((earlier, _)) = slots[..number].iter().find(same) {
             bail!(
                 "slots {} and {} are the same device, {}: correct system.conf",
                 earlier.name,
                 slot.name,
-                device.as_deref().unwrap_or(&slot.device).display()
+                slot.device.display()
             );
         }
     }

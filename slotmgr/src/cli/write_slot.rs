@@ -11,9 +11,9 @@ use super::install::{Place, Wishes, policy};
 use super::lock::Patience;
 use super::render::Output;
 use super::session::{Session, Surroundings};
-use super::{exit, signals};
+use super::signals;
 use crate::events::{Events, Facts, What};
-use crate::install::{self, InstallError, LocalImage, Progress};
+use crate::install::{self, LocalImage, Progress};
 use crate::program::Stop;
 use crate::slot::SlotId;
 use crate::storage::device::Mode;
@@ -38,19 +38,9 @@ pub(super) fn run(
     };
     let written = workplace.write((slot, &image), &stop, &mut progress);
     progress.finish();
-    match written {
-        Ok(()) => {
-            output.slot_written(&session.conf.layout, slot, &image);
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(error) => match error.downcast_ref::<InstallError>() {
-            Some(stopped) if stopped.was_stopped() => {
-                eprintln!("slotmgr: {stopped}");
-                Ok(ExitCode::from(exit::STOPPED))
-            }
-            _ => Err(error),
-        },
-    }
+    written?;
+    output.slot_written(&session.conf.layout, slot, &image);
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The image in a file; `kind` is a type as in a manifest.

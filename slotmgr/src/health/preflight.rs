@@ -27,6 +27,23 @@ pub struct Finding {
     pub found: Result<String, String>,
 }
 
+/// The finding about room for the record.
+const SPACE: &str = "space";
+
+impl Finding {
+    /// Why no installation may begin. The bootloader is the truth: for want of room for our own record
+    /// a device does not go without its update.
+    #[must_use]
+    pub fn refusal(self) -> Option<String> {
+        let why = self.found.err()?;
+        if self.what == SPACE {
+            tracing::warn!("{why}: what happens now may not be recorded");
+            return None;
+        }
+        Some(why)
+    }
+}
+
 /// What is looked at beside the machine itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Look<'l> {
@@ -63,10 +80,7 @@ pub fn preflight(m: &mut Machine<'_>, look: &Look<'_>) -> Vec<Finding> {
     ];
     if let Some(directory) = look.data_directory {
         let found = space(directory);
-        findings.push(Finding {
-            what: "space",
-            found,
-        });
+        findings.push(Finding { what: SPACE, found });
     }
     findings.extend(look.checks.iter().filter_map(service));
     findings

@@ -6,8 +6,11 @@ use bundle_format::manifest::{Handler, Manifest};
 
 use super::hooks::meta;
 use super::{Environment, Plan, Program, ProgramError, Progress, Site};
-use crate::program::Stop;
+use crate::program::{End, Stop};
 use crate::slot::{OUTSIDE, SlotId, TargetGroup};
+
+/// The program that a bundle brings to install itself, for people.
+const FULL: &str = "the bundle's installation handler";
 
 /// An installation, as handlers are told about it.
 pub(super) struct Telling<'t> {
@@ -47,15 +50,33 @@ impl Telling<'_> {
 
     /// Runs the program that a bundle brings to install itself.
     pub fn full(&self, handler: &Handler, progress: &mut dyn Progress) -> Result<(), ProgramError> {
-        let mut command = vec![self.bundle.join(&handler.filename).display().to_string()];
-        let arguments = handler.args.as_deref().unwrap_or_default();
-        command.extend(arguments.split_whitespace().map(str::to_owned));
+        let program = self.bundle.join(&handler.filename).display().to_string();
+        let mut command = vec![program];
+        command.extend(self.arguments(handler)?);
         self.run(
-            "the bundle's installation handler".to_owned(),
+            FULL.to_owned(),
             (command, self.environment()),
             &self.site.policy.stop,
             progress,
         )
+    }
+
+    /// The words that the bundle gives its handler, and behind them those of whoever started us: split
+    /// and quoted as in a shell.
+    fn arguments(&self, handler: &Handler) -> Result<Vec<String>, ProgramError> {
+        let mut words = Vec::new();
+        let own = self.site.policy.handler_arguments.as_deref();
+        for text in [handler.args.as_deref(), own].into_iter().flatten() {
+            words.extend(shlex::split(text).ok_or_else(|| ProgramError {
+                name: FULL.to_owned(),
+                end: End::NotRun(format!(
+                    "a quotation mark of its arguments is never closed: {text}"
+                )),
+                last: String::new(),
+                output: String::new(),
+            })?);
+        }
+        Ok(words)
     }
 
     fn run(
@@ -104,11 +125,9 @@ impl Telling<'_> {
         let number = |id: SlotId| (id.index() + 1).to_string();
         let all: Vec<String> = site.layout.iter().map(|(id, _)| number(id)).collect();
         add("RAUC_SLOTS".to_owned(), all.join(" "));
-        let targets: Vec<String> = self
-            .group
-            .targets()
-            .map(|target| number(target.id()))
-            .collect();
+        let mut targets: Vec<SlotId> = self.group.targets().map(|target| target.id()).collect();
+        targets.sort_by_key(|id| id.index());
+        let targets: Vec<String> = targets.into_iter().map(number).collect();
         add("RAUC_TARGET_SLOTS".to_owned(), targets.join(" "));
         for (id, slot) in site.layout.iter() {
             let facts = [
@@ -135,9 +154,8 @@ impl Telling<'_> {
         }
         for (image, target) in Plan::images(self.manifest, site.policy, self.group) {
             let number = number(target.id());
-            let name = image.filename.as_ref().map_or(String::new(), |name| {
-                self.bundle.join(name).display().to_string()
-            });
+            // The name alone: scripts put the bundle's folder in front of it.
+            let name = image.filename.clone().unwrap_or_default();
             add(format!("RAUC_IMAGE_NAME_{number}"), name);
             add(
                 format!("RAUC_IMAGE_DIGEST_{number}"),

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use bundle_format::VerifiedManifest;
 use bundle_format::manifest::{ImageHook, Manifest};
 
 use super::{AssembleError, Environment, Program, ProgramError, Progress, Site, Step};
@@ -50,18 +51,18 @@ pub struct Hooks<'h> {
     program: PathBuf,
     directory: &'h Path,
     site: &'h Site<'h>,
-    manifest: &'h Manifest,
+    manifest: &'h VerifiedManifest,
 }
 
 impl<'h> Hooks<'h> {
     /// `None` if the bundle brings none.
     #[must_use]
     pub fn new(
-        manifest: &'h Manifest,
+        manifest: &'h VerifiedManifest,
         directory: &'h Path,
         site: &'h Site<'h>,
     ) -> Option<Hooks<'h>> {
-        let hooks = manifest.hooks.as_ref()?;
+        let hooks = manifest.manifest().hooks.as_ref()?;
         Some(Hooks {
             program: directory.join(&hooks.filename),
             directory,
@@ -75,7 +76,8 @@ impl<'h> Hooks<'h> {
     /// # Errors
     /// When the check itself goes wrong.
     pub fn install_check(&self, progress: &mut dyn Progress) -> Result<Verdict, ProgramError> {
-        let update = &self.manifest.update;
+        let manifest = self.manifest.manifest();
+        let update = &manifest.update;
         let mut environment = self.site.facts();
         let mut add = |name: &str, value: Option<&str>| {
             environment.push((name.to_owned(), value.unwrap_or_default().to_owned()));
@@ -83,7 +85,7 @@ impl<'h> Hooks<'h> {
         add("RAUC_MF_COMPATIBLE", Some(&update.compatible));
         add("RAUC_MF_VERSION", update.version.as_deref());
         add("RAUC_MF_BUILD", update.build.as_deref());
-        environment.extend(meta(self.manifest));
+        environment.extend(meta(manifest));
         match self.program("install-check", environment).run_and_tell(
             &self.site.policy.stop,
             &mut |message| {
@@ -166,6 +168,13 @@ impl<'h> Hooks<'h> {
         }
     }
 
+    /// The digests of the keys that vouch for the bundle, that of its signer first.
+    fn keys(&self) -> String {
+        let signers = self.manifest.signers().iter();
+        let keys: Vec<String> = signers.map(|signer| signer.key.in_pairs()).collect();
+        keys.join(" ")
+    }
+
     fn describe(&self, slot: &Slot, step: &Step, environment: &mut Environment) {
         let layout = self.site.layout;
         let text = |value: Option<String>| value.unwrap_or_default();
@@ -194,6 +203,7 @@ impl<'h> Hooks<'h> {
             ("RAUC_IMAGE_SIZE", step.size.to_string()),
             ("RAUC_IMAGE_DIGEST", step.sha256.to_string()),
             ("RAUC_IMAGE_CLASS", slot.name.class().to_owned()),
+            ("RAUC_BUNDLE_SPKI_HASHES", self.keys()),
             (
                 "RAUC_BUNDLE_MOUNT_POINT",
                 self.directory.display().to_string(),

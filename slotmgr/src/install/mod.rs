@@ -119,7 +119,7 @@ pub fn install<R: ReadAt>(
     let directory = unpacked
         .as_ref()
         .map_or(policy.work_directory.as_path(), Unpacked::path);
-    let hooks = Hooks::new(manifest, directory, &site);
+    let hooks = Hooks::new(bundle.manifest(), directory, &site);
     check_compatible(manifest, hooks.as_ref(), policy, progress)?;
     let telling = Telling {
         site: &site,

@@ -72,6 +72,8 @@ pub struct Policy {
     pub handlers: Handlers,
     /// `[artifacts.NAME]` of `system.conf`.
     pub repositories: Vec<Repository>,
+    /// What a bundle's own handler gets behind the arguments that the bundle gives it.
+    pub handler_arguments: Option<String>,
     /// What hooks and handlers are told besides the installation itself.
     pub facts: Environment,
     /// How long a hook or handler may take.
@@ -112,6 +114,7 @@ impl Policy {
             work_directory: PathBuf::from("/run/rauc/mnt"),
             handlers: Handlers::default(),
             repositories: Vec::new(),
+            handler_arguments: None,
             facts: Environment::new(),
             program_limit: PROGRAM_LIMIT,
             status: None,

@@ -12,6 +12,8 @@ use bundle_format::squashfs::EntryKind;
 use bundle_format::{PayloadError, ReadAt, VerifiedBundle};
 use nix::sys::statvfs::statvfs;
 
+use crate::storage::mounts::Mounts;
+
 /// Files that are unpacked of one bundle, at most.
 const MAX_FILES: usize = 4096;
 
@@ -35,6 +37,16 @@ pub enum UnpackedError {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// It is somebody's mount point.
+    #[error(
+        "something is mounted on {}, where the bundle's programs are to be unpacked (by `rauc mount`, or by a rauc \
+         that was killed). Nothing was written; unmount it and try again",
+        path.display()
+    )]
+    Mounted {
+        /// Which.
+        path: PathBuf,
     },
     /// Too little room.
     #[error(
@@ -67,6 +79,10 @@ impl Unpacked {
     ) -> Result<Unpacked, UnpackedError> {
         let path = work_directory.join("bundle");
         let failed = write_error(&path);
+        // Removing what is in it would remove somebody's files.
+        if Mounts::now().has(&path) {
+            return Err(UnpackedError::Mounted { path });
+        }
         match std::fs::remove_dir_all(&path) {
             // What an installation left behind that was cut off.
             Ok(()) => {}

@@ -84,6 +84,7 @@ fn open_and_perform(
         } else {
             Fallen::Refused
         },
+        handler_arguments: options.handler_arguments.clone(),
         stop: stop.clone(),
     };
     let installed = install::perform(session, around, &opened, &wishes, teller)?;

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use bundle_format::VerifiedManifest;
+use bundle_format::manifest::ImageHook;
 use serde::{Deserialize, Serialize};
 
-use crate::install::{Plan, Policy};
-use crate::slot::Layout;
+use crate::install::{Plan, Policy, Step};
+use crate::slot::{Layout, Resize, Slot, SlotKind};
+use crate::writer::Method;
 
 /// What was installed, as its manifest says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +94,15 @@ pub struct ImageRecord {
     pub size: u64,
     /// Of all of them, in hexadecimal.
     pub sha256: String,
+    /// Whether the slot begins with these bytes afterwards: not if the image was unpacked, its file
+    /// system grew, or a hook had the slot last.
+    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+    pub as_it_is: bool,
+}
+
+/// What records of older versions mean.
+fn yes() -> bool {
+    true
 }
 
 /// How the last installation into a slot ended; RAUC's words.
@@ -121,6 +132,15 @@ pub struct SlotRecord {
     pub count: u64,
 }
 
+fn stays_as_it_is(step: &Step, slot: &Slot) -> bool {
+    let is_unpacked = matches!(
+        step.method,
+        Method::Archive | Method::Tree | Method::EmptyFs | Method::Hook
+    );
+    let grows = slot.kind == SlotKind::Ext4 && slot.options.resize == Resize::ToSlot;
+    !is_unpacked && !grows && !step.hooks.contains(&ImageHook::PostInstall)
+}
+
 impl Job {
     /// An installation that is about to write.
     #[must_use]
@@ -129,6 +149,7 @@ impl Job {
             let image = ImageRecord {
                 size: step.size,
                 sha256: step.sha256.to_string(),
+                as_it_is: stays_as_it_is(step, layout.slot(step.target.id())),
             };
             (step.slot.to_string(), image)
         });

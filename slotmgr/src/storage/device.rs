@@ -18,6 +18,7 @@ use uboot_env::storage::lock::{LockPaths, Locks};
 use super::direct::Direct;
 use super::durable::create_directory;
 use super::flash::FlashSlot;
+use super::mounts::Mounts;
 use super::uboot_copy::UBootCopy;
 use super::{Area, Disks, EnvCopy, OpenError, RecordCopy, Storage};
 use crate::partition::live;
@@ -95,6 +96,10 @@ impl DeviceDisks {
         let kind = fs_err::metadata(path).map_err(&open)?.file_type();
         if kind.is_char_device() {
             return Ok(Box::new(FlashSlot::open(path, *slot)?));
+        }
+        // A loop device over the slot does not keep it from being opened.
+        if !slot.has_region() && Mounts::now().of(path).is_some() {
+            return Err(OpenError::InUse { path: path.clone() });
         }
         let file = if slot.has_region() {
             // A whole disk, of which the running system has other parts mounted.
@@ -229,7 +234,7 @@ impl DeviceDisks {
             }
             Mode::ReadOnly => devio::block::open_for_reading(&path).map_err(&open)?,
             Mode::ReadWrite => {
-                if !path.exists() {
+                if !is_whole(&path) {
                     create_record(directory, &path).map_err(&open)?;
                 }
                 read_write(&path).map_err(&open)?
@@ -277,13 +282,20 @@ fn open_error(what: &str, path: &Path) -> impl Fn(io::Error) -> OpenError {
     }
 }
 
+/// A file that a power cut or a full disk left too short holds no copy, and there would never be room
+/// for one in it.
+fn is_whole(record: &Path) -> bool {
+    std::fs::metadata(record).is_ok_and(|found| found.len() >= RECORD_SIZE as u64)
+}
+
 /// Makes the file with its full size, so that later writes change no metadata that counts.
 ///
 /// A power cut in here leaves no file, or one without a whole copy in it: both are read as "no
-/// record".
+/// record", and made anew.
 fn create_record(directory: &Path, path: &Path) -> io::Result<()> {
     create_directory(directory)?;
-    let mut file = File::options().write(true).create_new(true).open(path)?;
+    let mut options = File::options();
+    let mut file = options.write(true).create(true).truncate(true).open(path)?;
     file.write_all(&[0; RECORD_SIZE])?;
     file.sync_all()?;
     File::open(directory)?.sync_all()
@@ -336,7 +348,8 @@ impl Storage for FileStorage {
         // A regular file would grow instead of saying that it is full.
         let end = offset.checked_add(data.len() as u64);
         if end.is_none_or(|end| end > self.len) {
-            return Err(io::ErrorKind::WriteZero.into());
+            let text = format!("the device ends at byte {}", self.len);
+            return Err(io::Error::new(io::ErrorKind::WriteZero, text));
         }
         let done = self.direct.write(data, offset)?;
         self.file.write_all_at(&data[done..], offset + done as u64)

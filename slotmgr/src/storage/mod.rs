@@ -12,6 +12,7 @@ pub mod mounts;
 pub mod record;
 pub mod sim;
 pub mod uboot_copy;
+pub(crate) mod ways;
 
 use std::fmt;
 use std::fs::File;

@@ -4,6 +4,8 @@ use std::fs::Metadata;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
+use super::ways::Ways;
+
 /// All mounts at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Mounts(Vec<Line>);
@@ -76,30 +78,13 @@ impl Mounts {
 const MTD_MAJOR: u64 = 90;
 const MTD_BLOCK_MAJOR: u64 = 31;
 
-/// The numbers that the device is mounted by: its own, those of the loop devices over a file, or
+/// The numbers that the device is mounted by: its own, those of loop devices over or under it, or
 /// that of the block device over raw flash.
 fn numbers(device: &Path, metadata: &Metadata) -> Vec<String> {
-    if metadata.file_type().is_char_device() {
-        return flash_number(metadata.rdev()).into_iter().collect();
+    match metadata.file_type().is_char_device() {
+        true => flash_number(metadata.rdev()).into_iter().collect(),
+        false => Ways::to(device).numbers(),
     }
-    if metadata.file_type().is_block_device() {
-        let number = metadata.rdev();
-        let (major, minor) = (nix::sys::stat::major(number), nix::sys::stat::minor(number));
-        return vec![format!("{major}:{minor}")];
-    }
-    if !metadata.is_file() {
-        return Vec::new();
-    }
-    let real = device.canonicalize().unwrap_or_else(|_| device.to_owned());
-    let devices = std::fs::read_dir("/sys/block").into_iter().flatten();
-    let over_it = devices.flatten().filter(|entry| {
-        let backing = std::fs::read_to_string(entry.path().join("loop/backing_file"));
-        backing.is_ok_and(|backing| Path::new(backing.trim_end()) == real)
-    });
-    over_it
-        .filter_map(|entry| std::fs::read_to_string(entry.path().join("dev")).ok())
-        .map(|number| number.trim_end().to_owned())
-        .collect()
 }
 
 /// A file system on raw flash has this number, whatever it was mounted by.

@@ -240,7 +240,7 @@ impl Mounted {
         let (flags, data) = split_options(&options);
         let kind = slot.kind.to_string();
         mount(
-            Some(&slot.device),
+            Some(source(slot).as_path()),
             &at,
             Some(kind.as_str()),
             flags,
@@ -285,6 +285,17 @@ impl Drop for Mounted {
             let _ = umount2(&at, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW);
             let _ = std::fs::remove_dir(&at);
         }
+    }
+}
+
+/// How the kernel wants to hear of the device: JFFS2 takes a block device or the name of the flash,
+/// and not the character device that everything else is done with.
+fn source(slot: &Slot) -> PathBuf {
+    match slot.device.canonicalize() {
+        Ok(real) if slot.kind == SlotKind::Jffs2 => real
+            .file_name()
+            .map_or_else(|| slot.device.clone(), PathBuf::from),
+        _ => slot.device.clone(),
     }
 }
 

@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use slotmgr::service::{Identity, RepositoryStatus, SlotStatus};
 
 use super::DeviceEnvironment;
-use super::face::Face;
+use super::face::{Face, Own};
 use crate::arguments::StatusArguments;
 use crate::info::json::Layout;
 use crate::report;
@@ -40,8 +40,8 @@ pub(super) fn run(
     if !["readable", "shell", "json", "json-pretty"].contains(&format) {
         bail!("Unknown output format: '{format}'. Use readable, shell, json or json-pretty.");
     }
-    let booted = arguments.override_boot_slot.as_deref();
-    let face = Face::open(&arguments.global, booted, around)?;
+    let own = Own::booted(arguments.override_boot_slot.as_deref());
+    let face = Face::open(&arguments.global, own, around)?;
     let shown = Shown {
         identity: face.identity()?,
         primary: face.primary(),

@@ -2,6 +2,7 @@
 //! `"schema": 1` and are one line.
 
 mod config;
+mod forecast_json;
 mod json;
 mod progress;
 mod status;
@@ -59,6 +60,12 @@ impl Output {
                 Err(error) => tracing::error!(%error, "the answer cannot be written as JSON"),
             }
         }
+    }
+
+    /// People read it on stderr; who reads JSON gets an answer all the same.
+    pub fn failed(&self, error: &str, exit_code: u8) {
+        eprintln!("slotmgr: {error}");
+        self.json(&json::Failed::new(error, exit_code));
     }
 
     /// A bar on a terminal, lines otherwise; on stderr, so that an answer can be piped.
@@ -269,7 +276,7 @@ impl Output {
 
     pub fn preflight(&self, findings: &[Finding]) {
         self.findings(findings);
-        self.json(&json::Preflight::new(findings));
+        self.json(&forecast_json::Preflight::new(findings));
     }
 
     fn findings(&self, findings: &[Finding]) {
@@ -299,7 +306,7 @@ impl Output {
         for text in &simulated.unknown {
             self.human(|| format!("not known: {text}"));
         }
-        self.json(&json::Simulation::new(layout, findings, simulated));
+        self.json(&forecast_json::Simulation::new(layout, findings, simulated));
     }
 
     pub fn estimated(&self, estimate: &Estimate, seconds: Option<u64>) {
@@ -319,7 +326,7 @@ impl Output {
             Some(seconds) => format!("fetching takes about {seconds} s. Nothing was written"),
             None => "Nothing was written".to_owned(),
         });
-        self.json(&json::Estimated::new(estimate, seconds));
+        self.json(&forecast_json::Estimated::new(estimate, seconds));
     }
 
     pub fn snapshots(&self, numbers: &[u64]) {

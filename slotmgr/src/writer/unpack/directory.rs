@@ -133,7 +133,7 @@ impl<R: ReadAt + Clone> Copying<'_, R> {
             tell: self.tell,
         };
         let mut file = new_file(parent, name).map_err(made(path))?;
-        let digest = copy(&mut watched, &mut file).map_err(made(path))?;
+        let digest = copy(&mut watched, &mut file, path)?;
         self.tree
             .apply(parent, name, attributes, false)
             .map_err(made(path))?;

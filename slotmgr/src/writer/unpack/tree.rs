@@ -85,16 +85,7 @@ fn make<R: Read>(
     match &node.kind {
         Kind::File { .. } => {
             let mut file = new_file(parent, name).map_err(made(path))?;
-            let mut content = Content {
-                decoder,
-                failed: None,
-            };
-            let copied = copy(&mut content, &mut file);
-            // What the archive's reader says tells more than that copying failed.
-            return match content.failed {
-                Some(error) => Err(error.into()),
-                None => copied.map(Some).map_err(made(path)),
-            };
+            return copy(&mut Content(decoder), &mut file, path).map(Some);
         }
         Kind::Symlink(target) => symlinkat(OsStr::from_bytes(target), parent, name)
             .map_err(|errno| made(path)(errno.into()))?,
@@ -115,19 +106,11 @@ fn make<R: Read>(
 }
 
 /// The content of the file that the archive is at.
-struct Content<'d, R> {
-    decoder: &'d mut Decoder<R>,
-    /// For [`Read`], whose errors cannot carry the archive's.
-    failed: Option<casync::catar::DecodeError>,
-}
+struct Content<'d, R>(&'d mut Decoder<R>);
 
 impl<R: Read> Read for Content<'_, R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.decoder.read(buf).map_err(|error| {
-            let text = error.to_string();
-            self.failed = Some(error);
-            io::Error::other(text)
-        })
+        self.0.read(buf).map_err(io::Error::other)
     }
 }
 
