@@ -6,12 +6,14 @@
 //! to it, and the pins cost no second hash of the payload.
 
 use std::io;
+use std::ops::Range;
+use std::slice;
 use std::sync::mpsc;
 
 use openssl::hash::{Hasher, MessageDigest};
 
 use crate::payload_error::PayloadError;
-use crate::read_at::{ReadAt, check_range};
+use crate::read_at::{ReadAt, check_range, widened};
 
 /// Bytes of one piece. OpenSSL's state of a hash takes some 400 bytes, so 13 MiB are kept for the
 /// largest plain bundle.
@@ -42,6 +44,7 @@ impl Pins {
         len: u64,
         algorithm: MessageDigest,
     ) -> io::Result<(Self, Vec<u8>)> {
+        source.expect(slice::from_ref(&(0..len)));
         let mut hasher = Hasher::new(algorithm)?;
         let mut pins = vec![hasher.clone()];
         let (give_back, empty) = mpsc::channel::<Vec<u8>>();
@@ -131,6 +134,13 @@ impl<R: ReadAt> ReadAt for PinnedReader<R> {
         }
         Ok(())
     }
+
+    fn expect(&self, ranges: &[Range<u64>]) {
+        let pieces = widened(ranges, PIECE as u64);
+        let inside = |range: &Range<u64>| range.start..range.end.min(self.len);
+        let pieces: Vec<_> = pieces.iter().map(inside).collect();
+        self.source.expect(&pieces);
+    }
 }
 
 /// As much of `buffer` as the piece at `offset` has bytes.
@@ -158,6 +168,8 @@ mod tests {
     struct Swapped(Mutex<Vec<u8>>);
 
     impl ReadAt for Swapped {
+        fn expect(&self, _: &[std::ops::Range<u64>]) {}
+
         fn len(&self) -> u64 {
             self.0.lock().unwrap().len() as u64
         }
@@ -165,6 +177,33 @@ mod tests {
         fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
             self.0.lock().unwrap().read_exact_at(buf, offset)
         }
+    }
+
+    /// A source that is far away: it wants to know what will be read.
+    struct Far(Vec<u8>, Mutex<Vec<Range<u64>>>);
+
+    impl ReadAt for Far {
+        fn len(&self) -> u64 {
+            self.0.len() as u64
+        }
+
+        fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+            self.0.read_exact_at(buf, offset)
+        }
+
+        fn expect(&self, ranges: &[Range<u64>]) {
+            self.1.lock().unwrap().extend_from_slice(ranges);
+        }
+    }
+
+    #[test]
+    fn a_source_is_told_what_will_be_read() {
+        let source = Far(vec![7; 200_000], Mutex::default());
+        let (pins, _) = Pins::take(&source, 200_000, MessageDigest::sha256()).unwrap();
+        let reader = PinnedReader::new(source, 200_000, pins);
+        reader.expect(&[10..20, 140_000..199_999]);
+        let told = reader.source.1.lock().unwrap().clone();
+        assert_eq!(told, [0..200_000, 0..65_536, 131_072..200_000]);
     }
 
     #[test]

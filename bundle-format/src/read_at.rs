@@ -22,8 +22,9 @@ pub trait ReadAt: Send + Sync {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
 
     /// Says that these ranges, ascending, will be read in this order soon: a source that is far away
-    /// fetches them ahead. Nobody has to read what was expected, nor expect what is read.
-    fn expect(&self, _ranges: &[Range<u64>]) {}
+    /// fetches them ahead. Nobody has to read what was expected, nor expect what is read. A source that
+    /// stands before another one passes it on; without that, each read waits for the network by itself.
+    fn expect(&self, ranges: &[Range<u64>]);
 
     /// Whether there is nothing to read.
     fn is_empty(&self) -> bool {
@@ -59,6 +60,8 @@ impl ReadAt for [u8] {
         buf.copy_from_slice(&self[start..start + buf.len()]);
         Ok(())
     }
+
+    fn expect(&self, _: &[Range<u64>]) {}
 }
 
 impl ReadAt for Vec<u8> {
@@ -69,6 +72,8 @@ impl ReadAt for Vec<u8> {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         self.as_slice().read_exact_at(buf, offset)
     }
+
+    fn expect(&self, _: &[Range<u64>]) {}
 }
 
 macro_rules! forward {
@@ -141,6 +146,8 @@ impl ReadAt for FileReader {
         check_range(offset, buf.len(), self.len)?;
         self.file.read_exact_at(buf, offset)
     }
+
+    fn expect(&self, _: &[Range<u64>]) {}
 }
 
 /// The first `len` bytes of a source.

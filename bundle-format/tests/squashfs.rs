@@ -245,6 +245,8 @@ fn a_failing_source_is_an_error_and_can_be_tried_again() {
         calls: AtomicU32,
     }
     impl ReadAt for Flaky {
+        fn expect(&self, _: &[std::ops::Range<u64>]) {}
+
         fn len(&self) -> u64 {
             self.image.len() as u64
         }

@@ -457,6 +457,22 @@ fn headers_of_the_first_request_are_sent_once() {
 }
 
 #[test]
+fn a_proxy_that_is_reached_by_anything_but_http_is_refused() {
+    for (address, scheme) in [
+        ("https://proxy.example:8443", "https"),
+        ("socks5://proxy.example", "socks5"),
+    ] {
+        let settings = Settings {
+            proxy: Some(http::Proxy::new(address).unwrap()),
+            ..Settings::default()
+        };
+        let refused = Client::new(settings).map(drop).unwrap_err();
+        let text = refused.to_string();
+        assert!(text.contains(&format!("{scheme}://")), "{text}");
+    }
+}
+
+#[test]
 fn a_proxy_is_asked_in_the_servers_place() {
     let proxy = Server::start(|request| {
         assert_eq!(request.path, "nowhere.invalid:80");

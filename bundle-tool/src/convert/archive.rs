@@ -42,6 +42,14 @@ pub enum ArchiveError {
         /// Which.
         kind: EntryType,
     },
+    /// A file with holes, as the PAX format has them.
+    #[error(
+        "the archive has at {path} a file with holes, of which only the rest is kept: make it without `tar --sparse`"
+    )]
+    Holes {
+        /// Where.
+        path: String,
+    },
     /// A name that is none.
     #[error(transparent)]
     Tree(#[from] TreeError),
@@ -93,6 +101,10 @@ impl Tree {
         let path = entry.path()?.into_owned();
         if entry.header().entry_type() == EntryType::XGlobalHeader {
             return Ok(());
+        }
+        if has_holes(&mut entry)? {
+            let path = path.display().to_string();
+            return Err(ArchiveError::Holes { path });
         }
         let names = names(&path)?;
         let metadata = metadata(entry.header())?;
@@ -148,6 +160,19 @@ impl Tree {
             }),
         }
     }
+}
+
+/// Whether the content is a list of pieces and the pieces, and not the file.
+fn has_holes<R: Read>(entry: &mut Entry<'_, R>) -> io::Result<bool> {
+    let Some(extensions) = entry.pax_extensions()? else {
+        return Ok(false);
+    };
+    for extension in extensions {
+        if extension?.key_bytes().starts_with(b"GNU.sparse.") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn link_name<R: Read>(entry: &Entry<'_, R>) -> io::Result<Vec<u8>> {
@@ -319,6 +344,21 @@ mod tests {
         assert!(matches!(link, Some(ArchiveError::Path { .. })), "{link:?}");
         let link = entry(b"a", EntryType::Link, Some("missing")).err();
         assert!(matches!(link, Some(ArchiveError::Link { .. })), "{link:?}");
+    }
+
+    #[test]
+    fn holes_are_not_taken_for_content() {
+        let refused = tree(|tar| {
+            let holes = [("GNU.sparse.major", &b"1"[..]), ("GNU.sparse.minor", b"0")];
+            tar.append_pax_extensions(holes).unwrap();
+            let mut file = header(EntryType::Regular, 1);
+            tar.append_data(&mut file, "a", &b"x"[..]).unwrap();
+        });
+        let refused = refused.err();
+        assert!(
+            matches!(refused, Some(ArchiveError::Holes { .. })),
+            "{refused:?}"
+        );
     }
 
     #[test]

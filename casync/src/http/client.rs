@@ -11,7 +11,7 @@ use ureq::http::header::{
 };
 use ureq::http::{HeaderMap, HeaderName, Response, StatusCode};
 use ureq::typestate::WithoutBody;
-use ureq::{Agent, Body, RequestBuilder};
+use ureq::{Agent, Body, Proxy, ProxyProtocol, RequestBuilder};
 
 use super::address::Address;
 use super::date;
@@ -63,6 +63,9 @@ impl Client {
     /// A client with these settings.
     pub fn new(settings: Settings) -> Result<Self, SettingsError> {
         let patience = settings.patience;
+        if let Some(proxy) = &settings.proxy {
+            check_proxy(proxy)?;
+        }
         let config = Agent::config_builder()
             .http_status_as_error(false)
             // Redirections are followed here, where it is known what must not go along.
@@ -287,6 +290,16 @@ impl Client {
                     None,
                 ));
             }
+        }
+    }
+}
+
+fn check_proxy(proxy: &Proxy) -> Result<(), SettingsError> {
+    match proxy.protocol() {
+        ProxyProtocol::Http => Ok(()),
+        _ => {
+            let scheme = proxy.uri().scheme_str().unwrap_or_default();
+            Err(SettingsError::Proxy(scheme.to_owned()))
         }
     }
 }

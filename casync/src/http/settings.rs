@@ -115,6 +115,12 @@ pub enum SettingsError {
     /// OpenSSL knows the key, TLS does not.
     #[error("the private key is of a kind that TLS does not use here")]
     KeyKind,
+    /// A proxy that is reached in another way than by plain HTTP: `ureq` would take its TLS for the
+    /// server's, and send the request readable to the proxy, or go round it.
+    #[error(
+        "a proxy is asked by http here, and this one is named with {0}://: name it with http://"
+    )]
+    Proxy(String),
     /// TLS with a key that somebody holds.
     #[cfg(feature = "held-key")]
     #[error(transparent)]

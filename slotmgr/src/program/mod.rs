@@ -23,6 +23,9 @@ pub use stop::Stop;
 /// Between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(3);
 
+/// The variable that may hold the PIN of a token.
+const TOKEN_PIN: &str = "RAUC_PKCS11_PIN";
+
 /// How often a running program is looked at.
 pub(crate) const POLL: Duration = Duration::from_millis(10);
 
@@ -169,6 +172,8 @@ fn start(command: &mut Command, terms: &Terms) -> io::Result<(Child, [Output; 2]
         }
     };
     command.stdin(Stdio::null()).stdout(writer).process_group(0);
+    // With it, whoever they run could use this machine's key.
+    command.env_remove(TOKEN_PIN);
     // A hook of a slotmgr that was killed must not work on a slot beside the next installation.
     devio::process::end_with_this_thread(command);
     let child = command.spawn();
@@ -337,6 +342,19 @@ mod tests {
         assert!(ran_together.end.is_success());
         kept(&ran_together.output);
         kept(&ran(&format!("({flood}) >&2"), LONG, Streams::Apart).errors);
+    }
+
+    #[test]
+    fn nobody_who_is_run_gets_the_pin() {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "echo \"<${RAUC_PKCS11_PIN-none}>\""]);
+        let terms = Terms {
+            limit: LONG,
+            keep: KEEP,
+            streams: Streams::Together,
+        };
+        let ran = run(command.env(TOKEN_PIN, "1234"), &terms, &Stop::default());
+        assert_eq!(ran.output, "<none>\n");
     }
 
     #[test]

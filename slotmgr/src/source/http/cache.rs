@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::ops::Range;
 
-use crate::source::portion;
-
 /// Unit of what is read here and there: a directory of a bundle, a few blocks of its hash tree.
 const PAGE: u64 = 16 << 10;
 
@@ -14,6 +12,15 @@ const AHEAD: usize = 3;
 
 /// Bytes that are kept.
 const KEPT: u64 = 12 << 20;
+
+/// Bytes of one request for what is read in order, of a file of `len` bytes: few requests, and little that
+/// is lost if the process is killed while [`AHEAD`] of them are under way.
+fn part(len: u64) -> u64 {
+    const SMALLEST: u64 = 64 << 10;
+    const LARGEST: u64 = 2 << 20;
+    let part = (len / 768).clamp(SMALLEST, LARGEST);
+    part - part % SMALLEST
+}
 
 /// The pieces of a file that are here or coming. They do not overlap.
 pub(super) struct Cache {
@@ -59,7 +66,7 @@ impl Cache {
     pub(super) fn new(len: u64) -> Cache {
         Cache {
             len,
-            part: portion(len) as u64,
+            part: part(len),
             pieces: BTreeMap::new(),
             expected: Vec::new(),
             clock: 0,
@@ -209,8 +216,8 @@ impl Cache {
 mod tests {
     use super::*;
 
-    const PART: u64 = 1 << 20;
-    const LEN: u64 = 2048 * PART;
+    const PART: u64 = 2 << 20;
+    const LEN: u64 = 1024 * PART;
 
     /// Answers everything that was asked for.
     fn serve(cache: &mut Cache, asked: Vec<Range<u64>>) -> Vec<Range<u64>> {
