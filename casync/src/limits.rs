@@ -46,6 +46,10 @@ pub const DELTA_PIECE: u32 = 1024 * 1024;
 /// Most bytes of the base image (uncompressed) that one piece of a delta is decoded against.
 pub const DELTA_PREFIX: usize = 2 * 1024 * 1024;
 
+/// Most bytes that a zstd frame is taken apart into: 8 for each sequence. Images of real programs need a
+/// tenth of it for a block of 1 MiB.
+pub const DELTA_PARTS: usize = 2 * 1024 * 1024;
+
 /// Most ranges of the base image that one piece of a delta names.
 pub const DELTA_RANGES: u64 = 256;
 

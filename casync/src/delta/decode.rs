@@ -5,8 +5,9 @@ use std::io;
 use thiserror::Error;
 use zstd::zstd_safe::get_frame_content_size;
 
-use super::directory::{BaseRange, Piece, PieceKind};
+use super::directory::{BaseRange, Mend, Piece, PieceKind};
 use super::frame::{frame_with, unpack};
+use super::parts::{put_together, take_apart};
 use super::tools::Tools;
 use crate::blob::Blob;
 use crate::chunker::widen;
@@ -41,6 +42,9 @@ pub enum PieceError {
     /// It cannot be packed again.
     #[error("the piece cannot be compressed")]
     Compress(#[source] io::Error),
+    /// What the delta says of the frame does not fit together with its content.
+    #[error("the piece's parts do not fit together")]
+    Parts,
     /// Compressed, it has another length: it was made by another version of zstd.
     #[error("compressed again, the piece has {found} bytes, not {expected}")]
     OtherLength {
@@ -70,7 +74,7 @@ pub(super) fn decode(
             mend,
             prefix,
         } => {
-            let (data, mend) = data.split_at(data.len().saturating_sub(widen(*mend)));
+            let (data, second) = data.split_at(data.len().saturating_sub(widen(mend.len())));
             contents_of(prefix, base, tools)?;
             let Tools {
                 packer,
@@ -81,16 +85,22 @@ pub(super) fn decode(
             room.resize(widen(*content), 0);
             unpack(prefix, data, room).map_err(PieceError::Unpack)?;
             let made = frame_with(packer, room, *level).map_err(PieceError::Compress)?;
-            if !mend.is_empty() {
-                return unpacked(&made, mend, piece.len);
-            }
-            if made.len() != widen(piece.len) {
+            let mended = match mend {
+                Mend::None => made,
+                Mend::Bytes { .. } => unpacked(&made, second, piece.len)?,
+                Mend::Parts { parts, .. } => {
+                    let known = take_apart(&made).ok_or(PieceError::Parts)?;
+                    let parts = unpacked(&known, second, *parts)?;
+                    put_together(&parts, room).ok_or(PieceError::Parts)?
+                }
+            };
+            if mended.len() != widen(piece.len) {
                 return Err(PieceError::OtherLength {
                     expected: piece.len,
-                    found: made.len(),
+                    found: mended.len(),
                 });
             }
-            Ok(made)
+            Ok(mended)
         }
     }
 }

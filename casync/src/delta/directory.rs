@@ -3,7 +3,8 @@
 use thiserror::Error;
 
 use super::varint::{Numbers, VarintError, put, put_signed};
-use crate::limits::{DELTA_PIECE, DELTA_PREFIX, DELTA_RANGES, packed_len};
+use crate::chunker::widen;
+use crate::limits::{DELTA_PARTS, DELTA_PIECE, DELTA_PREFIX, DELTA_RANGES, packed_len};
 
 /// Bytes of the base image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,19 +26,55 @@ pub enum PieceKind {
         prefix: Vec<BaseRange>,
     },
     /// The data is a zstd frame of the *content* of the piece, which is a zstd frame itself. Each
-    /// range of the base is a whole zstd frame, too; the contents of all are the prefix. If zstd makes
-    /// something else of the content than stands in the image, the data ends with a second frame:
-    /// the piece, with what zstd made as its prefix.
+    /// range of the base is a whole zstd frame, too; the contents of all are the prefix.
     Frame {
         /// Level with which the content is compressed to be the piece.
         level: u8,
         /// Bytes of the content.
         content: u32,
-        /// Bytes of the second frame at the end of the data; 0 without one.
-        mend: u32,
+        /// What is done where zstd makes something else of the content than stands in the image.
+        mend: Mend,
         /// The prefix.
         prefix: Vec<BaseRange>,
     },
+}
+
+/// How a frame that this zstd makes of a content becomes the one that another zstd made of it.
+///
+/// The data ends with a second frame for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mend {
+    /// They are the same.
+    None,
+    /// The second frame is the piece, with the frame that was made as its prefix.
+    Bytes {
+        /// Bytes of the second frame.
+        len: u32,
+    },
+    /// The second frame are the piece's parts, with those of the frame that was made as their prefix.
+    Parts {
+        /// Bytes of the second frame.
+        len: u32,
+        /// Bytes of the piece's parts.
+        parts: u32,
+    },
+}
+
+impl Mend {
+    /// Bytes of the second frame.
+    #[must_use]
+    pub fn len(self) -> u32 {
+        match self {
+            Self::None => 0,
+            Self::Bytes { len } | Self::Parts { len, .. } => len,
+        }
+    }
+
+    /// Whether there is no second frame.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// A stretch of the new image.
@@ -87,6 +124,7 @@ pub enum DirectoryError {
 const RAW: u64 = 0;
 const PACKED: u64 = 1;
 const FRAME: u64 = 2;
+const FRAME_IN_PARTS: u64 = 3;
 
 pub(super) fn put_pieces(out: &mut Vec<u8>, pieces: &[Piece]) {
     put(out, u64::try_from(pieces.len()).unwrap_or(u64::MAX));
@@ -108,10 +146,17 @@ pub(super) fn put_pieces(out: &mut Vec<u8>, pieces: &[Piece]) {
                 mend,
                 prefix,
             } => {
-                put(out, FRAME);
+                let parts = match mend {
+                    Mend::None | Mend::Bytes { .. } => None,
+                    Mend::Parts { parts, .. } => Some(*parts),
+                };
+                put(out, parts.map_or(FRAME, |_| FRAME_IN_PARTS));
                 put(out, (*level).into());
                 put(out, (*content).into());
-                put(out, (*mend).into());
+                put(out, mend.len().into());
+                if let Some(parts) = parts {
+                    put(out, parts.into());
+                }
                 put_ranges(out, prefix, &mut base);
             }
         }
@@ -154,7 +199,15 @@ pub(super) fn take_pieces(numbers: &mut Numbers<'_>) -> Result<Vec<Piece>, Direc
             PACKED => PieceKind::Packed {
                 prefix: take_ranges(numbers, number, &mut base)?,
             },
-            FRAME => take_frame(numbers, (number, data_len), &mut base)?,
+            kind @ (FRAME | FRAME_IN_PARTS) => {
+                let (level, content, mend) = take_frame(numbers, (number, data_len), kind)?;
+                PieceKind::Frame {
+                    level,
+                    content,
+                    mend,
+                    prefix: take_ranges(numbers, number, &mut base)?,
+                }
+            }
             other => return Err(wrong("the kind", other)),
         };
         end = start
@@ -175,11 +228,12 @@ pub(super) fn take_pieces(numbers: &mut Numbers<'_>) -> Result<Vec<Piece>, Direc
     Ok(pieces)
 }
 
+/// Level, content and mend.
 fn take_frame(
     numbers: &mut Numbers<'_>,
     (number, data_len): (u64, u32),
-    base: &mut u64,
-) -> Result<PieceKind, DirectoryError> {
+    kind: u64,
+) -> Result<(u8, u32, Mend), DirectoryError> {
     let wrong = |what, value| DirectoryError::Piece {
         number,
         what,
@@ -193,17 +247,24 @@ fn take_frame(
     if content > DELTA_PIECE {
         return Err(wrong("a content of bytes", content.into()));
     }
-    let mend = numbers.next_u32()?;
-    if mend > data_len {
-        return Err(wrong("a second frame of bytes", mend.into()));
+    let len = numbers.next_u32()?;
+    if len > data_len {
+        return Err(wrong("a second frame of bytes", len.into()));
     }
-    let prefix = take_ranges(numbers, number, base)?;
-    Ok(PieceKind::Frame {
-        level,
-        content,
-        mend,
-        prefix,
-    })
+    let mend = match (kind, len) {
+        (FRAME_IN_PARTS, _) => Mend::Parts {
+            len,
+            parts: numbers.next_u32()?,
+        },
+        (_, 0) => Mend::None,
+        _ => Mend::Bytes { len },
+    };
+    match mend {
+        Mend::Parts { parts, .. } if widen(parts) > DELTA_PARTS => {
+            Err(wrong("a frame whose parts have bytes", parts.into()))
+        }
+        _ => Ok((level, content, mend)),
+    }
 }
 
 fn take_ranges(

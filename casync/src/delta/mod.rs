@@ -4,7 +4,7 @@
 //! references to the base's, and *pieces*: stretches of the new image that the base's chunks do not
 //! give, most of them as zstd frames whose prefix is read from the base image. A piece may also be a
 //! zstd frame *of the image* (a block of a squashfs): then its content is made in the same way and
-//! compressed again, with the very encoder that made it.
+//! compressed again, with the very encoder that made it, or with another one and mended.
 //!
 //! A delta is a hint and is not trusted. [`DeltaStore`] is one [`crate::store::ChunkStore`] among
 //! others: what it gives is compared with the index like any chunk, and where it fails the next
@@ -19,13 +19,14 @@ mod file;
 mod frame;
 mod index_delta;
 mod pace;
+mod parts;
 mod store;
 mod tools;
 mod varint;
 
 pub use build::{BuildError, BuildOptions, Built, Side, Totals, build};
 pub use decode::PieceError;
-pub use directory::{BaseRange, DirectoryError, Piece, PieceKind};
+pub use directory::{BaseRange, DirectoryError, Mend, Piece, PieceKind};
 pub use file::{Delta, DeltaError, IndexDigest};
 pub use frame::frame_of;
 pub use index_delta::IndexDeltaError;
@@ -51,6 +52,23 @@ pub mod fuzzing {
         for piece in directory::take_pieces(&mut numbers).unwrap_or_default() {
             let len = crate::chunker::widen(piece.data_len).min(data.len());
             let _ = decode::decode(&piece, data[..len].to_vec(), &base, &mut tools);
+        }
+    }
+
+    /// Takes `bytes` apart as a frame, and puts them together as parts; neither need work. What zstd makes of
+    /// `content` has to come together again.
+    ///
+    /// # Panics
+    /// It does not.
+    pub fn parts(bytes: &[u8], content: &[u8]) {
+        let _ = parts::put_together(bytes, content);
+        if let Some(parts) = parts::take_apart(bytes) {
+            let _ = parts::put_together(&parts, content);
+        }
+        for level in [1, 5, 9, 15] {
+            let frame = frame_of(content, level).unwrap_or_default();
+            let parts = parts::take_apart(&frame).unwrap_or_default();
+            assert!(parts::put_together(&parts, content).as_ref() == Some(&frame));
         }
     }
 }

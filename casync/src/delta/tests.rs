@@ -339,10 +339,15 @@ fn directories_with_impossible_numbers_are_refused() {
         directory::put_pieces(&mut bytes, pieces);
         directory::take_pieces(&mut varint::Numbers::new(&bytes))
     };
+    let bytes = |len| Mend::Bytes { len };
+    let parts = |len, parts| Mend::Parts { len, parts };
     for good in [
         piece(5, 7, PieceKind::Raw),
         piece(5, 7, packed(vec![range(9, 8), range(0, 1)])),
-        piece(5, 7, framed(22, 1 << 20, 7)),
+        piece(5, 7, framed(22, 1 << 20, Mend::None)),
+        piece(5, 7, framed(22, 1 << 20, bytes(7))),
+        piece(5, 7, framed(22, 1 << 20, parts(7, 2 << 20))),
+        piece(5, 7, framed(22, 1 << 20, parts(0, 0))),
     ] {
         assert_eq!(taken(std::slice::from_ref(&good)).unwrap(), [good]);
     }
@@ -353,10 +358,12 @@ fn directories_with_impossible_numbers_are_refused() {
         piece(0, 7, packed(vec![range(0, 3 << 20)])),
         piece(0, 7, packed(vec![range(0, 1 << 20); 3])),
         piece(0, 7, packed(vec![range(0, 1); 300])),
-        piece(0, 7, framed(0, 7, 0)),
-        piece(0, 7, framed(23, 7, 0)),
-        piece(0, 7, framed(3, 2 << 20, 0)),
-        piece(0, 7, framed(3, 7, 8)),
+        piece(0, 7, framed(0, 7, Mend::None)),
+        piece(0, 7, framed(23, 7, Mend::None)),
+        piece(0, 7, framed(3, 2 << 20, Mend::None)),
+        piece(0, 7, framed(3, 7, bytes(8))),
+        piece(0, 7, framed(3, 7, parts(8, 1))),
+        piece(0, 7, framed(3, 7, parts(7, (2 << 20) + 1))),
     ] {
         assert!(taken(std::slice::from_ref(&bad)).is_err(), "{bad:?}");
     }

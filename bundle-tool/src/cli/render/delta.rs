@@ -80,7 +80,7 @@ impl Text {
         }
         if totals.foreign_frames > 0 {
             let line = format!(
-                "{} of another zstd: these are not made again",
+                "{} of another zstd, mended where it makes other bytes",
                 count(totals.foreign_frames, "compressed block")
             );
             self.line("Note", line);

@@ -1,10 +1,15 @@
 //! Finds out how the frames of an image were made.
 
+use std::io;
+
 use super::frames::Found;
 use super::read;
 use crate::blob::Blob;
 use crate::chunker::widen;
+use crate::delta::directory::Mend;
 use crate::delta::frame::{frame_of, pack, unpack};
+use crate::delta::parts::{put_together, take_apart};
+use crate::limits::DELTA_PARTS;
 
 /// Levels that are tried on an image's frames, the usual ones first.
 const LEVELS: [u8; 22] = [
@@ -12,7 +17,7 @@ const LEVELS: [u8; 22] = [
 ];
 /// Frames that the level is found out with.
 const PROBES: usize = 12;
-/// Frames that are mended at each level, where none comes out the same.
+/// Frames that are mended at each level, where hardly any comes out the same.
 const MENDED: usize = 3;
 
 /// A frame of the new image, and what this zstd makes of its content.
@@ -41,9 +46,34 @@ impl Again {
     pub(super) fn is_same(&self) -> bool {
         self.frame == self.made
     }
+
+    /// What makes the image's frame of the one that this zstd makes, and the second frame for it.
+    pub(super) fn mend(&self, packing: i32) -> io::Result<(Mend, Vec<u8>)> {
+        if self.is_same() {
+            return Ok((Mend::None, Vec::new()));
+        }
+        if let Some((known, parts)) = self.parts() {
+            let second = pack(&known, &parts, packing)?;
+            let mend = Mend::Parts {
+                len: u32::try_from(second.len()).unwrap_or(u32::MAX),
+                parts: u32::try_from(parts.len()).unwrap_or(u32::MAX),
+            };
+            return Ok((mend, second));
+        }
+        let second = pack(&self.made, &self.frame, packing)?;
+        let len = u32::try_from(second.len()).unwrap_or(u32::MAX);
+        Ok((Mend::Bytes { len }, second))
+    }
+
+    /// The parts of both frames, if those of the image's come together again.
+    fn parts(&self) -> Option<(Vec<u8>, Vec<u8>)> {
+        let parts = take_apart(&self.frame).filter(|parts| parts.len() <= DELTA_PARTS)?;
+        let again = put_together(&parts, &self.content)?;
+        (again == self.frame).then_some((take_apart(&self.made)?, parts))
+    }
 }
 
-/// The level that makes most of some of these frames again. If none makes any, another zstd made all of
+/// The level that makes more than half of some of these frames again. If none does, another zstd made
 /// them: then the level whose frames are mended with the fewest bytes.
 pub(super) fn find(image: &dyn Blob, mut frames: Vec<Found>, packing: i32) -> Option<u8> {
     frames.sort_unstable_by_key(|found| std::cmp::Reverse(found.content));
@@ -53,26 +83,17 @@ pub(super) fn find(image: &dyn Blob, mut frames: Vec<Found>, packing: i32) -> Op
         let again = probes.iter().filter_map(|f| Again::new(image, f, level));
         again.filter(Again::is_same).count()
     };
-    let mut best = (0, None);
-    for level in LEVELS {
-        let count = hits(level);
-        if count > best.0 {
-            best = (count, Some(level));
-        }
-        // Neighbouring levels often make the same of a block: half of them is a sure sign.
-        if count * 2 > probes.len() {
-            break;
-        }
-    }
+    // Neighbouring levels often make the same of a block: half of them is a sure sign.
+    let sure = LEVELS.into_iter().find(|l| hits(*l) * 2 > probes.len());
     let few = probes.get(..MENDED).unwrap_or(&probes);
-    best.1.or_else(|| nearest(image, few, packing))
+    sure.or_else(|| nearest(image, few, packing))
 }
 
 fn nearest(image: &dyn Blob, probes: &[Found], packing: i32) -> Option<u8> {
     let mended = |level: u8| -> Option<usize> {
         let mend = |found: &Found| {
-            let again = Again::new(image, found, level)?;
-            Some(pack(&again.made, &again.frame, packing).ok()?.len())
+            let (_, second) = Again::new(image, found, level)?.mend(packing).ok()?;
+            Some(second.len())
         };
         probes.iter().map(mend).sum()
     };

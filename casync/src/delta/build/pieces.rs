@@ -225,16 +225,14 @@ impl<'a> Maker<'a> {
         contents_of(&prefix, self.base, &mut old)
             .map_err(|e| BuildError::Read("base", io_error(e)))?;
         let mut data = self.pack(&old.prefix, &again.content)?;
-        let mend = if again.is_same() {
-            Vec::new()
-        } else {
-            self.pack(&again.made, &again.frame)?
-        };
-        data.extend_from_slice(&mend);
+        let (mend, second) = again
+            .mend(self.options.level)
+            .map_err(BuildError::Compress)?;
+        data.extend_from_slice(&second);
         let kind = PieceKind::Frame {
             level: again.level,
             content: found.content,
-            mend: u32::try_from(mend.len()).unwrap_or(u32::MAX),
+            mend,
             prefix,
         };
         Ok(piece(found.start, found.len, data, kind))
