@@ -127,5 +127,5 @@ mod sizes;
 pub mod store;
 pub mod walk;
 
-pub use blob::{Blob, BlobMut, FileBlob};
+pub use blob::{Blob, BlobMut, FileBlob, OnlyChanges};
 pub use sizes::{ChunkSizes, SizesError};

@@ -11,7 +11,7 @@ use casync::indexer::Indexer;
 use casync::pack::{Pack, PackStore, RunRule};
 use casync::plan::{Plan, Sources};
 use casync::store::ChunkStore;
-use casync::{Blob, BlobMut, FileBlob};
+use casync::{Blob, BlobMut, FileBlob, OnlyChanges};
 
 use super::input::open_image;
 use super::{ChunksError, Workers, read_index};
@@ -120,7 +120,9 @@ fn in_place(work: &Work<'_>, observer: &mut dyn Observer) -> Result<Assembled, C
         file.set_len(wanted).map_err(failed)?;
         blob = FileBlob::new(file).map_err(failed)?;
     }
-    let done = work.write(Some(&old), &mut blob, observer)?;
+    let mut changes = OnlyChanges::to(blob);
+    let done = work.write(Some(&old), &mut changes, observer)?;
+    let blob = changes.into_inner();
     if is_file {
         blob.file().set_len(wanted).map_err(failed)?;
     }
