@@ -17,29 +17,30 @@ pub(super) struct Memory {
     codes: Option<Codes>,
 }
 
+/// What stands behind a block's head.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    /// The content as it is.
+    Raw,
+    /// The one byte that all of the content is.
+    Same,
+    /// Literals and sequences.
+    Compressed,
+}
+
 /// The three bytes in front of a block.
 #[derive(Clone, Copy)]
 pub(super) struct Head {
-    last: bool,
-    kind: u8,
-    /// Bytes of the block, unless all of them are the same: then those that it stands for.
+    pub(super) last: bool,
+    pub(super) kind: Kind,
+    /// Bytes behind the head; of [`Kind::Same`], those that the one stands for.
     pub(super) size: u32,
-}
-
-/// What stands behind a block's head.
-pub(super) enum Rest {
-    /// The content as it is, or the one byte that all of it is: so many bytes.
-    Same(usize),
-    /// Literals and sequences.
-    Compressed,
-    /// Nothing that zstd has a meaning for.
-    Reserved,
 }
 
 impl Head {
     pub(super) fn read(frame: &mut Cursor<'_>) -> Option<Self> {
         let [low, middle, high] = frame.array()?;
-        let mut head = Self::of_bits(low);
+        let mut head = Self::of_bits(low)?;
         head.size = u32::from_le_bytes([low, middle, high, 0]) >> 3;
         Some(head)
     }
@@ -51,31 +52,33 @@ impl Head {
 
     /// Everything but the size.
     pub(super) fn bits(self) -> u8 {
-        self.kind << 1 | u8::from(self.last)
+        let kind = match self.kind {
+            Kind::Raw => 0,
+            Kind::Same => 1,
+            Kind::Compressed => 2,
+        };
+        kind << 1 | u8::from(self.last)
     }
 
-    pub(super) fn of_bits(bits: u8) -> Self {
-        Self {
+    pub(super) fn of_bits(bits: u8) -> Option<Self> {
+        let kind = match bits >> 1 & 3 {
+            0 => Kind::Raw,
+            1 => Kind::Same,
+            2 => Kind::Compressed,
+            _ => return None,
+        };
+        Some(Self {
             last: bits & 1 == 1,
-            kind: bits >> 1 & 3,
+            kind,
             size: 0,
-        }
+        })
     }
 
-    pub(super) fn is_last(self) -> bool {
-        self.last
-    }
-
-    pub(super) fn len(self) -> Option<usize> {
-        Some(widen(self.size)).filter(|len| *len <= LARGEST)
-    }
-
-    pub(super) fn rest(self) -> Rest {
+    /// Bytes behind the head.
+    pub(super) fn stored(self) -> usize {
         match self.kind {
-            0 => Rest::Same(widen(self.size)),
-            1 => Rest::Same(1),
-            2 => Rest::Compressed,
-            _ => Rest::Reserved,
+            Kind::Raw | Kind::Compressed => widen(self.size),
+            Kind::Same => 1,
         }
     }
 }

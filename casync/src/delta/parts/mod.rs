@@ -18,8 +18,10 @@ mod literals;
 mod sequences;
 mod tables;
 
-use block::{Memory, Rest};
+use block::{Head, Kind, Memory};
 use cursor::Cursor;
+
+use crate::chunker::widen;
 
 /// Frame's magic number, and the descriptor behind it.
 const HEAD: usize = 5;
@@ -35,20 +37,14 @@ pub(super) fn take_apart(frame: &[u8]) -> Option<Vec<u8>> {
     parts.extend_from_slice(header);
     let mut memory = Memory::default();
     loop {
-        let head = block::Head::read(&mut frame)?;
+        let head = Head::read(&mut frame)?;
         parts.push(head.bits());
-        match head.rest() {
-            Rest::Same(stored) => {
-                frame.take(stored)?;
-                parts.extend_from_slice(&head.size.to_le_bytes());
-            }
-            Rest::Compressed => {
-                let block = frame.take(head.len()?)?;
-                block::take_apart(block, &mut memory, &mut parts)?;
-            }
-            Rest::Reserved => return None,
+        let stored = frame.take(head.stored())?;
+        match head.kind {
+            Kind::Raw | Kind::Same => parts.extend_from_slice(&head.size.to_le_bytes()),
+            Kind::Compressed => block::take_apart(stored, &mut memory, &mut parts)?,
         }
-        if head.is_last() {
+        if head.last {
             return frame.is_done().then_some(parts);
         }
     }
@@ -61,26 +57,22 @@ pub(super) fn put_together(parts: &[u8], content: &[u8]) -> Option<Vec<u8>> {
     let mut frame = parts.take(len.into())?.to_vec();
     let mut memory = Memory::default();
     loop {
-        let mut head = block::Head::of_bits(parts.byte()?);
-        let body = match head.rest() {
-            Rest::Same(_) => {
+        let mut head = Head::of_bits(parts.byte()?)?;
+        let stored = match head.kind {
+            Kind::Raw | Kind::Same => {
                 head.size = parts.word()?;
-                let plain = content.take(head.len()?)?;
-                let Rest::Same(stored) = head.rest() else {
-                    return None;
-                };
-                plain.get(..stored)?.to_vec()
+                let plain = content.take(widen(head.size))?;
+                plain.get(..head.stored())?.to_vec()
             }
-            Rest::Compressed => {
-                let body = block::put_together(&mut parts, &mut content, &mut memory)?;
-                head.size = u32::try_from(body.len()).ok()?;
-                body
+            Kind::Compressed => {
+                let block = block::put_together(&mut parts, &mut content, &mut memory)?;
+                head.size = u32::try_from(block.len()).ok()?;
+                block
             }
-            Rest::Reserved => return None,
         };
         head.write(&mut frame);
-        frame.extend_from_slice(&body);
-        if head.is_last() {
+        frame.extend_from_slice(&stored);
+        if head.last {
             return (parts.is_done() && content.is_done()).then_some(frame);
         }
     }
