@@ -49,6 +49,10 @@ const RUSTFLAGS: &[&str] = &[
     "--cfg=fuzzing",
 ];
 
+/// What cargo says where it would have to change a lock file and may not, as against a registry that
+/// does not answer.
+const LOCK_IS_STALE: &str = "because --locked was passed";
+
 /// One fuzz target of a room.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Target {
@@ -76,6 +80,39 @@ pub struct Fuzzing<'a> {
 }
 
 impl Fuzzing<'_> {
+    /// Whether the lock file of every room's targets is what its `Cargo.toml` asks for. Only building
+    /// would tell it otherwise, after everything else has run.
+    ///
+    /// # Errors
+    /// One is not, and how it is brought up to date; or cargo cannot read what it needs.
+    pub fn check_locks(&self) -> Result<()> {
+        let targets = targets(&self.root)?;
+        let what = "check the lock files of the fuzz targets";
+        self.progress.step(what, || {
+            rooms(&targets)
+                .into_iter()
+                .try_for_each(|room| self.check_lock(room))
+        })
+    }
+
+    fn check_lock(&self, room: &str) -> Result<()> {
+        let manifest = format!("{room}/fuzz/Cargo.toml");
+        let mut metadata = Command::new(&self.cargo);
+        // Not offline: a bare machine has no index of the registry yet.
+        metadata
+            .args(["metadata", "--locked", "--format-version", "1"])
+            .args(["--manifest-path", &manifest])
+            .current_dir(&self.root);
+        match captured(&mut metadata) {
+            Ok(_) => Ok(()),
+            Err(error) if error.to_string().contains(LOCK_IS_STALE) => bail!(
+                "{room}/fuzz/Cargo.lock is not what {manifest} and the rooms it uses ask for. This brings it \
+                 up to date, and it has to be committed:\n    cargo update --workspace --manifest-path {manifest}"
+            ),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Builds every target of every room and runs each for `seconds` (else for as long as the table
     /// of its room says), two at a time.
     ///
@@ -88,9 +125,7 @@ impl Fuzzing<'_> {
             bail!("no room has a folder fuzz/fuzz_targets");
         }
         let triple = host(&self.root)?;
-        let mut rooms: Vec<&str> = targets.iter().map(|target| target.room.as_str()).collect();
-        rooms.dedup();
-        for room in rooms {
+        for room in rooms(&targets) {
             let what = format!("build the fuzz targets of {room}");
             self.progress.step(&what, || self.build(room, &triple))?;
         }
@@ -245,6 +280,13 @@ fn targets(root: &Path) -> Result<Vec<Target>> {
     Ok(targets)
 }
 
+/// The rooms of `targets`, which are in order, each once.
+fn rooms(targets: &[Target]) -> Vec<&str> {
+    let mut rooms: Vec<&str> = targets.iter().map(|target| target.room.as_str()).collect();
+    rooms.dedup();
+    rooms
+}
+
 /// The triple of the machine we run on, as the compiler names it.
 fn host(root: &Path) -> Result<String> {
     let version = captured(Command::new("rustc").arg("-vV").current_dir(root))?;
@@ -353,6 +395,50 @@ mod tests {
         assert!(run_script("exit 1").is_err());
         assert!(run_script("exit 0").is_err(), "without coverage");
         run_script("echo INFO: Loaded 1 modules; echo '#2 INITED cov: 12 ft: 13'").unwrap();
+    }
+
+    #[test]
+    fn a_lock_file_that_is_out_of_date_is_named_with_what_mends_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        let write = |path: &str, text: &str| {
+            let path = root.join(path);
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(path, text).unwrap();
+        };
+        let room = |version| format!("[package]\nname = \"room\"\nversion = \"{version}\"\n");
+        write("room/Cargo.toml", &room("1.0.0"));
+        write("room/src/lib.rs", "");
+        write(
+            "room/fuzz/Cargo.toml",
+            "[package]\nname = \"room-fuzz\"\n[workspace]\n[dependencies]\nroom.path = \"..\"\n\
+             [[bin]]\nname = \"all\"\npath = \"fuzz_targets/all.rs\"\n",
+        );
+        write("room/fuzz/fuzz_targets/all.rs", "fn main() {}");
+        let fuzzing = Fuzzing {
+            cargo: "cargo".into(),
+            root: root.to_owned(),
+            progress: &Progress::new(crate::progress::Style::Silent),
+        };
+        let mend = || {
+            let mut cargo = Command::new("cargo");
+            cargo.args(["update", "--workspace", "--offline", "--manifest-path"]);
+            captured(cargo.arg("room/fuzz/Cargo.toml").current_dir(root)).unwrap();
+        };
+        let refused = || format!("{:#}", fuzzing.check_locks().unwrap_err());
+        mend();
+        fuzzing.check_locks().unwrap();
+        write("room/Cargo.toml", &room("1.0.1"));
+        let said = refused();
+        assert!(said.contains(": room/fuzz/Cargo.lock is not"), "{said}");
+        let command = "cargo update --workspace --manifest-path room/fuzz/Cargo.toml";
+        assert!(said.ends_with(command), "{said}");
+        mend();
+        fuzzing.check_locks().unwrap();
+        // Something else is wrong: cargo's own words tell it.
+        write("room/fuzz/Cargo.toml", "[package");
+        let said = refused();
+        assert!(!said.contains("Cargo.lock is not"), "{said}");
     }
 
     #[test]

@@ -60,8 +60,11 @@ impl Suite<'_> {
     /// `fuzz_seconds`, if that is said); stops at the first that fails.
     ///
     /// # Errors
-    /// A package cannot be installed, or a part fails.
+    /// A lock file is out of date, a package cannot be installed, or a part fails.
     pub fn run(&self, parts: &[Part], fuzz_seconds: Option<u32>) -> Result<()> {
+        if parts.contains(&Part::Fuzz) {
+            self.fuzzing().check_locks()?;
+        }
         self.install(parts)?;
         for part in parts {
             match part {
@@ -78,7 +81,7 @@ impl Suite<'_> {
                     ],
                 )?,
                 Part::Unit => self.unit()?,
-                Part::Fuzz => self.fuzz(fuzz_seconds)?,
+                Part::Fuzz => self.fuzzing().run(fuzz_seconds)?,
                 Part::Qemu => self.qemu()?,
             }
         }
@@ -129,13 +132,12 @@ impl Suite<'_> {
     }
 
     /// Fuzz targets, instrumented with the same compiler.
-    fn fuzz(&self, seconds: Option<u32>) -> Result<()> {
-        let fuzzing = Fuzzing {
+    fn fuzzing(&self) -> Fuzzing<'_> {
+        Fuzzing {
             cargo: self.cargo.clone(),
             root: self.root.clone(),
             progress: self.progress,
-        };
-        fuzzing.run(seconds)
+        }
     }
 
     /// Tests that boot machines: ignored by plain `cargo test`, since they need root, Debian's
