@@ -111,6 +111,7 @@
 pub mod assemble;
 mod blob;
 pub mod catar;
+mod causes;
 pub mod chunk;
 pub mod chunker;
 pub mod codec;

@@ -6,6 +6,7 @@ use std::fmt;
 use thiserror::Error as ThisError;
 
 use super::{ChunkStore, StoreError};
+use crate::causes::WithCauses;
 use crate::chunk::{CheckedChunk, ChunkId, DigestKind, HashedChunk, WrongChunk};
 use crate::chunker::widen;
 use crate::codec::{DecodeError, Decoder};
@@ -57,13 +58,8 @@ impl fmt::Display for FetchError {
         write!(f, "no store has chunk {}", self.id)?;
         let mut between = " (";
         for (store, error) in &self.attempts {
-            write!(f, "{between}{store}: {error}")?;
             // An error has one source and this one has many: their causes can be told here only.
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                write!(f, ": {error}")?;
-                cause = error.source();
-            }
+            write!(f, "{between}{store}: {}", WithCauses(error))?;
             between = "; ";
         }
         if self.attempts.is_empty() {

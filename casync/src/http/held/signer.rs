@@ -6,7 +6,8 @@ use std::sync::Arc;
 use rustls::sign::{Signer, SigningKey};
 use rustls::{Error, SignatureAlgorithm, SignatureScheme};
 
-use super::{ClientKey, SigningError, TlsSignature};
+use super::{ClientKey, TlsSignature};
+use crate::causes::WithCauses;
 
 impl TlsSignature {
     fn scheme(self) -> SignatureScheme {
@@ -72,7 +73,8 @@ struct Chosen {
 impl Signer for Chosen {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
         let signed = self.key.sign(self.how, message);
-        signed.map_err(|error| Error::General(chain(&error)))
+        // A text is all it takes.
+        signed.map_err(|error| Error::General(WithCauses(&*error).to_string()))
     }
 
     fn scheme(&self) -> SignatureScheme {
@@ -84,16 +86,4 @@ impl fmt::Debug for Chosen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Chosen({:?})", self.how)
     }
-}
-
-/// `rustls` takes a text and no source.
-fn chain(error: &SigningError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
