@@ -305,6 +305,8 @@ fn create_record(directory: &Path, path: &Path) -> io::Result<()> {
 pub struct FileStorage {
     file: File,
     direct: Direct,
+    /// Bytes that went through the cache, either way, since it was last asked to give them up.
+    cached: u64,
     len: u64,
 }
 
@@ -317,6 +319,7 @@ impl FileStorage {
         let len = devio::block::device_len(&file)?;
         Ok(FileStorage {
             direct: Direct::default(),
+            cached: 0,
             file,
             len,
         })
@@ -340,8 +343,9 @@ impl Storage for FileStorage {
 
     fn read_at(&mut self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         let done = self.direct.read(buf, offset)?;
-        self.file
-            .read_exact_at(&mut buf[done..], offset + done as u64)
+        let rest = &mut buf[done..];
+        self.cached += rest.len() as u64;
+        self.file.read_exact_at(rest, offset + done as u64)
     }
 
     fn write_at(&mut self, data: &[u8], offset: u64) -> io::Result<()> {
@@ -352,10 +356,15 @@ impl Storage for FileStorage {
             return Err(io::Error::new(io::ErrorKind::WriteZero, text));
         }
         let done = self.direct.write(data, offset)?;
-        self.file.write_all_at(&data[done..], offset + done as u64)
+        let rest = &data[done..];
+        self.cached += rest.len() as u64;
+        self.file.write_all_at(rest, offset + done as u64)
     }
 
     fn begin_write_out(&mut self, offset: u64, len: u64) {
+        if std::mem::take(&mut self.cached) == 0 {
+            return;
+        }
         // Whatever it says, the sync at the end writes everything out and tells of errors.
         let _ = devio::block::begin_write_out(&self.file, offset, len);
     }

@@ -12,8 +12,9 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use nix::fcntl::OFlag;
 
 /// What addresses, offsets and lengths have to be multiples of. The kernel asks for the disk's logical
-/// sectors (open(2), "`O_DIRECT`"), and none has larger ones.
-pub(crate) const ALIGNMENT: usize = 4096;
+/// sectors (open(2), "`O_DIRECT`"). A disk of larger ones refuses with `EINVAL`, and is written and read
+/// through the cache from then on.
+const ALIGNMENT: usize = 4096;
 
 /// Below this, the cache is no loss, and puts small writes together.
 const WORTH: usize = 64 * 1024;
@@ -55,7 +56,8 @@ impl Direct {
         Ok(if self.try_to(fit, done)? { fit } else { 0 })
     }
 
-    /// Whether it was done. A disk that does not take it is not asked again.
+    /// Whether it was done. A disk that does not take it is not asked again; what it took of the piece
+    /// before is written once more through the cache.
     fn try_to(
         &mut self,
         fit: usize,
@@ -173,5 +175,21 @@ mod tests {
         let mut bytes = Aligned::default();
         bytes.resize(WORTH);
         assert_eq!(direct.write(&bytes, 0).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_disk_of_larger_sectors_refuses_once_and_goes_through_the_cache() {
+        let mut direct = Direct(Some(tempfile::tempfile().unwrap()));
+        let mut bytes = Aligned::default();
+        bytes.resize(WORTH);
+        assert_eq!(direct.write(&bytes, 0).unwrap(), WORTH);
+        // What the kernel says to a write that is no whole sectors.
+        let refuse = |_: &File| Err(io::Error::from_raw_os_error(nix::libc::EINVAL));
+        assert!(!direct.try_to(WORTH, refuse).unwrap());
+        assert_eq!(direct.write(&bytes, 0).unwrap(), 0);
+        assert_eq!(direct.read(&mut bytes, 0).unwrap(), 0);
+        let mut direct = Direct(Some(tempfile::tempfile().unwrap()));
+        let fail = |_: &File| Err(io::Error::from_raw_os_error(nix::libc::EIO));
+        assert!(direct.try_to(WORTH, fail).is_err(), "a broken disk is told");
     }
 }
