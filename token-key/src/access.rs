@@ -13,6 +13,9 @@ const MAX_PIN_FILE: u64 = 4096;
 /// The module that is loaded when nobody names one: p11-kit's, which knows those that are installed.
 const DEFAULT_MODULE: &str = "p11-kit-proxy.so";
 
+/// The variable that may hold the PIN, by the name that RAUC has for it.
+pub const PIN_VARIABLE: &str = "RAUC_PKCS11_PIN";
+
 /// How an object would be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
@@ -29,7 +32,7 @@ pub enum PinFrom {
     Uri,
     /// The URI names a file.
     File(PathBuf),
-    /// `RAUC_PKCS11_PIN`
+    /// The environment ([`PIN_VARIABLE`]).
     Environment,
     /// There is none.
     Nowhere,
@@ -40,7 +43,7 @@ pub enum PinFrom {
 pub struct TokenAccess {
     /// The PKCS#11 module (`RAUC_PKCS11_MODULE`).
     pub module: Option<PathBuf>,
-    /// The user's PIN (`RAUC_PKCS11_PIN`).
+    /// The user's PIN ([`PIN_VARIABLE`]).
     pub pin: Option<String>,
 }
 
@@ -51,7 +54,7 @@ impl TokenAccess {
         let set = |name| variable(name).filter(|value| !value.is_empty());
         Self {
             module: set("RAUC_PKCS11_MODULE").map(PathBuf::from),
-            pin: set("RAUC_PKCS11_PIN"),
+            pin: set(PIN_VARIABLE),
         }
     }
 

@@ -11,7 +11,7 @@ mod opener;
 mod token;
 mod uri;
 
-pub use access::{PinFrom, Plan, TokenAccess};
+pub use access::{PIN_VARIABLE, PinFrom, Plan, TokenAccess};
 pub use error::TokenError;
 pub use key::{Hash, KeyKind, Signing, TokenKey};
 pub use opener::{OpenerError, decryption_key};

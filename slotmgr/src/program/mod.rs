@@ -23,9 +23,6 @@ pub use stop::Stop;
 /// Between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// The variable that may hold the PIN of a token.
-const TOKEN_PIN: &str = "RAUC_PKCS11_PIN";
-
 /// How often a running program is looked at.
 pub(crate) const POLL: Duration = Duration::from_millis(10);
 
@@ -173,7 +170,7 @@ fn start(command: &mut Command, terms: &Terms) -> io::Result<(Child, [Output; 2]
     };
     command.stdin(Stdio::null()).stdout(writer).process_group(0);
     // With it, whoever they run could use this machine's key.
-    command.env_remove(TOKEN_PIN);
+    command.env_remove(token_key::PIN_VARIABLE);
     // A hook of a slotmgr that was killed must not work on a slot beside the next installation.
     devio::process::end_with_this_thread(command);
     let child = command.spawn();
@@ -353,7 +350,11 @@ mod tests {
             keep: KEEP,
             streams: Streams::Together,
         };
-        let ran = run(command.env(TOKEN_PIN, "1234"), &terms, &Stop::default());
+        let ran = run(
+            command.env(token_key::PIN_VARIABLE, "1234"),
+            &terms,
+            &Stop::default(),
+        );
         assert_eq!(ran.output, "<none>\n");
     }
 
