@@ -3,6 +3,7 @@
 //! The bootloader is the truth. Whatever stands here is compared with it ([`outcome`]) and loses;
 //! an installation does not fail because the record cannot be written.
 
+mod body;
 mod codec;
 mod date;
 mod floor;

@@ -1,13 +1,10 @@
 //! The record: two copies, written in turn, the newer whole one counts.
 
-use std::collections::BTreeMap;
-
 use bundle_format::Version;
-use serde::{Deserialize, Serialize};
 
+use super::body::{Body, SCHEMA};
 use super::codec::{self, Copy};
-use super::floor::Floor;
-use super::history::{Falls, MAX_EVENTS, count_fall, tail};
+use super::history::{MAX_EVENTS, count_fall, tail};
 use super::{
     Baseline, CheckWords, Event, EventKind, FellBack, Job, JobStage, Release, SlotRecord,
     SlotStatus, Traces, When, error_chain,
@@ -31,51 +28,6 @@ pub struct Record {
     next: Option<RecordCopy>,
     /// What was noted since it was read.
     news: Vec<Event>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-struct Body {
-    schema: u32,
-    #[serde(default)]
-    slots: BTreeMap<String, SlotRecord>,
-    #[serde(default)]
-    job: Option<Job>,
-    /// How it was when the last installation began.
-    #[serde(default)]
-    baseline: Baseline,
-    /// What the failed checks of the present trial said.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    words: Vec<CheckWords>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    fell_back: Option<FellBack>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    falls: Vec<Falls>,
-    #[serde(default, skip_serializing_if = "Floor::is_unknown")]
-    floor: Floor,
-    /// The oldest first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    events: Vec<Event>,
-    /// What a later version wrote, kept for it: after a fallback the older program reads this too.
-    #[serde(flatten)]
-    unknown: BTreeMap<String, serde_json::Value>,
-}
-
-const SCHEMA: u32 = 1;
-
-impl Body {
-    /// Drops what is missed least. False when nothing is left that may go.
-    fn make_room(&mut self) -> bool {
-        if !self.events.is_empty() {
-            self.events.remove(0);
-        } else if let Some(fall) = self.fell_back.as_mut().filter(|fall| fall.has_details()) {
-            fall.drop_details();
-        } else if !self.words.is_empty() {
-            self.words.clear();
-        } else {
-            return false;
-        }
-        true
-    }
 }
 
 impl Record {
