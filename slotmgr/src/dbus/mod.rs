@@ -4,6 +4,7 @@
 //! [`Service`] on threads of its own, so that questions are answered while an installation runs.
 
 mod access;
+mod answers;
 mod client;
 mod client_job;
 mod failure;
