@@ -7,13 +7,11 @@ use std::time::Instant;
 use anyhow::Result;
 
 use super::args::{Install, Options};
-use super::install::{Opening, Wishes};
+use super::install::Wishes;
+use super::preview::Preview;
 use super::render::Output;
-use super::session::{Session, Surroundings};
-use super::signals;
+use super::session::Surroundings;
 use crate::install::estimate;
-use crate::program::Stop;
-use crate::storage::device::Mode;
 
 pub(super) fn run(
     options: &Options,
@@ -21,26 +19,19 @@ pub(super) fn run(
     around: &Surroundings,
     output: &Output,
 ) -> Result<ExitCode> {
-    let stop = Stop::default();
-    signals::ask_to_stop(&stop)?;
-    let mut session = Session::open(options, around, Mode::ReadOnly)?;
-    let opening = Opening {
-        options,
-        around,
-        stop: &stop,
-    };
+    let mut preview = Preview::begin(options, around)?;
     // What is fetched to know all this is the sample that tells how fast the server is.
     let begin = Instant::now();
-    let opened = opening.open(&session, &verb.source.origin())?;
+    let opened = preview.open(&verb.source)?;
     output.bundle_accepted(opened.manifest());
     let wishes = Wishes {
         ignore_compatible: verb.ignore_compatible,
         ignore_version_limit: verb.ignore_version_limit,
-        stop: stop.clone(),
+        stop: preview.stop.clone(),
         ..Wishes::default()
     };
-    let policy = opened.policy(&session, around, &wishes)?;
-    let estimate = estimate(&mut session.machine(), &opened.bundle, &policy)?;
+    let policy = opened.policy(&preview.session, around, &wishes)?;
+    let estimate = estimate(&mut preview.session.machine(), &opened.bundle, &policy)?;
     let remote = opened.remote.as_ref();
     let seconds = remote.and_then(|remote| {
         remote.seconds(estimate.total().fetch, (remote.received(), begin.elapsed()))

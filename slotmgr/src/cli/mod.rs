@@ -16,6 +16,7 @@ pub(crate) mod machine_facts;
 pub(crate) mod mark;
 mod monitor;
 mod preflight;
+mod preview;
 pub(crate) mod remote;
 mod render;
 mod restore_data;

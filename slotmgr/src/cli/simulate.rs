@@ -5,13 +5,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::args::{Options, Simulate};
-use super::install::{Opening, Wishes};
+use super::install::Wishes;
+use super::preview::Preview;
 use super::render::Output;
-use super::session::{Session, Surroundings};
-use super::{exit, install, preflight, signals};
+use super::session::Surroundings;
+use super::{exit, install, preflight};
 use crate::install::simulate;
-use crate::program::Stop;
-use crate::storage::device::Mode;
 
 pub(super) fn run(
     options: &Options,
@@ -19,27 +18,20 @@ pub(super) fn run(
     around: &Surroundings,
     output: &Output,
 ) -> Result<ExitCode> {
-    let stop = Stop::default();
-    signals::ask_to_stop(&stop)?;
-    let mut session = Session::open(options, around, Mode::ReadOnly)?;
-    let opening = Opening {
-        options,
-        around,
-        stop: &stop,
-    };
-    let opened = opening.open(&session, &verb.source.origin())?;
-    let findings = preflight::look(&mut session);
-    install::refuse_fallen(&mut session, around, &opened)?;
+    let mut preview = Preview::begin(options, around)?;
+    let opened = preview.open(&verb.source)?;
+    let findings = preflight::look(&mut preview.session);
+    install::refuse_fallen(&mut preview.session, around, &opened)?;
     let wishes = Wishes {
         ignore_compatible: verb.ignore_compatible,
         ignore_version_limit: verb.ignore_version_limit,
-        stop,
+        stop: preview.stop.clone(),
         ..Wishes::default()
     };
-    let policy = opened.policy(&session, around, &wishes)?;
+    let policy = opened.policy(&preview.session, around, &wishes)?;
     let mut progress = output.progress();
     let simulated = simulate(
-        &mut session.machine(),
+        &mut preview.session.machine(),
         &opened.bundle,
         &policy,
         &mut progress,
@@ -47,7 +39,7 @@ pub(super) fn run(
     progress.finish();
     let wrong = findings.iter().any(|finding| finding.found.is_err());
     output.bundle_accepted(opened.manifest());
-    output.simulated(&session.conf.layout, &findings, &simulated?);
+    output.simulated(&preview.session.conf.layout, &findings, &simulated?);
     Ok(ExitCode::from(if wrong {
         exit::PREFLIGHT
     } else {
