@@ -4,6 +4,7 @@
 //! bookworm-backports, which is added from the machine's own package sources (see [`sources`]).
 
 pub mod private;
+mod release;
 pub mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,7 @@ use anyhow::{Context, Result, bail};
 use crate::command::{captured, logged};
 use crate::progress::Progress;
 use private::PrivateApt;
+use release::Release;
 
 /// The release whose own QEMU is too old, and that has backports instead.
 const RELEASE_WITH_BACKPORTS: &str = "bookworm";
@@ -367,41 +369,6 @@ fn dependency(record: &str, prefix: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// What `/etc/os-release` says about the system.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Release {
-    id: String,
-    codename: String,
-}
-
-impl Release {
-    fn parse(os_release: &str) -> Self {
-        let value = |key: &str| {
-            os_release
-                .lines()
-                .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
-                .map(|value| value.trim_matches(['"', '\'']).to_owned())
-                .unwrap_or_default()
-        };
-        Self {
-            id: value("ID"),
-            codename: value("VERSION_CODENAME"),
-        }
-    }
-
-    fn check(&self, missing: &[Package]) -> Result<()> {
-        if self.id != "debian" {
-            bail!(
-                "this system is {:?}, and packages are installed by themselves on Debian only. \
-                 Install these by hand: {}",
-                self.id,
-                names(missing)
-            );
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -442,21 +409,5 @@ mod tests {
         let name = dependency(record, "linux-image-").unwrap();
         assert_eq!(name, "linux-image-6.1.0-56-cloud-amd64");
         assert_eq!(dependency(record, "linux-headers-"), None);
-    }
-
-    #[test]
-    fn release_with_and_without_quotes() {
-        let release = Release::parse("ID=debian\nVERSION_CODENAME=\"trixie\"\nID_LIKE=x\n");
-        assert_eq!(
-            release,
-            Release {
-                id: "debian".into(),
-                codename: "trixie".into()
-            }
-        );
-        let error = Release::default()
-            .check(&[Package::any("gcc")])
-            .unwrap_err();
-        assert!(error.to_string().ends_with("by hand: gcc"), "{error}");
     }
 }
