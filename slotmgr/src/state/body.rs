@@ -35,7 +35,7 @@ pub(super) struct Body {
     pub events: Vec<Event>,
     /// What a later version wrote, kept for it: after a fallback the older program reads this too.
     #[serde(flatten)]
-    unknown: BTreeMap<String, serde_json::Value>,
+    pub unknown: BTreeMap<String, serde_json::Value>,
 }
 
 impl Body {

@@ -376,6 +376,8 @@ fn shorten(reason: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::super::{Job, Release};
     use super::*;
     use crate::storage::sim::{Keep, World};
