@@ -64,7 +64,7 @@ pub enum IndexerError {
 }
 
 impl Indexer {
-    /// Indexes on one thread, besides one that reads.
+    /// Indexes on one thread, the caller's.
     #[must_use]
     pub fn new(rule: CutRule, digest: DigestKind) -> Self {
         Self::with_flags(rule, FeatureFlags::for_blob(digest))

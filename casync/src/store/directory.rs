@@ -160,10 +160,6 @@ impl DirStore {
     /// Syncs a subdirectory and those that it and the store are listed in: all may be new.
     fn sync_dirs(&self, dir: &Path) -> Result<(), DirStoreError> {
         sync_path(dir)?;
-        self.sync_root()
-    }
-
-    fn sync_root(&self) -> Result<(), DirStoreError> {
         sync_path(&self.root)?;
         match self.root.parent() {
             Some(parent) if parent != Path::new("") => sync_path(parent),
@@ -219,7 +215,7 @@ impl ChunkStore for DirStore {
         }
         into.clear();
         // One byte more than allowed shows a file that grows while it is read.
-        file.take(max_len + 1)
+        file.take(max_len.saturating_add(1))
             .read_to_end(into)
             .map_err(unreadable)?;
         if u64::try_from(into.len()).map_or(true, |len| len > max_len) {
