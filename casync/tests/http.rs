@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -33,6 +34,7 @@ type Plan = dyn Fn(&Request) -> Vec<u8> + Send + Sync;
 struct Server {
     address: String,
     seen: Arc<Mutex<Vec<String>>>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Server {
@@ -42,13 +44,20 @@ impl Server {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (kept, plan): (_, Arc<Plan>) = (Arc::clone(&seen), Arc::new(plan));
         let counts = Arc::new(Mutex::new(BTreeMap::new()));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                counted.fetch_add(1, Ordering::Relaxed);
                 let (seen, plan, counts) = (kept.clone(), plan.clone(), counts.clone());
                 thread::spawn(move || serve(stream, &*plan, &seen, &counts));
             }
         });
-        Self { address, seen }
+        Self {
+            address,
+            seen,
+            connections,
+        }
     }
 
     fn requests(&self) -> Vec<String> {
@@ -206,6 +215,50 @@ fn what_passes_is_tried_again_and_the_server_says_when() {
     let (chunk, pauses) = fetch(&server);
     assert_eq!(chunk.unwrap(), CHUNK);
     assert_eq!(pauses, [Duration::from_secs(7), Duration::from_secs(1)]);
+}
+
+#[test]
+fn a_connection_that_was_closed_is_made_anew_at_once() {
+    let server = Server::start(|request| match request.before {
+        0 => Vec::new(),
+        _ => ok(&packed(CHUNK)),
+    });
+    let (chunk, pauses) = fetch(&server);
+    assert_eq!(chunk.unwrap(), CHUNK);
+    assert_eq!(pauses, []);
+}
+
+#[test]
+fn a_chunk_that_is_cut_off_each_time_is_given_up() {
+    let server = Server::start(|_| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 300000\r\nX-End: yes\r\n\r\n";
+        [head.as_bytes(), &[7; 200_000]].concat()
+    });
+    let (client, mut into) = (client(&Arc::default(), &[]), Vec::new());
+    let address = Address::parse(&server.address).unwrap();
+    let error = client.get(&address, 1 << 20, &mut into).unwrap_err();
+    assert!(error.to_string().contains("tried 3 times"), "{error}");
+}
+
+#[test]
+fn one_connection_serves_all_parts_whatever_is_answered_between() {
+    let (server, file) = file_server(|request, answer| match request.before {
+        2 => self::answer("503 Busy", "", b"come back later"),
+        _ => answer,
+    });
+    let (client, address) = (
+        client(&Arc::default(), &[]),
+        Address::parse(&server.address).unwrap(),
+    );
+    let served = HttpFile::open(client, address).unwrap();
+    for part in 0..4 {
+        let mut bytes = [0; 100];
+        let at = part * 100;
+        served.read_exact_at(at as u64, &mut bytes).unwrap();
+        assert_eq!(bytes, file[at..at + 100]);
+    }
+    assert_eq!(server.requests().len(), 6);
+    assert_eq!(server.connections.load(Ordering::Relaxed), 1);
 }
 
 #[test]
@@ -426,7 +479,13 @@ fn what_was_cut_off_is_continued_and_not_begun_again() {
         let end = (first + 100_000).min(last + 1);
         [head.as_bytes(), &served[first..end]].concat()
     });
-    assert!(read(&server, 0, len).unwrap() == file);
+    let wait = Arc::new(Counted::default());
+    let address = Address::parse(&server.address).unwrap();
+    let whole = HttpFile::open(client(&wait, &[]), address).unwrap();
+    let mut bytes = vec![0; len];
+    whole.read_exact_at(0, &mut bytes).unwrap();
+    assert!(bytes == file);
+    assert_eq!(*wait.0.lock().unwrap(), [], "each cut after progress");
     let requests = server.requests();
     assert_eq!(requests.len(), 11, "the first byte, and ten parts");
     assert!(

@@ -15,7 +15,7 @@ use ureq::{Agent, Body, Proxy, ProxyProtocol, RequestBuilder};
 
 use super::address::Address;
 use super::date;
-use super::failure::{Failure, HttpError, cut, no_answer, refused};
+use super::failure::{Failure, HttpError, no_answer, refused};
 use super::halt::Halt;
 use super::patience::{Patience, Wait};
 use super::rate::Meter;
@@ -26,6 +26,9 @@ const REDIRECTIONS: usize = 8;
 
 /// Bytes that are taken from a connection at once, and after which the rate is looked at.
 const GULP: usize = 64 * 1024;
+
+/// Connections to one server that are kept for the next request: as many as ask at the same time.
+const KEPT: usize = 16;
 
 /// How often somebody who waits for an answer looks whether it is still wanted.
 const LOOK: Duration = Duration::from_millis(100);
@@ -74,6 +77,8 @@ impl Client {
             .timeout_recv_response(Some(patience.stall))
             .timeout_per_read(Some(patience.stall))
             .timeout_per_call(Some(patience.answer))
+            .max_idle_connections(2 * KEPT)
+            .max_idle_connections_per_host(KEPT)
             .proxy(settings.proxy)
             .user_agent(concat!("slotmgr/", env!("CARGO_PKG_VERSION")));
         let halt = Arc::new(Halt::default());
@@ -146,11 +151,18 @@ impl Client {
             let (source, retry_after) = match attempted {
                 Ok(value) => return Ok(value),
                 Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Passing(source, retry_after)) => (source, retry_after),
-                Err(Failure::Cut(source)) => {
+                Err(Failure::Cut) => {
                     tried = 0;
-                    (source, None)
+                    continue;
                 }
+                // A connection that was kept may have been closed meanwhile, and one that breaks says
+                // nothing of the next.
+                Err(Failure::Lost(_)) if tried == 0 => {
+                    tried = 1;
+                    continue;
+                }
+                Err(Failure::Lost(source)) => (source, None),
+                Err(Failure::Passing(source, retry_after)) => (source, retry_after),
             };
             tried += 1;
             let chance = self.wait.chance();
@@ -195,14 +207,16 @@ impl Client {
             }
             let response = self.call(request, &at)?;
             let (head, body) = response.into_parts();
-            if !head.status.is_redirection() {
-                let headers = head.headers;
-                self.check(address, head.status, &headers)?;
+            if head.status.is_success() {
                 return Ok(Answer {
                     status: head.status,
-                    headers,
+                    headers: head.headers,
                     body,
                 });
+            }
+            pass_over(body);
+            if !head.status.is_redirection() {
+                return Err(self.refusal(address, head.status, &head.headers));
             }
             let next = head.headers.get(LOCATION).and_then(|to| to.to_str().ok());
             let lost = || Failure::Final(HttpError::Redirect(address.clone()));
@@ -234,22 +248,17 @@ impl Client {
         Err(Failure::Final(HttpError::Stopped(at.clone())))
     }
 
-    fn check(
-        &self,
-        address: &Address,
-        status: StatusCode,
-        headers: &HeaderMap,
-    ) -> Result<(), Failure> {
+    /// What a status other than of success means.
+    fn refusal(&self, address: &Address, status: StatusCode, headers: &HeaderMap) -> Failure {
         match status {
-            status if status.is_success() => Ok(()),
             StatusCode::NOT_FOUND | StatusCode::GONE => {
-                Err(Failure::Final(HttpError::NotFound(address.clone())))
+                Failure::Final(HttpError::NotFound(address.clone()))
             }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
-                Err(self.passing(status, headers))
+                self.passing(status, headers)
             }
-            status if status.is_server_error() => Err(self.passing(status, headers)),
-            status => Err(refused(address, status)),
+            status if status.is_server_error() => self.passing(status, headers),
+            status => refused(address, status),
         }
     }
 
@@ -275,22 +284,39 @@ impl Client {
         limit: u64,
         into: &mut Vec<u8>,
     ) -> Result<(), Failure> {
+        let ends_there = body.content_length() == Some(limit);
         let mut reader = body.as_reader().take(limit);
-        let before = into.len();
         loop {
+            let before = into.len();
             let read = reader.by_ref().take(GULP as u64).read_to_end(into);
-            match read.map_err(|error| cut(error, into.len() - before))? {
-                0 => return Ok(()),
-                count => self.meter.took(count as u64),
+            // What came before an error has come, too.
+            self.meter.took((into.len() - before) as u64);
+            if read.map_err(Failure::Lost)? == 0 {
+                break;
             }
             // The rest may be here already, or come before the connection is shut down.
             if self.halt.is_wanted() {
-                return Err(Failure::Passing(
-                    io::ErrorKind::ConnectionAborted.into(),
-                    None,
-                ));
+                let stopped = io::ErrorKind::ConnectionAborted.into();
+                return Err(Failure::Lost(stopped));
             }
         }
+        if ends_there {
+            finish(reader.into_inner());
+        }
+        Ok(())
+    }
+}
+
+/// Reads the end of an answer of which nothing is left to come: only then the connection is kept for the
+/// next request. If it cannot be kept, a new one is made.
+fn finish(mut reader: impl Read) {
+    let _ = reader.read(&mut [0]);
+}
+
+/// Reads what nobody wants to know, if it is short, for the same reason.
+pub(super) fn pass_over(mut body: Body) {
+    if body.content_length().is_some_and(|len| len <= GULP as u64) {
+        let _ = io::copy(&mut body.as_reader(), &mut io::sink());
     }
 }
 

@@ -10,10 +10,6 @@ use super::address::Address;
 #[cfg(feature = "held-key")]
 use super::held::Handshake;
 
-/// Bytes of one answer after which a cut is no failed try any more: on a link that breaks every
-/// minute a long file is still fetched, and a server that gives a byte at a time is not put up with.
-const GOOD_PART: usize = 64 * 1024;
-
 /// Why there is no answer that can be used. Addresses are shown without their secrets.
 #[derive(Debug, Error)]
 pub enum HttpError {
@@ -80,8 +76,11 @@ pub enum HttpError {
 pub(super) enum Failure {
     /// Perhaps; the server may have said when.
     Passing(io::Error, Option<Duration>),
-    /// The connection was cut after a good part had come: this was no failed try.
-    Cut(io::Error),
+    /// The connection ended too early. Once, another one is tried at once.
+    Lost(io::Error),
+    /// The same, and a good part of what is wanted had come, which is not asked for again: this was no
+    /// failed try.
+    Cut,
     Final(HttpError),
 }
 
@@ -99,8 +98,20 @@ pub(super) fn no_answer(error: &ureq::Error, address: &Address) -> Failure {
             address: address.clone(),
             source,
         }),
+        ureq::Error::Io(error) if is_lost(error) => Failure::Lost(source),
         _ => Failure::Passing(source, None),
     }
+}
+
+/// Whether there was a connection, and the server has closed it without an answer.
+fn is_lost(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+    )
 }
 
 /// Whether no secure connection can come about.
@@ -110,14 +121,6 @@ fn is_final(error: &ureq::Error) -> bool {
         #[cfg(feature = "held-key")]
         ureq::Error::Other(other) => other.is::<Handshake>(),
         _ => false,
-    }
-}
-
-/// An answer that ended too early, after so many bytes.
-pub(super) fn cut(error: io::Error, after: usize) -> Failure {
-    match after {
-        GOOD_PART.. => Failure::Cut(error),
-        _ => Failure::Passing(error, None),
     }
 }
 

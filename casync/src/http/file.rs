@@ -6,8 +6,8 @@ use ureq::http::header::{CONTENT_RANGE, ETAG, LAST_MODIFIED};
 use ureq::http::{HeaderMap, StatusCode};
 
 use super::address::Address;
-use super::client::{Client, Question};
-use super::failure::{Failure, HttpError, cut, refused};
+use super::client::{Client, Question, pass_over};
+use super::failure::{Failure, HttpError, refused};
 use super::settings::Header;
 use crate::blob::Blob;
 
@@ -21,6 +21,10 @@ pub struct HttpFile {
 /// What is asked for to learn how long a file is. Not the first byte alone: busybox's server takes a
 /// range that ends at 0 for one without an end.
 const BEGINNING: (u64, u64) = (0, 1);
+
+/// Bytes of one answer after which a cut is no failed try any more: on a link that breaks every
+/// minute a long file is still fetched, and a server that gives a byte at a time is not put up with.
+const GOOD_PART: usize = 16 * 1024;
 
 /// What tells one version of a file on a server from another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +60,7 @@ impl HttpFile {
         };
         let identity = client.patiently(&address, || {
             let answer = client.ask(&address, &question)?;
+            pass_over(answer.body);
             match answer.status {
                 StatusCode::PARTIAL_CONTENT => identity(&address, &answer.headers, BEGINNING),
                 StatusCode::OK => Err(Failure::Final(HttpError::NoRanges(address.clone()))),
@@ -101,14 +106,18 @@ impl HttpFile {
         }
         let expected = last - first + 1;
         let before = into.len();
-        self.client.read(answer.body, expected, into)?;
+        let read = self.client.read(answer.body, expected, into);
         let got = into.len() - before;
-        if u64::try_from(got).ok() == Some(expected) {
-            return Ok(());
+        let short = || {
+            let short = format!("the answer ended after {got} of {expected} bytes");
+            Failure::Lost(io::Error::new(io::ErrorKind::UnexpectedEof, short))
+        };
+        match read {
+            Ok(()) if u64::try_from(got).ok() == Some(expected) => Ok(()),
+            _ if got >= GOOD_PART => Err(Failure::Cut),
+            Ok(()) => Err(short()),
+            Err(failure) => Err(failure),
         }
-        let short = format!("the answer ended after {got} of {expected} bytes");
-        let short = io::Error::new(io::ErrorKind::UnexpectedEof, short);
-        Err(cut(short, got))
     }
 }
 

@@ -2,13 +2,15 @@
 //!
 //! What somebody expects to read ([`ReadAt::expect`]: the data of an image, and the part of the
 //! hash tree over it) is fetched ahead in large parts, by a few threads, so that writing to flash and
-//! waiting for the network overlap. Everything else (a trailer, a superblock, a directory) is read
+//! waiting for the network overlap: the more parts at a time, the longer the way to the server is
+//! beside what the reader takes. Everything else (a trailer, a superblock, a directory) is read
 //! in pages. Nothing is fetched that nobody asked for, and nothing twice while it is kept.
 
 mod cache;
 
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -18,10 +20,10 @@ use bundle_format::{ReadAt, check_range};
 use casync::Blob;
 
 use crate::program::Stop;
-use cache::{Cache, Found};
+use cache::{AHEAD_MOST, Cache, Found};
 
-/// Requests at the same time.
-const WORKERS: usize = 3;
+/// Requests at the same time: what is read ahead, and something beside it.
+const WORKERS: usize = AHEAD_MOST + 1;
 
 /// How often a reader that waits for the network looks whether it should stop.
 const LOOK: Duration = Duration::from_millis(100);
@@ -30,6 +32,9 @@ const LOOK: Duration = Duration::from_millis(100);
 pub struct HttpReader {
     shared: Arc<Shared>,
     requests: Sender<Range<u64>>,
+    receiver: Arc<Mutex<Receiver<Range<u64>>>>,
+    /// Threads that ask, as many as there once was work for.
+    workers: Mutex<usize>,
     stop: Stop,
 }
 
@@ -37,6 +42,8 @@ struct Shared {
     file: Box<dyn Blob + Send + Sync>,
     cache: Mutex<Cache>,
     arrived: Condvar,
+    /// Requests that are made, or wait for a thread.
+    under_way: AtomicUsize,
 }
 
 impl HttpReader {
@@ -47,17 +54,14 @@ impl HttpReader {
             cache: Mutex::new(Cache::new(file.len())),
             file: Box::new(file),
             arrived: Condvar::new(),
+            under_way: AtomicUsize::new(0),
         });
         let (requests, receiver) = channel();
-        let receiver = Arc::new(Mutex::new(receiver));
-        for _ in 0..WORKERS {
-            let (shared, receiver) = (Arc::clone(&shared), Arc::clone(&receiver));
-            // The threads end when the reader, and with it the sending side, is dropped.
-            thread::spawn(move || shared.work(&receiver));
-        }
         HttpReader {
             shared,
             requests,
+            receiver: Arc::new(Mutex::new(receiver)),
+            workers: Mutex::new(0),
             stop,
         }
     }
@@ -65,8 +69,20 @@ impl HttpReader {
     /// Sends off what the cache wants.
     fn request(&self, ranges: Vec<Range<u64>>) {
         for range in ranges {
+            let under_way = self.shared.under_way.fetch_add(1, Ordering::Relaxed) + 1;
+            self.have_workers(under_way.min(WORKERS));
             // Failing to send means that all workers are gone, which they are not while we live.
             let _ = self.requests.send(range);
+        }
+    }
+
+    fn have_workers(&self, wanted: usize) {
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        while *workers < wanted {
+            let (shared, receiver) = (Arc::clone(&self.shared), Arc::clone(&self.receiver));
+            // The threads end when the reader, and with it the sending side, is dropped.
+            thread::spawn(move || shared.work(&receiver));
+            *workers += 1;
         }
     }
 
@@ -109,6 +125,7 @@ impl Shared {
                 .recv();
             let Ok(range) = request else { return };
             let result = self.fetch(&range);
+            self.under_way.fetch_sub(1, Ordering::Relaxed);
             self.lock().put(range.start, result);
             self.arrived.notify_all();
         }

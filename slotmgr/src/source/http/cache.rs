@@ -7,17 +7,23 @@ use std::ops::Range;
 /// Unit of what is read here and there: a directory of a bundle, a few blocks of its hash tree.
 const PAGE: u64 = 16 << 10;
 
-/// Parts of one expectation that are on their way, or wait to be read.
-const AHEAD: usize = 3;
+/// Parts of one expectation that are on their way, or wait to be read: as few as this while the reader is
+/// slower than the network, since what is under way is lost if the process is killed.
+const AHEAD_LEAST: usize = 3;
+
+/// The same while the reader waits for the network: on a link with a long way to the server, most of
+/// the time of a request is spent on the way.
+pub(super) const AHEAD_MOST: usize = 8;
 
 /// Bytes that are kept.
 const KEPT: u64 = 12 << 20;
 
-/// Bytes of one request for what is read in order, of a file of `len` bytes: few requests, and little that
-/// is lost if the process is killed while [`AHEAD`] of them are under way.
+/// Bytes of one request for what is read in order, `len` bytes in all: few requests, and little that
+/// is lost if the process is killed while some of them are under way. [`AHEAD_MOST`] of the largest are
+/// less than what is kept.
 fn part(len: u64) -> u64 {
     const SMALLEST: u64 = 64 << 10;
-    const LARGEST: u64 = 2 << 20;
+    const LARGEST: u64 = 1 << 20;
     let part = (len / 768).clamp(SMALLEST, LARGEST);
     part - part % SMALLEST
 }
@@ -29,10 +35,20 @@ pub(super) struct Cache {
     part: u64,
     /// By their start.
     pieces: BTreeMap<u64, Piece>,
-    /// A queue for each call of `expect`, of what was not asked for yet.
-    expected: Vec<VecDeque<Range<u64>>>,
+    /// One for each call of `expect`.
+    expected: Vec<Expectation>,
     /// Counts what is read, to tell what was not used for long.
     clock: u64,
+}
+
+/// What somebody will read.
+struct Expectation {
+    /// What was not asked for yet.
+    left: VecDeque<Range<u64>>,
+    /// Bytes of one request for it.
+    part: u64,
+    /// Parts of it that are on their way, or wait to be read.
+    ahead: usize,
 }
 
 struct Piece {
@@ -40,6 +56,8 @@ struct Piece {
     state: State,
     /// The expectation that it was fetched for, until somebody has read from it.
     ahead_for: Option<usize>,
+    /// Somebody wanted to read it before it was here.
+    is_late: bool,
     used: u64,
 }
 
@@ -76,8 +94,18 @@ impl Cache {
     /// Remembers what will be read.
     pub(super) fn expect(&mut self, ranges: &[Range<u64>]) {
         let inside = |range: &Range<u64>| range.start..range.end.min(self.len);
-        let ranges = ranges.iter().map(inside).filter(|range| !range.is_empty());
-        self.expected.push(ranges.collect());
+        let mut left: VecDeque<Range<u64>> = VecDeque::new();
+        for range in ranges.iter().map(inside).filter(|range| !range.is_empty()) {
+            match left.back_mut() {
+                Some(last) if last.end == range.start => last.end = range.end,
+                _ => left.push_back(range),
+            }
+        }
+        self.expected.push(Expectation {
+            part: part(left.iter().map(|range| range.end - range.start).sum()),
+            left,
+            ahead: AHEAD_LEAST,
+        });
     }
 
     /// Copies what is at `offset` into the start of `buf`.
@@ -90,13 +118,23 @@ impl Cache {
         let start = *start;
         piece.used = self.clock;
         match &piece.state {
-            State::Coming => return Found::Coming,
+            State::Coming => {
+                let is_late = std::mem::replace(&mut piece.is_late, true);
+                let queue = piece.ahead_for.filter(|_| !is_late);
+                if let Some(expected) = queue.and_then(|queue| self.expected.get_mut(queue)) {
+                    expected.ahead = (expected.ahead + 1).min(AHEAD_MOST);
+                }
+                return Found::Coming;
+            }
             State::Here(bytes) => {
                 let at = usize::try_from(offset - start).unwrap_or(usize::MAX);
                 let there = bytes.get(at..).unwrap_or_default();
                 let count = there.len().min(buf.len());
                 buf[..count].copy_from_slice(&there[..count]);
-                piece.ahead_for = None;
+                let queue = piece.ahead_for.take();
+                if let Some(queue) = queue.filter(|_| !piece.is_late) {
+                    self.slow_down(queue);
+                }
                 return Found::Bytes(count);
             }
             State::Failed(_) => {}
@@ -107,10 +145,22 @@ impl Cache {
         }
     }
 
+    /// Asks for less ahead if everything is here before it is wanted.
+    fn slow_down(&mut self, queue: usize) {
+        let mut ahead = self.pieces.values();
+        let is_coming =
+            |piece: &Piece| piece.ahead_for == Some(queue) && matches!(piece.state, State::Coming);
+        if !ahead.any(is_coming)
+            && let Some(expected) = self.expected.get_mut(queue)
+        {
+            expected.ahead = (expected.ahead - 1).max(AHEAD_LEAST);
+        }
+    }
+
     /// What to ask for so that `len` bytes at `offset`, where there is nothing, can be read.
     pub(super) fn want(&mut self, offset: u64, len: usize) -> Range<u64> {
-        if let Some(end) = self.drop_before(offset) {
-            return self.ask(offset..end.min(offset + self.part), None);
+        if let Some((end, part)) = self.drop_before(offset) {
+            return self.ask(offset..end.min(offset + part), None);
         }
         let len = u64::try_from(len).unwrap_or(self.part).min(self.part);
         let end = (offset + len).next_multiple_of(PAGE).min(self.len);
@@ -126,7 +176,7 @@ impl Cache {
         for queue in 0..self.expected.len() {
             let waits = |piece: &&Piece| piece.ahead_for == Some(queue);
             let mut waiting = self.pieces.values().filter(waits).count();
-            while waiting < AHEAD
+            while waiting < self.expected[queue].ahead
                 && let Some(part) = self.next_part(queue)
             {
                 asked.push(self.ask(part, Some(queue)));
@@ -147,32 +197,34 @@ impl Cache {
         }
     }
 
-    /// Where the expectation ends that `offset` is in, if it is in one. What that one had before
-    /// `offset` was passed over.
-    fn drop_before(&mut self, offset: u64) -> Option<u64> {
+    /// Where the part of an expectation ends that `offset` is in, if it is in one, and how much of it is
+    /// asked for at once. What that one had before `offset` was passed over.
+    fn drop_before(&mut self, offset: u64) -> Option<(u64, u64)> {
         let holds = |range: &Range<u64>| range.contains(&offset);
-        let queue = self.expected.iter_mut().find(|q| q.iter().any(holds))?;
-        while queue.front().is_some_and(|range| range.end <= offset) {
-            queue.pop_front();
+        let mut all = self.expected.iter_mut();
+        let Expectation { left, part, .. } = all.find(|one| one.left.iter().any(holds))?;
+        while left.front().is_some_and(|range| range.end <= offset) {
+            left.pop_front();
         }
-        let front = queue.front_mut()?;
+        let front = left.front_mut()?;
         front.start = offset;
-        Some(front.end)
+        Some((front.end, *part))
     }
 
     /// The next part of an expectation that is not here and not coming.
     fn next_part(&mut self, queue: usize) -> Option<Range<u64>> {
+        let Expectation { left, part, .. } = self.expected.get_mut(queue)?;
         loop {
-            let front = self.expected.get_mut(queue)?.front_mut()?;
+            let front = left.front_mut()?;
             if front.is_empty() {
-                self.expected.get_mut(queue)?.pop_front();
+                left.pop_front();
                 continue;
             }
             let before = self.pieces.range(..=front.start).next_back();
             match before.map(|(_, piece)| piece.end) {
                 // Behind it another one may begin at once.
                 Some(end) if end > front.start => front.start = end.min(front.end),
-                _ => return Some(front.start..front.end.min(front.start + self.part)),
+                _ => return Some(front.start..front.end.min(front.start + *part)),
             }
         }
     }
@@ -185,6 +237,7 @@ impl Cache {
             end,
             state: State::Coming,
             ahead_for,
+            is_late: false,
             used: self.clock,
         };
         self.pieces.insert(range.start, piece);
@@ -216,7 +269,7 @@ impl Cache {
 mod tests {
     use super::*;
 
-    const PART: u64 = 2 << 20;
+    const PART: u64 = 1 << 20;
     const LEN: u64 = 1024 * PART;
 
     /// Answers everything that was asked for.
@@ -266,7 +319,7 @@ mod tests {
         let end = 20 * PART + 5;
         cache.expect(&[96..end]);
         let ahead = cache.ahead();
-        assert_eq!(ahead.len(), AHEAD);
+        assert_eq!(ahead.len(), AHEAD_LEAST);
         let mut asked = serve(&mut cache, ahead);
         for offset in (96..end - 70_000).step_by(70_000) {
             asked.extend(read(&mut cache, offset, 70_000));
@@ -279,7 +332,8 @@ mod tests {
             end - PAGE,
             "the page that was here, and nothing twice"
         );
-        assert!(cache.pieces.len() < 16, "what was read is forgotten");
+        let kept = cache.pieces.iter().map(|(start, piece)| piece.end - start);
+        assert!(kept.sum::<u64>() <= KEPT, "what was read is forgotten");
     }
 
     #[test]
@@ -299,7 +353,42 @@ mod tests {
         let mut cache = Cache::new(LEN);
         cache.expect(&[0..10 * PART, 50 * PART..51 * PART]);
         let asked = read(&mut cache, 50 * PART + 10, 10);
-        assert_eq!(asked, [50 * PART + 10..51 * PART]);
+        assert_eq!(asked[0].start, 50 * PART + 10);
+        assert!(asked.iter().all(|range| range.end <= 51 * PART));
+    }
+
+    #[test]
+    fn who_has_to_wait_has_more_fetched_ahead_and_who_does_not_less() {
+        let mut cache = Cache::new(LEN);
+        cache.expect(&[0..768 * PART]);
+        let mut coming: VecDeque<_> = cache.ahead().into();
+        let mut at_once = Vec::new();
+        let mut buf = vec![0; usize::try_from(PART).unwrap()];
+        for number in 0..30 {
+            let offset = number * PART;
+            if number < 15 {
+                // Twice, as one that looks whether it came: it is one wait all the same.
+                for _ in 0..2 {
+                    assert!(matches!(cache.look(offset, &mut buf), Found::Coming));
+                }
+            }
+            let arriving = if number < 15 { 1 } else { coming.len() };
+            let arrived = coming.drain(..arriving).collect();
+            serve(&mut cache, arrived);
+            assert!(matches!(cache.look(offset, &mut buf), Found::Bytes(_)));
+            coming.extend(cache.ahead());
+            let waiting = |piece: &&Piece| piece.ahead_for.is_some();
+            at_once.push(cache.pieces.values().filter(waiting).count());
+        }
+        assert_eq!(at_once[..7], [4, 5, 6, 7, 8, 8, 8]);
+        assert_eq!(at_once[14..22], [8, 7, 6, 5, 4, 3, 3, 3]);
+    }
+
+    #[test]
+    fn what_touches_is_fetched_together() {
+        let mut cache = Cache::new(LEN);
+        cache.expect(&[0..1000, 1000..2000, 3000..4000]);
+        assert_eq!(cache.ahead(), [0..2000, 3000..4000]);
     }
 
     #[test]
