@@ -1,7 +1,9 @@
 //! A file that appears under its name whole or not at all.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, Permissions};
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -49,6 +51,9 @@ pub enum OutputError {
     },
 }
 
+/// What the names of files in the making end with.
+const TEMPORARY_SUFFIX: &str = ".tmp";
+
 /// A directory beside `output`, for what may be larger than the system's temporary directory; gone with
 /// the value.
 pub(crate) fn workspace_beside(output: &Path) -> io::Result<TempDir> {
@@ -77,15 +82,12 @@ impl Output {
             });
         }
         let directory = directory_of(path);
-        // As wide as the umask allows, like any other file that a program writes.
-        let file = tempfile::Builder::new()
-            .prefix(".bundle-")
-            .suffix(".tmp")
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(&directory)
+        let prefix = temporary_prefix(path);
+        let created = remove_left_over(&directory, &prefix)
+            .and_then(|()| create_locked(&directory, &prefix))
             .map_err(|source| OutputError::Create { directory, source })?;
         Ok(Self {
-            file,
+            file: created,
             path: path.to_owned(),
             overwrite,
         })
@@ -159,6 +161,56 @@ impl Output {
     }
 }
 
+/// What the names of files begin with that are to become `path`. Of a long name, a part must do.
+fn temporary_prefix(path: &Path) -> OsString {
+    const ENOUGH: usize = 200;
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    let mut prefix = OsString::from(".");
+    prefix.push(OsStr::from_bytes(&name[..name.len().min(ENOUGH)]));
+    prefix.push(".bundle-tool-");
+    prefix
+}
+
+/// Removes what processes have left that were killed while they made the same file. One that lives holds
+/// a lock on its file.
+fn remove_left_over(directory: &Path, prefix: &OsStr) -> io::Result<()> {
+    for entry in fs_err::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let is_ours = name.as_bytes().starts_with(prefix.as_bytes())
+            && name.as_bytes().ends_with(TEMPORARY_SUFFIX.as_bytes());
+        if !is_ours || !entry.file_type()?.is_file() {
+            continue;
+        }
+        // Somebody else's, or gone meanwhile: neither is in our way.
+        let Ok(file) = File::open(entry.path()) else {
+            continue;
+        };
+        if file.try_lock().is_ok() {
+            // Removed while it is locked: who has just made it sees that it is gone, see below.
+            let _ = fs_err::remove_file(entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// Makes a file that others can tell from a left-over one.
+fn create_locked(directory: &Path, prefix: &OsStr) -> io::Result<NamedTempFile> {
+    loop {
+        // As wide as the umask allows, like any other file that a program writes.
+        let file = tempfile::Builder::new()
+            .prefix(prefix)
+            .suffix(TEMPORARY_SUFFIX)
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(directory)?;
+        // On a file system without locks nobody can take it for left over. Elsewhere somebody may have
+        // done so before it was locked.
+        if file.as_file().lock().is_err() || file.as_file().metadata()?.nlink() > 0 {
+            return Ok(file);
+        }
+    }
+}
+
 fn directory_of(path: &Path) -> PathBuf {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
@@ -171,6 +223,26 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_and_what_a_living_one_makes_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.raucb");
+        let left_over = dir.path().join(".x.raucb.bundle-tool-abc.tmp");
+        let others = dir.path().join(".y.raucb.bundle-tool-abc.tmp");
+        for file in [&left_over, &others] {
+            fs_err::write(file, "half").unwrap();
+        }
+        let mut first = Output::create(&path, Overwrite::Replace).unwrap();
+        assert!(!left_over.exists() && others.exists());
+        first.file().write_all(b"first").unwrap();
+        let second = Output::create(&path, Overwrite::Replace).unwrap();
+        assert!(first.temporary_path().exists());
+        first.finish().unwrap();
+        assert_eq!(fs_err::read(&path).unwrap(), b"first");
+        second.finish().unwrap();
+        assert_eq!(fs_err::read_dir(dir.path()).unwrap().count(), 2);
+    }
 
     #[test]
     fn nothing_is_left_behind_by_a_file_that_was_not_finished() {

@@ -96,7 +96,7 @@ impl HttpReader {
                     return Ok(count);
                 }
                 Found::Failed(error) => return Err(error),
-                Found::Coming => {}
+                Found::Coming => self.request(cache.ahead()),
                 Found::Nothing => {
                     let wanted = cache.want(offset, buf.len());
                     self.request(vec![wanted]);

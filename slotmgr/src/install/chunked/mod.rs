@@ -45,7 +45,7 @@ use target::SlotBlob;
 const STASH: u64 = 4 << 20;
 
 /// Threads that read seeds and ask stores: they wait more than they work.
-const THREADS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
+const THREADS: NonZeroUsize = NonZeroUsize::new(8).unwrap();
 
 /// How often it is told how far an image is.
 const TELL: Duration = Duration::from_millis(50);
