@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 use std::thread::available_parallelism;
-use std::time::Instant;
 
 use anyhow::Result;
 
@@ -20,8 +19,6 @@ pub(super) fn run(
     output: &Output,
 ) -> Result<ExitCode> {
     let mut preview = Preview::begin(options, around)?;
-    // What is fetched to know all this is the sample that tells how fast the server is.
-    let begin = Instant::now();
     let opened = preview.open(&verb.source)?;
     output.bundle_accepted(opened.manifest());
     let wishes = Wishes {
@@ -33,9 +30,8 @@ pub(super) fn run(
     let policy = opened.policy(&preview.session, around, &wishes)?;
     let estimate = estimate(&mut preview.session.machine(), &opened.bundle, &policy)?;
     let remote = opened.remote.as_ref();
-    let seconds = remote.and_then(|remote| {
-        remote.seconds(estimate.total().fetch, (remote.received(), begin.elapsed()))
-    });
+    // What was fetched to know all this is the sample that tells how fast the server is.
+    let seconds = remote.and_then(|remote| remote.seconds(estimate.total().fetch));
     // Both go on at the same time, on all cores.
     let cores = available_parallelism().map_or(1, |cores| cores.get() as u64);
     let processor = estimate.total().processor.as_secs() / cores;

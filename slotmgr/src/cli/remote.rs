@@ -1,7 +1,6 @@
 //! How this machine asks web servers for bundles and chunks.
 
 use std::num::NonZeroU64;
-use std::time::Duration;
 
 use anyhow::Result;
 use casync::http::{Address, Client, Header, HttpFile, Proxy};
@@ -51,17 +50,13 @@ impl Remote {
         &self.client
     }
 
-    /// Bytes of files that came so far.
-    pub fn received(&self) -> u64 {
-        self.client.received()
-    }
-
-    /// How long it takes to fetch `bytes`, by the limit that is set or, if there is none, by what a
-    /// sample took; `None` if that was too little to tell.
-    pub fn seconds(&self, bytes: u64, (sample, took): (u64, Duration)) -> Option<u64> {
+    /// How long it takes to fetch `bytes`, by the limit that is set or, if there is none, by what all
+    /// that came until now took; `None` if that was too little to tell.
+    pub fn seconds(&self, bytes: u64) -> Option<u64> {
+        let (sample, took) = (self.client.received(), self.client.asking());
         let by_sample = || {
-            let millis = u64::try_from(took.as_millis()).ok().filter(|ms| *ms > 0)?;
-            (sample >= SAMPLE).then(|| sample.saturating_mul(1000) / millis)
+            let micros = u64::try_from(took.as_micros()).ok().filter(|us| *us > 0)?;
+            (sample >= SAMPLE).then(|| sample.saturating_mul(1_000_000) / micros)
         };
         let rate = self.rate.map(u64::from).or_else(by_sample)?;
         bytes.checked_div(rate)

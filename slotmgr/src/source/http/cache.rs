@@ -119,13 +119,8 @@ impl Cache {
     /// Remembers what will be read.
     pub(super) fn expect(&mut self, ranges: &[Range<u64>]) {
         let inside = |range: &Range<u64>| range.start..range.end.min(self.len);
-        let mut left: VecDeque<Range<u64>> = VecDeque::new();
-        for range in ranges.iter().map(inside).filter(|range| !range.is_empty()) {
-            match left.back_mut() {
-                Some(last) if last.end == range.start => last.end = range.end,
-                _ => left.push_back(range),
-            }
-        }
+        let ranges = ranges.iter().map(inside).filter(|range| !range.is_empty());
+        let left: VecDeque<Range<u64>> = ranges.collect();
         self.expected.push(Expectation {
             part: part(left.iter().map(|range| range.end - range.start).sum()),
             left,
@@ -429,13 +424,6 @@ mod tests {
         serve(&mut cache, vec![0..PART]);
         assert!(matches!(cache.look(0, &mut buf), Found::Bytes(_)));
         assert_eq!(cache.ahead(), [], "there is enough for now");
-    }
-
-    #[test]
-    fn what_touches_is_fetched_together() {
-        let mut cache = Cache::new(LEN);
-        cache.expect(&[0..1000, 1000..2000, 3000..4000]);
-        assert_eq!(cache.ahead(), [0..2000, 3000..4000]);
     }
 
     #[test]
