@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ureq::http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, DATE, IF_RANGE, LOCATION, RANGE, RETRY_AFTER,
@@ -118,12 +118,6 @@ impl Client {
         self.meter.total()
     }
 
-    /// How long requests took so far, all together, without the pauses between tries.
-    #[must_use]
-    pub fn asking(&self) -> Duration {
-        self.meter.spent()
-    }
-
     /// Replaces `into` by the whole file, of `max` bytes at most.
     pub fn get(&self, address: &Address, max: u64, into: &mut Vec<u8>) -> Result<(), HttpError> {
         self.patiently(address, || {
@@ -150,9 +144,7 @@ impl Client {
     ) -> Result<T, HttpError> {
         let mut tried = 0;
         loop {
-            let begin = Instant::now();
             let attempted = attempt();
-            self.meter.add_time(begin.elapsed());
             if self.halt.is_wanted() && attempted.is_err() {
                 return Err(HttpError::Stopped(address.clone()));
             }

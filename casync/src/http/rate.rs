@@ -14,8 +14,6 @@ pub(super) struct Meter {
     wait: Arc<dyn Wait>,
     halt: Arc<Halt>,
     total: AtomicU64,
-    /// Nanoseconds that requests took, all together.
-    spent: AtomicU64,
     /// When what has come would have come at the rate.
     due: Mutex<Option<Instant>>,
 }
@@ -28,7 +26,6 @@ impl Meter {
             wait,
             halt,
             total: AtomicU64::new(0),
-            spent: AtomicU64::new(0),
             due: Mutex::new(None),
         }
     }
@@ -36,17 +33,6 @@ impl Meter {
     /// Bytes so far.
     pub(super) fn total(&self) -> u64 {
         self.total.load(Ordering::Relaxed)
-    }
-
-    /// How long requests took, all together.
-    pub(super) fn spent(&self) -> Duration {
-        Duration::from_nanos(self.spent.load(Ordering::Relaxed))
-    }
-
-    /// A request took so long, whatever came of it.
-    pub(super) fn add_time(&self, time: Duration) {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        self.spent.fetch_add(nanos, Ordering::Relaxed);
     }
 
     /// So many bytes have come; comes back when it is time for more. Nobody who waits holds up

@@ -11,6 +11,7 @@ use super::preview::Preview;
 use super::render::Output;
 use super::session::Surroundings;
 use crate::install::estimate;
+use crate::source::Location;
 
 pub(super) fn run(
     options: &Options,
@@ -29,9 +30,14 @@ pub(super) fn run(
     };
     let policy = opened.policy(&preview.session, around, &wishes)?;
     let estimate = estimate(&mut preview.session.machine(), &opened.bundle, &policy)?;
-    let remote = opened.remote.as_ref();
-    // What was fetched to know all this is the sample that tells how fast the server is.
-    let seconds = remote.and_then(|remote| remote.seconds(estimate.total().fetch));
+    let fetch = estimate.total().fetch;
+    let seconds = match (
+        &opened.remote,
+        Location::parse(&verb.source.origin().source)?,
+    ) {
+        (Some(remote), Location::Web(bundle)) => remote.seconds(fetch, &bundle, &preview.stop),
+        _ => None,
+    };
     // Both go on at the same time, on all cores.
     let cores = available_parallelism().map_or(1, |cores| cores.get() as u64);
     let processor = estimate.total().processor.as_secs() / cores;

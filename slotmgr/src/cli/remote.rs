@@ -1,8 +1,10 @@
 //! How this machine asks web servers for bundles and chunks.
 
 use std::num::NonZeroU64;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use bundle_format::ReadAt;
 use casync::http::{Address, Client, Header, HttpFile, Proxy};
 use token_key::TokenAccess;
 
@@ -11,7 +13,7 @@ use super::session::{Session, Surroundings};
 use crate::config::InfoHeader;
 use crate::program::Stop;
 use crate::service::Origin;
-use crate::source::{Access, info_headers};
+use crate::source::{Access, HttpReader, info_headers};
 
 /// A client with the settings of this machine and this call.
 #[derive(Clone)]
@@ -20,8 +22,11 @@ pub(crate) struct Remote {
     rate: Option<NonZeroU64>,
 }
 
-/// Bytes of which it can be told how fast they came.
-const SAMPLE: u64 = 64 * 1024;
+/// Bytes by which it is told how fast a server is, and the time after which fewer have to do.
+const SAMPLE: u64 = 8 << 20;
+const SAMPLED: Duration = Duration::from_secs(1);
+/// As many are read at once.
+const PIECE: usize = 64 << 10;
 
 impl Remote {
     /// `stop` ends what it is waiting for.
@@ -50,16 +55,32 @@ impl Remote {
         &self.client
     }
 
-    /// How long it takes to fetch `bytes`, by the limit that is set or, if there is none, by what all
-    /// that came until now took; `None` if that was too little to tell.
-    pub fn seconds(&self, bytes: u64) -> Option<u64> {
-        let (sample, took) = (self.client.received(), self.client.asking());
-        let by_sample = || {
-            let micros = u64::try_from(took.as_micros()).ok().filter(|us| *us > 0)?;
-            (sample >= SAMPLE).then(|| sample.saturating_mul(1_000_000) / micros)
-        };
-        let rate = self.rate.map(u64::from).or_else(by_sample)?;
-        bytes.checked_div(rate)
+    /// How long it takes to fetch `bytes`, by the limit that is set or, if there is none, by how fast the
+    /// beginning of `bundle` comes now; `None` if it does not.
+    pub fn seconds(&self, bytes: u64, bundle: &Address, stop: &Stop) -> Option<u64> {
+        if bytes == 0 {
+            return Some(0);
+        }
+        let limit = self.rate.map(u64::from);
+        bytes.checked_div(limit.or_else(|| self.measured(bundle, stop))?)
+    }
+
+    /// Bytes in a second, fetched as an installation fetches them: in parts ahead of each other. The few
+    /// small requests that opened the bundle would tell of the way to the server, and not how wide it is.
+    fn measured(&self, bundle: &Address, stop: &Stop) -> Option<u64> {
+        let file = HttpFile::open(self.client.clone(), bundle.clone()).ok()?;
+        let reader = HttpReader::new(file, stop.clone());
+        let (begin, mut at, mut piece) = (Instant::now(), 0, vec![0; PIECE]);
+        let whole = 0..reader.len();
+        reader.expect(std::slice::from_ref(&whole));
+        while at < reader.len().min(SAMPLE) && begin.elapsed() < SAMPLED {
+            let left = usize::try_from(reader.len() - at).unwrap_or(PIECE);
+            let piece = &mut piece[..left.min(PIECE)];
+            reader.read_exact_at(piece, at).ok()?;
+            at += piece.len() as u64;
+        }
+        let micros = u64::try_from(begin.elapsed().as_micros()).ok()?;
+        at.saturating_mul(1_000_000).checked_div(micros)
     }
 
     /// Opens a bundle: the first request tells the server who asks.

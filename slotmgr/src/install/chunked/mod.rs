@@ -44,8 +44,9 @@ use target::SlotBlob;
 /// Old content of the target that may be held in memory while chunks change places.
 const STASH: u64 = 4 << 20;
 
-/// Threads that read seeds and ask stores: they wait more than they work.
-const THREADS: NonZeroUsize = NonZeroUsize::new(8).unwrap();
+/// Threads that read seeds and ask stores: they wait more than they work. What they hold is lost if the process
+/// is killed, and more of them would lose more than a hundredth of a small image.
+const THREADS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
 /// How often it is told how far an image is.
 const TELL: Duration = Duration::from_millis(50);

@@ -31,7 +31,7 @@ const KEPT: u64 = 12 << 20;
 fn part(len: u64) -> u64 {
     const SMALLEST: u64 = 64 << 10;
     const LARGEST: u64 = 512 << 10;
-    let part = (len / 768).clamp(SMALLEST, LARGEST);
+    let part = (len / 1024).clamp(SMALLEST, LARGEST);
     part - part % SMALLEST
 }
 
@@ -388,7 +388,7 @@ mod tests {
     #[test]
     fn who_has_to_wait_has_more_fetched_ahead_and_who_does_not_less() {
         let mut cache = Cache::new(LEN);
-        cache.expect(&[0..768 * PART]);
+        cache.expect(&[0..1024 * PART]);
         let mut coming = cache.ahead();
         let mut buf = vec![0; usize::try_from(PART).unwrap()];
         assert!(matches!(cache.look(0, &mut buf), Found::Coming));
@@ -410,7 +410,7 @@ mod tests {
     #[test]
     fn a_part_that_does_not_come_does_not_hold_up_the_others() {
         let mut cache = Cache::new(LEN);
-        cache.expect(&[0..768 * PART]);
+        cache.expect(&[0..1024 * PART]);
         let mut asked = cache.ahead();
         let mut buf = [0; 8];
         for _ in 0..20 {
