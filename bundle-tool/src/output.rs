@@ -83,8 +83,8 @@ impl Output {
         }
         let directory = directory_of(path);
         let prefix = temporary_prefix(path);
-        let created = remove_left_over(&directory, &prefix)
-            .and_then(|()| create_locked(&directory, &prefix))
+        remove_left_over(&directory, &prefix);
+        let created = create_locked(&directory, &prefix)
             .map_err(|source| OutputError::Create { directory, source })?;
         Ok(Self {
             file: created,
@@ -172,17 +172,16 @@ fn temporary_prefix(path: &Path) -> OsString {
 }
 
 /// Removes what processes have left that were killed while they made the same file. One that lives holds
-/// a lock on its file.
-fn remove_left_over(directory: &Path, prefix: &OsStr) -> io::Result<()> {
-    for entry in fs_err::read_dir(directory)? {
-        let entry = entry?;
+/// a lock on its file. What cannot be listed, opened or removed is not in our way.
+fn remove_left_over(directory: &Path, prefix: &OsStr) {
+    let entries = fs_err::read_dir(directory).into_iter().flatten().flatten();
+    for entry in entries {
         let name = entry.file_name();
         let is_ours = name.as_bytes().starts_with(prefix.as_bytes())
             && name.as_bytes().ends_with(TEMPORARY_SUFFIX.as_bytes());
-        if !is_ours || !entry.file_type()?.is_file() {
+        if !is_ours || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
             continue;
         }
-        // Somebody else's, or gone meanwhile: neither is in our way.
         let Ok(file) = File::open(entry.path()) else {
             continue;
         };
@@ -191,7 +190,6 @@ fn remove_left_over(directory: &Path, prefix: &OsStr) -> io::Result<()> {
             let _ = fs_err::remove_file(entry.path());
         }
     }
-    Ok(())
 }
 
 /// Makes a file that others can tell from a left-over one.

@@ -74,7 +74,7 @@ pub(super) fn decode(
             mend,
             prefix,
         } => {
-            let (data, second) = data.split_at(data.len().saturating_sub(widen(mend.len())));
+            let (data, second) = data.split_at(data.len().saturating_sub(widen(mend.data_len())));
             contents_of(prefix, base, tools)?;
             let Tools {
                 packer,

@@ -61,19 +61,13 @@ pub enum Mend {
 }
 
 impl Mend {
-    /// Bytes of the second frame.
+    /// Bytes of the second frame; 0 without one.
     #[must_use]
-    pub fn len(self) -> u32 {
+    pub fn data_len(self) -> u32 {
         match self {
             Self::None => 0,
             Self::Bytes { len } | Self::Parts { len, .. } => len,
         }
-    }
-
-    /// Whether there is no second frame.
-    #[must_use]
-    pub fn is_empty(self) -> bool {
-        self.len() == 0
     }
 }
 
@@ -153,7 +147,7 @@ pub(super) fn put_pieces(out: &mut Vec<u8>, pieces: &[Piece]) {
                 put(out, parts.map_or(FRAME, |_| FRAME_IN_PARTS));
                 put(out, (*level).into());
                 put(out, (*content).into());
-                put(out, mend.len().into());
+                put(out, mend.data_len().into());
                 if let Some(parts) = parts {
                     put(out, parts.into());
                 }

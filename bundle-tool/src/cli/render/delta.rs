@@ -80,7 +80,7 @@ impl Text {
         }
         if totals.foreign_frames > 0 {
             let line = format!(
-                "{} of another zstd, mended where it makes other bytes",
+                "{} of another zstd, made again and mended",
                 count(totals.foreign_frames, "compressed block")
             );
             self.line("Note", line);
